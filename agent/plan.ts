@@ -1,0 +1,40 @@
+/** What an agent does to the kernel, as data. Planners make plans, `agent/executor.ts` carries them out. */
+
+/** A program and its arguments, never a string to be split. The program is a name that `agent/programs.ts` knows. */
+export type Argv = readonly [program: string, ...parameters: string[]];
+
+export interface Command {
+  readonly argv: Argv;
+  readonly stdin?: string | undefined;
+}
+
+/**
+ * One change. Two steps of the same `id` in an old and a new plan are two versions of one thing: the executor runs the new
+ * one over the old one, without taking the old one back first. So a step must lead to the same state from either.
+ */
+export type Step =
+  | {
+      readonly do: "run";
+      readonly id: string;
+      readonly command: Command;
+      readonly undo: Command;
+      /** Standard error that means: nothing of ours is left. */
+      readonly goneWhen: readonly string[];
+    }
+  | { readonly do: "engine"; readonly id: string; readonly engine: "nfqueue"; readonly rules: unknown };
+
+/** A fault that cannot be carried out on this target, with the reason; nothing of it is in the steps. */
+export interface Refusal {
+  readonly faultId: string;
+  /** CamelCase. */
+  readonly reason: string;
+  /** One sentence: what was found and what to do. */
+  readonly message: string;
+}
+
+export interface Plan {
+  readonly steps: readonly Step[];
+  readonly refused: readonly Refusal[];
+}
+
+export const emptyPlan: Plan = { steps: [], refused: [] };

@@ -1,0 +1,57 @@
+/** Names, ports and numbers on which processes must agree. Nothing here may differ between two builds of one minor version. */
+
+export const SYSTEM_NAMESPACE = "squall-system";
+
+/** TCP ports of the processes. */
+export const ports = { webhook: 9443, enrolment: 9444, sidecar: 9445, daemon: 9446, metrics: 9090 } as const;
+
+export const labels = {
+  /** On namespace and pod, with the value "enabled": both together opt a pod in. */
+  inject: "squall.dev/inject",
+} as const;
+
+export const OPTED_IN = "enabled";
+
+export const annotations = {
+  /** On a pod, written by the injector: `VERSION` when injected, otherwise the reason code. */
+  injected: "squall.dev/injected",
+  /** On an experiment: how long a fault outlives the last heartbeat, a Go duration. */
+  lease: "squall.dev/lease",
+  /** On an experiment, "true": pods born during an experiment of mode `all` join it. */
+  follow: "squall.dev/follow",
+  /** On an experiment, "true": paused. Chaos Mesh's own name. */
+  pause: "experiment.chaos-mesh.org/pause",
+  /** On an experiment being deleted, "forced": the finalizer goes at once. Chaos Mesh's own name. */
+  cleanFinalizer: "chaos-mesh.chaos-mesh.org/cleanFinalizer",
+} as const;
+
+/** Chaos Mesh's own finalizer, kept so that its tools see what they know. */
+export const FINALIZER = "chaos-mesh/records";
+
+export const SIDECAR_CONTAINER = "squall-sidecar";
+
+/** ConfigMap with the CA certificates (key `ca.crt`, PEM), written into every opted-in namespace. */
+export const CA_CONFIGMAP = "squall-ca";
+/** Secret of the controller in the system namespace that keeps the CA keys. */
+export const CA_SECRET = "squall-ca";
+/** Secret with the webhook's serving certificate (keys `tls.crt`, `tls.key`), written by the leader. */
+export const WEBHOOK_SECRET = "squall-webhook-tls";
+
+export const services = { webhook: "squall-webhook", enrolment: "squall-enrolment" } as const;
+
+/** Audience of the projected token that a sidecar enrols with. */
+export const ENROLMENT_AUDIENCE = "squall-enrolment";
+
+/** Group id of the sidecar's own traffic, exempt from every rule. */
+export const SIDECAR_GID = 65010;
+
+/** Everything of ours in a kernel begins with this. */
+export const KERNEL_PREFIX = "squall-";
+
+/** Mark bits of ours on packets: value and mask, as in `iptables -m mark --mark VALUE/MASK`. */
+export const packetMark = { value: 0x5c000000, mask: 0xff000000 } as const;
+
+export const DEFAULT_LEASE_MS = 60_000;
+
+/** API group of the experiments and of our own kinds. */
+export const groups = { chaos: "chaos-mesh.org", squall: "squall.dev" } as const;

@@ -1,0 +1,33 @@
+/** What the injector puts into a pod and the sidecar finds there. */
+
+export const sidecarPaths = {
+  /** The projected token for enrolment; rewritten by the kubelet before it expires. */
+  token: "/var/run/squall/token/token",
+  /** CA certificates, from the optional ConfigMap; may be absent for the first minute of a namespace. */
+  ca: "/var/run/squall/ca/ca.crt",
+  /** An emptyDir of the sidecar: the journal lives here and outlives a restart of the container. */
+  state: "/var/lib/squall",
+  /** Written once enrolment is through; the postStart hook waits for it. */
+  ready: "/var/lib/squall/ready",
+  /** Covered by an empty emptyDir, so that no API-server token is inside the sidecar. */
+  apiToken: "/var/run/secrets/kubernetes.io/serviceaccount",
+} as const;
+
+/** Where the image keeps the bundle of a process. */
+export const bundlePath = (process: "webhook" | "controller" | "sidecar"): string => `/squall/${process}.mjs`;
+
+/** Environment variables of the sidecar, in the order in which the injector writes them. */
+export const sidecarVariables = {
+  podUid: "SQUALL_POD_UID",
+  podName: "SQUALL_POD_NAME",
+  podNamespace: "SQUALL_POD_NAMESPACE",
+  /** Comma-separated, from status.podIPs. */
+  podIps: "SQUALL_POD_IPS",
+  /** Comma-separated, from status.hostIPs: the kubelet's probes come from here or from the default gateway. */
+  hostIps: "SQUALL_HOST_IPS",
+  /** Comma-separated TCP ports of the pod's HTTP, TCP and gRPC probes. */
+  probePorts: "SQUALL_PROBE_PORTS",
+  /** HOST:PORT of the enrolment Service. */
+  enrolmentAddress: "SQUALL_ENROLMENT_ADDRESS",
+  logLevel: "SQUALL_LOG_LEVEL",
+} as const;
