@@ -74,6 +74,12 @@ export interface DeleteOptions {
   readonly uid?: string | undefined;
 }
 
+/** What is sent to be created: JSON with metadata. */
+export interface NewObject {
+  readonly metadata: object;
+  readonly [field: string]: unknown;
+}
+
 /**
  * Every call throws a KubeError (`kube/errors.ts`) when the API server refuses or cannot be reached, and the signal's
  * reason when it is aborted. Lists are read in pages, watches ask for bookmarks.
@@ -87,7 +93,7 @@ export interface Kube {
     from: ListOptions & { readonly resourceVersion: string },
     signal: AbortSignal,
   ): AsyncIterable<WatchEvent<T>>;
-  create<T>(resource: Resource<T>, body: object & { readonly metadata: object }, options?: CreateOptions, signal?: AbortSignal): Promise<T>;
+  create<T>(resource: Resource<T>, body: NewObject, options?: CreateOptions, signal?: AbortSignal): Promise<T>;
   patch<T>(resource: Resource<T>, ref: ObjectRef, body: unknown, options: PatchOptions, signal?: AbortSignal): Promise<T>;
   delete(resource: Resource<unknown>, ref: ObjectRef, options?: DeleteOptions, signal?: AbortSignal): Promise<void>;
 }

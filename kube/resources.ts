@@ -1,0 +1,241 @@
+import { z } from "zod";
+import type { ObjectMeta, Resource } from "./kube.ts";
+
+/**
+ * The kinds of Kubernetes' own that Squall reads, each with only the fields that it reads. Structure and names are
+ * Kubernetes' (https://kubernetes.io/docs/reference/kubernetes-api/); lists that may be absent are empty.
+ */
+
+/** kubectl keeps a whole copy of the object here; nothing of ours reads it. */
+const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
+const texts = z.record(z.string(), z.string());
+
+export const metaSchema: z.ZodType<ObjectMeta> = z.object({
+  name: z.string(),
+  namespace: z.string().optional(),
+  uid: z.string(),
+  resourceVersion: z.string(),
+  generation: z.number().optional(),
+  creationTimestamp: z
+    .string()
+    .nullish()
+    .transform((time) => time ?? ""),
+  deletionTimestamp: z.string().optional(),
+  labels: texts.optional(),
+  annotations: texts
+    .transform((all) => {
+      if (!(LAST_APPLIED in all)) return all;
+      const { [LAST_APPLIED]: _, ...rest } = all;
+      return rest;
+    })
+    .optional(),
+  finalizers: z.array(z.string()).optional(),
+});
+
+/** The Kubernetes API has null for absent in places. */
+const list = <S extends z.ZodType>(item: S) =>
+  z
+    .array(item)
+    .nullish()
+    .transform((found): readonly z.output<S>[] => found ?? []);
+const text = z.string().optional();
+const count = z.number().optional();
+
+interface Names {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly kind: string;
+  readonly isNamespaced: boolean;
+}
+
+/** A resource that is parsed by a schema. */
+export function resourceOf<S extends z.ZodType>(names: Names, schema: S): Resource<z.output<S>> {
+  return {
+    ...names,
+    parse(raw) {
+      const result = schema.safeParse(raw);
+      if (result.success) return result.data;
+      const mistakes = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
+      throw new Error(`The API server sent a ${names.kind} that cannot be read. ${mistakes}`);
+    },
+  };
+}
+
+const core = (kind: string, plural: string) => ({ group: "", version: "v1", kind, plural, isNamespaced: true });
+
+const conditions = list(z.object({ type: z.string(), status: z.string(), reason: text }));
+const containerStatuses = list(
+  z.object({
+    name: z.string(),
+    ready: z.boolean().optional(),
+    containerID: text,
+    restartCount: count,
+    state: z.object({ running: z.object({}).optional(), waiting: z.object({ reason: text }).optional() }).optional(),
+  }),
+);
+const containers = list(z.object({ name: z.string(), image: text, restartPolicy: text }));
+
+const podSchema = z.object({
+  metadata: metaSchema,
+  spec: z.object({
+    nodeName: text,
+    hostNetwork: z.boolean().optional(),
+    serviceAccountName: text,
+    restartPolicy: text,
+    schedulerName: text,
+    containers,
+    initContainers: containers,
+  }),
+  status: z
+    .object({
+      phase: text,
+      podIP: text,
+      podIPs: list(z.object({ ip: z.string() })),
+      hostIP: text,
+      nominatedNodeName: text,
+      conditions,
+      containerStatuses,
+      initContainerStatuses: containerStatuses,
+    })
+    .prefault({}),
+});
+export type Pod = z.output<typeof podSchema>;
+export const pods = resourceOf(core("Pod", "pods"), podSchema);
+
+const namespaceSchema = z.object({ metadata: metaSchema, status: z.object({ phase: text }).prefault({}) });
+export type Namespace = z.output<typeof namespaceSchema>;
+export const namespaces = resourceOf({ ...core("Namespace", "namespaces"), isNamespaced: false }, namespaceSchema);
+
+const nodeSchema = z.object({
+  metadata: metaSchema,
+  spec: z.object({ unschedulable: z.boolean().optional(), podCIDRs: list(z.string()) }).prefault({}),
+  status: z.object({ addresses: list(z.object({ type: z.string(), address: z.string() })), conditions }).prefault({}),
+});
+export type Node = z.output<typeof nodeSchema>;
+export const nodes = resourceOf({ ...core("Node", "nodes"), isNamespaced: false }, nodeSchema);
+
+const serviceSchema = z.object({
+  metadata: metaSchema,
+  spec: z.object({ type: text, clusterIP: text, clusterIPs: list(z.string()), selector: texts.optional() }).prefault({}),
+});
+export type Service = z.output<typeof serviceSchema>;
+export const services = resourceOf(core("Service", "services"), serviceSchema);
+
+const endpointSliceSchema = z.object({
+  metadata: metaSchema,
+  addressType: z.string(),
+  endpoints: list(
+    z.object({
+      addresses: list(z.string()),
+      conditions: z.object({ ready: z.boolean().nullish(), serving: z.boolean().nullish(), terminating: z.boolean().nullish() }).optional(),
+      nodeName: text,
+      targetRef: z.object({ kind: text, namespace: text, name: text, uid: text }).optional(),
+    }),
+  ),
+  ports: list(z.object({ name: text, port: count, protocol: text })),
+});
+export type EndpointSlice = z.output<typeof endpointSliceSchema>;
+/** Label of an EndpointSlice that names its Service. */
+export const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
+export const endpointSlices = resourceOf(
+  { group: "discovery.k8s.io", version: "v1", kind: "EndpointSlice", plural: "endpointslices", isNamespaced: true },
+  endpointSliceSchema,
+);
+
+const eventSchema = z.object({
+  metadata: metaSchema,
+  involvedObject: z.object({ apiVersion: text, kind: text, namespace: text, name: text, uid: text }),
+  type: text,
+  reason: text,
+  message: text,
+  count,
+  firstTimestamp: z.string().nullish(),
+  lastTimestamp: z.string().nullish(),
+  source: z.object({ component: text }).optional(),
+  reportingComponent: text,
+});
+export type Event = z.output<typeof eventSchema>;
+export const events = resourceOf(core("Event", "events"), eventSchema);
+
+/** Values of `data` are base64. */
+const secretSchema = z.object({ metadata: metaSchema, type: text, data: texts.prefault({}) });
+export type Secret = z.output<typeof secretSchema>;
+export const secrets = resourceOf(core("Secret", "secrets"), secretSchema);
+
+const configMapSchema = z.object({ metadata: metaSchema, data: texts.prefault({}) });
+export type ConfigMap = z.output<typeof configMapSchema>;
+export const configMaps = resourceOf(core("ConfigMap", "configmaps"), configMapSchema);
+
+const leaseSchema = z.object({
+  metadata: metaSchema,
+  spec: z
+    .object({
+      holderIdentity: z.string().nullish(),
+      leaseDurationSeconds: z.number().nullish(),
+      acquireTime: z.string().nullish(),
+      renewTime: z.string().nullish(),
+      leaseTransitions: z.number().nullish(),
+    })
+    .prefault({}),
+});
+export type Lease = z.output<typeof leaseSchema>;
+export const leases = resourceOf(
+  { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases", isNamespaced: true },
+  leaseSchema,
+);
+
+const webhookConfigurationSchema = z.object({
+  metadata: metaSchema,
+  webhooks: list(z.object({ name: z.string(), clientConfig: z.object({ caBundle: text }).prefault({}) })),
+});
+/** Of either kind: what Squall reads of them is the same. `caBundle` is base64 of PEM. */
+export type WebhookConfiguration = z.output<typeof webhookConfigurationSchema>;
+const admission = { group: "admissionregistration.k8s.io", version: "v1", isNamespaced: false };
+export const mutatingWebhookConfigurations = resourceOf(
+  { ...admission, kind: "MutatingWebhookConfiguration", plural: "mutatingwebhookconfigurations" },
+  webhookConfigurationSchema,
+);
+export const validatingWebhookConfigurations = resourceOf(
+  { ...admission, kind: "ValidatingWebhookConfiguration", plural: "validatingwebhookconfigurations" },
+  webhookConfigurationSchema,
+);
+
+/** Create-only: the answer to a create is all there is. */
+const tokenReviewSchema = z.object({
+  status: z
+    .object({
+      authenticated: z.boolean().optional(),
+      audiences: list(z.string()),
+      error: text,
+      user: z.object({ username: text, uid: text, extra: z.record(z.string(), z.array(z.string())).prefault({}) }).optional(),
+    })
+    .prefault({}),
+});
+export type TokenReview = z.output<typeof tokenReviewSchema>;
+export const tokenReviews = resourceOf(
+  { group: "authentication.k8s.io", version: "v1", kind: "TokenReview", plural: "tokenreviews", isNamespaced: false },
+  tokenReviewSchema,
+);
+
+const daemonSetSchema = z.object({
+  metadata: metaSchema,
+  status: z.object({ observedGeneration: count, desiredNumberScheduled: count, numberReady: count, numberAvailable: count }).prefault({}),
+});
+export type DaemonSet = z.output<typeof daemonSetSchema>;
+export const daemonSets = resourceOf(
+  { group: "apps", version: "v1", kind: "DaemonSet", plural: "daemonsets", isNamespaced: true },
+  daemonSetSchema,
+);
+
+const deploymentSchema = z.object({
+  metadata: metaSchema,
+  spec: z.object({ replicas: count }).prefault({}),
+  status: z.object({ observedGeneration: count, replicas: count, readyReplicas: count, updatedReplicas: count }).prefault({}),
+});
+export type Deployment = z.output<typeof deploymentSchema>;
+export const deployments = resourceOf(
+  { group: "apps", version: "v1", kind: "Deployment", plural: "deployments", isNamespaced: true },
+  deploymentSchema,
+);
