@@ -1,0 +1,145 @@
+import type { Kubectl } from "./kubectl.ts";
+import { namespace as namespaceManifests, peerPod, peerService } from "./pods.ts";
+import { storyCluster } from "./cluster.ts";
+
+interface Record {
+  readonly id: string;
+  readonly selectorKey: string;
+  readonly phase: string;
+  readonly injectedCount: number;
+  readonly reason?: string;
+  readonly receipts?: { readonly matched: number; readonly dropped: number; readonly delayed: number; readonly exempted: number };
+  readonly interruptions?: { readonly count: number; readonly seconds: number };
+}
+
+/** The part of an experiment that stories look at. */
+export interface Experiment {
+  readonly metadata: { readonly uid: string };
+  readonly status: {
+    readonly conditions: readonly { readonly type: string; readonly status: string; readonly reason?: string; readonly message?: string }[];
+    readonly experiment: { readonly desiredPhase: string; readonly containerRecords: readonly Record[] };
+    readonly skipped?: readonly { readonly id: string; readonly reason: string; readonly message: string }[];
+  };
+}
+
+/** A namespace with some peers in it, and everything a story does with them. */
+export interface Peers {
+  readonly namespace: string;
+  readonly kubectl: Kubectl;
+  ip(peer: string): string;
+  tcp(from: string, host: string, count: number): Promise<{ readonly connects: readonly number[]; readonly failures: readonly string[] }>;
+  udp(
+    from: string,
+    host: string,
+    count: number,
+    everyMs: number,
+  ): Promise<{ readonly sent: number; readonly received: number; readonly errors: number; readonly roundTrips: readonly number[] }>;
+  upload(from: string, host: string, bytes: number): Promise<{ readonly sent: string; readonly received: string; readonly ms: number }>;
+  /** Begins to probe `host` from the pod `from`, for as long as that pod lives. */
+  sample(from: string, host: string, everyMs: number): Promise<void>;
+  /** What sample found: when each probe left and its round trip in ms, -1 without an answer, -2 when the send failed. */
+  samples(from: string, host: string): Promise<readonly (readonly [sentAt: number, roundTripMs: number])[]>;
+  /** The canonical dump of the pod's kernel state. */
+  dump(peer: string): Promise<string>;
+  apply(...objects: readonly object[]): Promise<string>;
+  /** Applies an experiment and waits until all its faults are in force. */
+  applyAndWait(experiment: object): Promise<void>;
+  waitFor(object: string, condition: string): Promise<void>;
+  /** Waits until each pod's sidecar runs and has enrolled again, however often it crashed. */
+  waitForSidecars(names: readonly string[]): Promise<void>;
+  jsonpath(object: string, path: string): Promise<string>;
+  experiment(name: string): Promise<Experiment>;
+  deleteExperiment(name: string): Promise<void>;
+  deleteExperiments(): Promise<void>;
+  pause(ms: number): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/** Asks every 200 ms until the answer is yes; throws after `timeoutMs`. */
+export async function eventually(what: string, timeoutMs: number, ask: () => Promise<boolean>): Promise<void> {
+  const until = performance.now() + timeoutMs;
+  while (!(await ask())) {
+    if (performance.now() > until) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Makes an opted-in namespace with an injected pod and a Service for each name, all Ready. */
+export async function startPeers(namespace: string, names: readonly string[]): Promise<Peers> {
+  const { kubectl, peerImage } = await storyCluster();
+  const apply = (...objects: readonly object[]): Promise<string> =>
+    kubectl(["apply", "-f", "-"], { stdin: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }) });
+  await apply(...namespaceManifests(namespace));
+  const probe = { readinessProbe: { httpGet: { port: 8080, path: "/" }, periodSeconds: 1, failureThreshold: 2 } };
+  await apply(
+    ...names.flatMap((name) => [peerPod({ name, namespace, image: peerImage, container: probe }), peerService({ name, namespace })]),
+  );
+  await kubectl(["wait", "-n", namespace, "--for=condition=Ready", "--timeout=90s", ...names.map((name) => `pod/${name}`)], {
+    timeoutMs: 100_000,
+  });
+  const addresses = new Map(
+    (await kubectl(["get", "pods", "-n", namespace, "-o", 'jsonpath={range .items[*]}{.metadata.name}={.status.podIP}{"\\n"}{end}']))
+      .trim()
+      .split("\n")
+      .map((line) => line.split("=", 2) as [string, string]),
+  );
+
+  const exec = async (peer: string, ...parameters: readonly (string | number)[]): Promise<unknown> =>
+    JSON.parse(
+      await kubectl(["exec", "-n", namespace, peer, "-c", "peer", "--", "node", "/peer/peer.ts", ...parameters.map(String)], {
+        timeoutMs: 120_000,
+      }),
+    );
+  const waitFor = async (object: string, condition: string): Promise<void> => {
+    await kubectl(["wait", "-n", namespace, object, `--for=condition=${condition}`, "--timeout=40s"], { timeoutMs: 50_000 });
+  };
+
+  const peers: Peers = {
+    namespace,
+    kubectl,
+    apply,
+    waitFor,
+    ip(peer) {
+      const address = addresses.get(peer);
+      if (!address) throw new Error(`no pod ${peer} with an address in ${namespace}`);
+      return address;
+    },
+    tcp: (from, host, count) => exec(from, "tcp", host, 8080, count) as ReturnType<Peers["tcp"]>,
+    udp: (from, host, count, everyMs) => exec(from, "udp", host, count, everyMs) as ReturnType<Peers["udp"]>,
+    upload: (from, host, bytes) => exec(from, "upload", host, bytes) as ReturnType<Peers["upload"]>,
+    sample: async (from, host, everyMs) => void (await exec(from, "sample", host, everyMs)),
+    samples: (from, host) => exec(from, "samples", host) as ReturnType<Peers["samples"]>,
+    dump: (peer) => kubectl(["exec", "-n", namespace, peer, "-c", "squall-sidecar", "--", "node", "/squall/sidecar.mjs", "dump"]),
+    async applyAndWait(experiment) {
+      await apply(experiment);
+      const { kind, metadata } = experiment as { readonly kind: string; readonly metadata: { readonly name: string } };
+      await waitFor(`${kind.toLowerCase()}/${metadata.name}`, "AllInjected");
+    },
+    async waitForSidecars(names) {
+      for (const name of names) {
+        await eventually(`the sidecar of ${name} runs`, 60_000, async () => {
+          const dumped = await kubectl.attempt([
+            "exec",
+            "-n",
+            namespace,
+            name,
+            "-c",
+            "squall-sidecar",
+            "--",
+            "test",
+            "-e",
+            "/var/lib/squall/ready",
+          ]);
+          return dumped.code === 0;
+        });
+      }
+    },
+    jsonpath: (object, path) => kubectl(["get", "-n", namespace, object, "-o", `jsonpath=${path}`]),
+    experiment: async (name) => JSON.parse(await kubectl(["get", "networkchaos", name, "-n", namespace, "-o", "json"])) as Experiment,
+    deleteExperiment: async (name) => void (await kubectl(["delete", "networkchaos", name, "-n", namespace, "--timeout=30s"])),
+    deleteExperiments: async () => void (await kubectl(["delete", "networkchaos,podchaos", "--all", "-n", namespace, "--timeout=30s"])),
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    remove: async () => void (await kubectl(["delete", "namespace", namespace, "--wait=false"])),
+  };
+  return peers;
+}
