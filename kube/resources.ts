@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { KubeError } from "./errors.ts";
 import type { ObjectMeta, Resource } from "./kube.ts";
 
 /**
@@ -50,7 +51,7 @@ interface Names {
   readonly isNamespaced: boolean;
 }
 
-/** A resource that is parsed by a schema. */
+/** A resource that is parsed by a schema; what breaks it throws a KubeError "unexpected". */
 export function resourceOf<S extends z.ZodType>(names: Names, schema: S): Resource<z.output<S>> {
   return {
     ...names,
@@ -58,7 +59,7 @@ export function resourceOf<S extends z.ZodType>(names: Names, schema: S): Resour
       const result = schema.safeParse(raw);
       if (result.success) return result.data;
       const mistakes = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
-      throw new Error(`The API server sent a ${names.kind} that cannot be read. ${mistakes}`);
+      throw new KubeError("unexpected", `The API server sent a ${names.kind} that cannot be read. ${mistakes}`);
     },
   };
 }
