@@ -16,7 +16,8 @@ export const metaSchema: z.ZodType<ObjectMeta> = z.object({
   name: z.string(),
   namespace: z.string().optional(),
   uid: z.string(),
-  resourceVersion: z.string(),
+  // A dry run makes no version.
+  resourceVersion: z.string().default(""),
   generation: z.number().optional(),
   creationTimestamp: z
     .string()
