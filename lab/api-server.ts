@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { apiServerArguments, type ControlPlane, etcdArguments, writeControlPlaneFiles } from "./control-plane.ts";
 import { type DaemonProcess, startDaemon } from "./daemon-process.ts";
 import { renderKubeconfig } from "./kubeconfig.ts";
-import { isAlive } from "./lock.ts";
+import { isAlive } from "./process-table.ts";
 import { createReadinessProbe, waitUntil } from "./readiness.ts";
 
 /** A real API server without a node: objects, admission, RBAC and tokens work, nothing ever runs a pod. */

@@ -16,7 +16,7 @@ export async function buildPrograms(
   done: (name: ProgramName) => Promise<void>,
 ): Promise<void> {
   if (names.length === 0) return;
-  const go = names.some((name) => programs[name].recipe.how !== "c") ? await findGo() : "";
+  const go = await findGo();
   for (const name of names) {
     const { recipe, version } = programs[name];
     await progress.during(`Building ${name} ${version} from source, once`, async (note) => {
@@ -36,8 +36,6 @@ export function compilerCall(recipe: Recipe, go: string, output: string, folder:
       return ["env", "CGO_ENABLED=0", go, "build", "-trimpath", "-ldflags", recipe.ldflags, "-o", output, recipe.package];
     case "go-install":
       return ["env", "CGO_ENABLED=0", `GOBIN=${folder}`, go, "install", "-trimpath", "-ldflags", recipe.ldflags, recipe.package];
-    case "c":
-      return ["gcc", "-O2", "-static", "-o", output, recipe.source];
   }
 }
 

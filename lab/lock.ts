@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { hasCode, identify } from "./process-table.ts";
 
 const POLL_MS = 500;
 
@@ -32,17 +33,6 @@ export async function withLock<T>(file: string, work: () => Promise<T>, onWait: 
   }
 }
 
-/** A file system error's code, such as "ENOENT". */
-export function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
-}
-
-/** Whether that process lives; a process that only waits for its parent to notice its end does not. */
-export async function isAlive(pid: number): Promise<boolean> {
-  const stat = await readStat(pid);
-  return stat !== undefined && stat[0] !== "Z";
-}
-
 async function readOwner(file: string): Promise<number | undefined> {
   // An empty file is one whose owner has created it and not yet signed it: give it a moment before calling it dead.
   for (let attempt = 0; attempt < 4; attempt++) {
@@ -55,18 +45,4 @@ async function readOwner(file: string): Promise<number | undefined> {
     await sleep(50);
   }
   return undefined;
-}
-
-/** Process id and start time: an id alone is given to another process some day. */
-async function identify(pid: number): Promise<string> {
-  return `${pid} ${(await readStat(pid))?.[19] ?? "dead"}`;
-}
-
-/** The fields of /proc/PID/stat after the name of the program: state, parent, … (proc_pid_stat(5), from field 3 on). */
-async function readStat(pid: number): Promise<readonly string[] | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch((error: unknown) => {
-    if (hasCode(error, "ENOENT") || hasCode(error, "ESRCH")) return undefined;
-    throw error;
-  });
-  return text?.slice(text.lastIndexOf(")") + 2).split(" ");
 }

@@ -14,8 +14,7 @@ export type Recipe =
   /** `go build` in a folder of lab/ whose go.mod pins everything. */
   | { readonly how: "go-module"; readonly folder: string; readonly ldflags: string; readonly package: string }
   /** `go install` of one package at one version. */
-  | { readonly how: "go-install"; readonly ldflags: string; readonly package: string }
-  | { readonly how: "c"; readonly source: string };
+  | { readonly how: "go-install"; readonly ldflags: string; readonly package: string };
 
 export interface Program {
   readonly version: string;
@@ -53,15 +52,13 @@ export const programs = {
     version: COREDNS,
     recipe: { how: "go-install", ldflags: "-s -w", package: `github.com/coredns/coredns@v${COREDNS}` },
   },
-  /** Process 1 of every pod: sleeps and reaps. */
-  pause: { version: "1", recipe: { how: "c", source: "pause.c" } },
 } as const satisfies Readonly<Record<string, Program>>;
 
 export type ProgramName = keyof typeof programs;
 
 /** What the API-server-only mode needs. */
 export const apiServerPrograms = ["etcd", "kube-apiserver"] as const satisfies readonly ProgramName[];
-/** What a whole node needs; `pause` is left out where there is no C compiler. */
+/** What a whole node needs. */
 export const nodePrograms = [
   "etcd",
   "kube-apiserver",
