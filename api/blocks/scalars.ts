@@ -1,0 +1,131 @@
+import { z } from "zod";
+import { parseDuration } from "../../common/duration.ts";
+import { show } from "../text.ts";
+
+/** Texts with a grammar. Each `problem…` function says what is wrong with a text and what to write instead. */
+
+const LONGEST_TEXT = 1024;
+
+type Problem = (text: string) => string | undefined;
+
+/** A string of at most 1,024 characters that `problem` finds nothing wrong with. */
+export function textWith(problem: Problem, { max = LONGEST_TEXT }: { readonly max?: number } = {}): z.ZodString {
+  return z
+    .string()
+    .max(max)
+    .check((context) => {
+      if (context.value.length > max) return;
+      const message = problem(context.value);
+      if (message !== undefined) context.issues.push({ code: "custom", message, input: context.value, continue: true });
+    });
+}
+
+export const problemWithDuration: Problem = (text) => {
+  if (parseDuration(text) !== undefined) return undefined;
+  if (/^[+-]?\d+(\.\d+)?$/.test(text))
+    return `${show(text)} has no unit. Write a duration such as "${text.slice(0, 9)}ms" or "${text.slice(0, 9)}s".`;
+  if (/^\d+d$/.test(text))
+    return `${show(text)}: days are no unit of a duration. Write hours, such as "${Math.min(Number(text.slice(0, -1)) * 24, 99_999)}h".`;
+  return `${show(text)} is no duration. Write numbers with the units ns, us, ms, s, m or h, such as "200ms" or "1h30m".`;
+};
+
+/** Go duration or the empty text, as Chaos Mesh accepts it; negative is allowed and means: over at once. */
+export const durationOrEmpty = (): z.ZodString => textWith((text) => (text === "" ? undefined : problemWithDuration(text)));
+
+const LONGEST_LATENCY_NS = 3_600_000_000_000n;
+
+/** One number and one unit: the pattern of Chaos Mesh's schema, which is narrower than a Go duration. At most an hour. */
+export const LATENCY_PATTERN = "^[0-9]+(\\.[0-9]+)?(ns|us|ms|s|m|h)$";
+export const latency = (): z.ZodString =>
+  textWith((text) => {
+    const problem = problemWithDuration(text);
+    if (problem !== undefined) return problem;
+    if (!new RegExp(LATENCY_PATTERN).test(text))
+      return `${show(text)} must be one number and one unit. Write it as one, such as "1500ms" for "1s500ms".`;
+    return (parseDuration(text) ?? 0n) > LONGEST_LATENCY_NS ? `${show(text)} is longer than an hour. Write at most "1h".` : undefined;
+  }).meta({ pattern: LATENCY_PATTERN });
+
+const FLOAT = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$/;
+
+/** A number between 0 and 100, written as text and without a percent sign. */
+export const percentText = (): z.ZodString =>
+  textWith((text) => {
+    if (/^[^%]+%$/.test(text)) return `${show(text)}: leave the percent sign out. Write ${show(text.slice(0, -1))}.`;
+    if (!FLOAT.test(text)) return `${show(text)} is no number. Write a percentage from 0 to 100, such as "25".`;
+    const percent = Number(text);
+    return percent >= 0 && percent <= 100 ? undefined : `${show(text)} is outside 0 to 100. Write a percentage such as "25".`;
+  });
+
+/** Bits per second of each unit; the `bps` family counts bytes, as tc does. */
+const RATE_UNITS: Readonly<Record<string, bigint>> = {
+  kbit: 1_000n,
+  mbit: 1_000_000n,
+  gbit: 1_000_000_000n,
+  tbit: 1_000_000_000_000n,
+  tbps: 8_000_000_000_000n,
+  gbps: 8_000_000_000n,
+  mbps: 8_000_000n,
+  kbps: 8_000n,
+  bps: 8n,
+  bit: 1n,
+};
+
+/** Bits per second of a rate such as "1mbps" (a megabyte) or "1mbit", or undefined for anything else. Case and blanks around do not matter. */
+export function parseRate(text: string): bigint | undefined {
+  const match = /^(\d{1,20})\s*([a-z]+)$/.exec(text.trim().toLowerCase());
+  const scale = RATE_UNITS[match?.[2] ?? ""];
+  if (!match || scale === undefined) return undefined;
+  const amount = BigInt(match[1] ?? "0");
+  return amount < 2n ** 64n ? amount * scale : undefined;
+}
+
+export const rate = (): z.ZodString =>
+  textWith((text) =>
+    parseRate(text) === undefined
+      ? `${show(text)} is no rate. Write a whole number and a unit: bit, kbit, mbit, gbit, tbit for bits, bps, kbps, mbps, gbps, tbps for bytes per second, such as "10mbit".`
+      : undefined,
+  );
+
+const DNS_LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+
+/** Lower-case name of DNS labels joined by dots, as Kubernetes names most objects; at most 253 characters. */
+export function isDnsSubdomain(text: string): boolean {
+  return text.length <= 253 && text.split(".").every((part) => part.length <= 63 && DNS_LABEL.test(part));
+}
+
+export const namespaceName = (): z.ZodString =>
+  textWith((text) =>
+    text.length <= 63 && DNS_LABEL.test(text)
+      ? undefined
+      : `${show(text)} cannot be the name of a namespace. Write lower-case letters, digits and "-", at most 63.`,
+  );
+
+export const objectName = (): z.ZodString =>
+  textWith((text) =>
+    isDnsSubdomain(text)
+      ? undefined
+      : `${show(text)} cannot be the name of an object. Write lower-case letters, digits, "-" and ".", at most 253.`,
+  );
+
+const LABEL_PART = /^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/;
+
+/** See https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set. */
+export function isLabelKey(text: string): boolean {
+  const slash = text.indexOf("/");
+  const name = slash < 0 ? text : text.slice(slash + 1);
+  return (slash < 0 || isDnsSubdomain(text.slice(0, slash))) && name.length <= 63 && LABEL_PART.test(name);
+}
+
+export const isLabelValue = (text: string): boolean => text === "" || (text.length <= 63 && LABEL_PART.test(text));
+
+export const labelValue = (): z.ZodString =>
+  textWith((text) =>
+    isLabelValue(text)
+      ? undefined
+      : `${show(text)} cannot be the value of a label. Write letters, digits, "-", "_" and ".", beginning and ending with a letter or digit, at most 63.`,
+  );
+
+export const labelKey = (): z.ZodString =>
+  textWith((text) =>
+    isLabelKey(text) ? undefined : `${show(text)} cannot be the key of a label. Write one such as "app" or "example.com/tier".`,
+  );

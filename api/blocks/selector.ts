@@ -1,0 +1,179 @@
+import { z } from "zod";
+import type { FieldError } from "../field-error.ts";
+import { isJsonObject, type JsonObject } from "../json.ts";
+import { show, suggest } from "../text.ts";
+import { isLabelKey, isLabelValue, labelKey, labelValue, namespaceName, objectName, textWith } from "./scalars.ts";
+
+/** The block that picks pods: `selector`, `mode` and `value`. It stands in most kinds, and once more as `target` of NetworkChaos. */
+
+const MOST_ENTRIES = 1_000;
+
+export const podPhases = ["Pending", "Running", "Succeeded", "Failed", "Unknown"] as const;
+export const selectableFields = [
+  "metadata.name",
+  "metadata.namespace",
+  "spec.nodeName",
+  "spec.restartPolicy",
+  "spec.schedulerName",
+  "spec.serviceAccountName",
+  "status.phase",
+  "status.podIP",
+  "status.nominatedNodeName",
+] as const;
+export const operators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
+export const modes = ["one", "all", "fixed", "fixed-percent", "random-max-percent"] as const;
+export type Mode = (typeof modes)[number];
+
+type MapProblem = (key: string, value: string) => string | undefined;
+
+/** A map of texts whose every entry `problem` finds nothing wrong with. */
+function textMap(problem: MapProblem) {
+  return z
+    .record(z.string(), z.string().max(1024))
+    .meta({ maxProperties: MOST_ENTRIES })
+    .check((context) => {
+      for (const [key, value] of Object.entries(context.value).slice(0, MOST_ENTRIES)) {
+        const message = typeof value === "string" ? problem(key, value) : undefined;
+        if (message !== undefined) context.issues.push({ code: "custom", message, input: value, path: [key], continue: true });
+      }
+      if (Object.keys(context.value).length > MOST_ENTRIES) {
+        context.issues.push({ code: "custom", message: `has more than ${MOST_ENTRIES} entries.`, input: undefined, continue: true });
+      }
+    });
+}
+
+const labelProblem: MapProblem = (key, value) => {
+  if (!isLabelKey(key)) return `${show(key)} cannot be a key here. Write one such as "app" or "example.com/tier".`;
+  if (!isLabelValue(value)) return `${show(value)} cannot be the value of a label. Write letters, digits, "-", "_" and ".", at most 63.`;
+  return undefined;
+};
+
+const expression = z
+  .strictObject({
+    key: labelKey().describe("Key of the label."),
+    operator: textWith((text) =>
+      (operators as readonly string[]).includes(text)
+        ? undefined
+        : `${show(text)} is none of ${operators.join(", ")}.${suggest(text, operators)}`,
+    ).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
+    values: z
+      .array(labelValue())
+      .max(MOST_ENTRIES)
+      .optional()
+      .meta({ "x-kubernetes-list-type": "atomic" })
+      .describe("What In and NotIn compare with."),
+  })
+  .check((context) => {
+    const { operator, values = [] } = context.value;
+    const needsValues = operator === "In" || operator === "NotIn";
+    const isKnown = (operators as readonly string[]).includes(operator);
+    if (!isKnown || needsValues === values.length > 0) return;
+    const message = needsValues ? `${operator} needs at least one value.` : `${operator} takes no values. Leave them out.`;
+    context.issues.push({ code: "custom", message, input: values, path: ["values"], continue: true });
+  });
+
+const phase = textWith((text) =>
+  (podPhases as readonly string[]).includes(text.replace(/^!/, ""))
+    ? undefined
+    : `${show(text)} is no phase of a pod. Write one of ${podPhases.join(", ")}, or with "!" before it to leave that phase out.${suggest(text.replace(/^!/, ""), podPhases)}`,
+);
+
+export const selectorSchema = z
+  .strictObject({
+    namespaces: z.array(namespaceName()).max(MOST_ENTRIES).optional().describe("Namespaces to search; the experiment's own by default."),
+    labelSelectors: textMap(labelProblem).optional().describe("Labels that a pod must have."),
+    expressionSelectors: z.array(expression).max(100).optional().describe("Requirements on labels; all must hold."),
+    annotationSelectors: textMap(labelProblem).optional().describe("Annotations that a pod must have."),
+    fieldSelectors: textMap((key) =>
+      (selectableFields as readonly string[]).includes(key)
+        ? undefined
+        : `${show(key)} is no field that pods can be selected by. Write one of ${selectableFields.join(", ")}.${suggest(key, selectableFields)}`,
+    )
+      .optional()
+      .describe("Fields that a pod must have, such as spec.nodeName."),
+    nodes: z.array(objectName()).max(MOST_ENTRIES).optional().describe("Names of nodes; pods on these or on those of nodeSelectors."),
+    nodeSelectors: textMap(labelProblem).optional().describe("Labels of nodes; pods on these or on those of nodes."),
+    podPhaseSelectors: z.array(phase).max(10).optional().describe("Phases that a pod may be in; with ! before it, must not be in."),
+    pods: z
+      .record(z.string(), z.array(objectName()).max(5_000))
+      .meta({ maxProperties: MOST_ENTRIES })
+      .optional()
+      .describe("Exact pods by namespace; everything else is ignored then."),
+  })
+  .describe("Which pods are candidates. Empty: all pods of the experiment's own namespace.");
+export type PodSelector = z.output<typeof selectorSchema>;
+
+/** Members of the block, to be spread into a spec. */
+export const selectorBlock = {
+  selector: selectorSchema.prefault({}),
+  mode: z.enum(modes).describe("How many of the candidates: one, all, fixed, fixed-percent or random-max-percent."),
+  value: z.string().max(64).optional().describe("The number for fixed, or the percentage for fixed-percent and random-max-percent."),
+} as const;
+
+export interface SelectorBlock {
+  readonly selector: PodSelector;
+  readonly mode: Mode;
+  readonly value?: string | undefined;
+}
+
+const INTEGER = /^[+-]?\d{1,18}$/;
+
+/** The number that `mode` works with, or undefined where `value` is none; see the rules in checkValue. */
+export function parseModeValue({ mode, value = "" }: Pick<SelectorBlock, "mode" | "value">): number | undefined {
+  if (!INTEGER.test(value)) return undefined;
+  const number = Number(value);
+  const isAllowed = mode === "fixed" ? number > 0 : number >= 1 && number <= 100;
+  return isAllowed ? number : undefined;
+}
+
+/** `fixed` needs a whole number above 0, the percentages one from 1 to 100; the other modes ignore `value`. */
+export function checkValue(block: Pick<SelectorBlock, "mode" | "value">, path: string): readonly FieldError[] {
+  const { mode, value } = block;
+  if (mode === "one" || mode === "all" || parseModeValue(block) !== undefined) return [];
+  const wanted = mode === "fixed" ? 'a whole number above 0, such as "2"' : 'a whole percentage from 1 to 100, such as "50"';
+  return [{ path: `${path}.value`, message: `${value === undefined ? "is missing" : show(value)}: mode ${mode} needs ${wanted}.` }];
+}
+
+/** The same rules for the API server, which holds them even when the webhook is away. */
+export const valueRules = [
+  {
+    rule: "self.mode != 'fixed' || (has(self.value) && self.value.matches('^[+]?0*[1-9][0-9]{0,17}$'))",
+    message: "mode fixed needs a value: a whole number above 0",
+  },
+  {
+    rule: "!(self.mode in ['fixed-percent', 'random-max-percent']) || (has(self.value) && self.value.matches('^[+]?0*([1-9][0-9]?|100)$'))",
+    message: "this mode needs a value: a whole percentage from 1 to 100",
+  },
+] as const;
+
+/** Fills `selector.namespaces` with the experiment's own namespace where it is empty, as Chaos Mesh does. */
+export function fillNamespaces(block: JsonObject, namespace: string): JsonObject {
+  const selector = block["selector"] ?? {};
+  if (!isJsonObject(selector)) return block;
+  const { namespaces } = selector;
+  const isEmpty = namespaces === undefined || (Array.isArray(namespaces) && namespaces.length === 0);
+  return { ...block, selector: isEmpty ? { ...selector, namespaces: [namespace] } : selector };
+}
+
+/** "2 pods of shop with app=web", for people. */
+export function describeSelection(block: SelectorBlock): string {
+  const { selector, mode, value } = block;
+  const number = {
+    one: "one pod",
+    all: "all pods",
+    fixed: `${value ?? "?"} pods`,
+    "fixed-percent": `${value ?? "?"} % of the pods`,
+    "random-max-percent": `up to ${value ?? "?"} % of the pods`,
+  }[mode];
+  if (selector.pods && Object.keys(selector.pods).length > 0) return `${number} among those named`;
+  const filters = Object.entries({ ...selector.labelSelectors, ...selector.annotationSelectors, ...selector.fieldSelectors }).map(
+    ([key, text]) => `${key}=${text}`,
+  );
+  const rest =
+    (selector.expressionSelectors?.length ?? 0) +
+    (selector.nodes?.length ?? 0) +
+    Object.keys(selector.nodeSelectors ?? {}).length +
+    (selector.podPhaseSelectors?.length ?? 0);
+  const more = rest > 0 ? ` and ${rest} more requirement${rest === 1 ? "" : "s"}` : "";
+  return `${number} of ${(selector.namespaces ?? []).join(", ") || "its namespace"}${filters.length > 0 ? ` with ${filters.join(", ")}` : ""}${more}`;
+}

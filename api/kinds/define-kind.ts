@@ -1,0 +1,102 @@
+import type { z } from "zod";
+import type { FieldError } from "../field-error.ts";
+import { isJsonObject, type JsonObject, withoutNulls } from "../json.ts";
+import { explainIssues } from "../schema-errors.ts";
+import type { KindDefinition } from "./definition.ts";
+
+export type Judged<Spec> =
+  | {
+      readonly ok: true;
+      /** The object with every default filled in. */
+      readonly object: JsonObject;
+      readonly spec: Spec;
+      /** What this version cannot carry out; empty for an experiment that can run. */
+      readonly unsupported: readonly FieldError[];
+      /** What the experiment does, in one sentence. */
+      readonly explanation: string;
+    }
+  | { readonly ok: false; readonly errors: readonly FieldError[] };
+
+/** A definition that can judge any object, so that shared code may call a kind without knowing which one it holds. */
+export interface Kind<S extends z.ZodType> extends KindDefinition<S> {
+  /** Checks a whole object as a user wrote it, in the namespace it is to live in. Reports all mistakes together; never throws. */
+  judge(raw: unknown, around: { readonly namespace: string }): Judged<z.output<S>>;
+  /** The spec of an object from the API server, which admission has judged before. Throws on one that it would refuse. */
+  parseSpec(raw: unknown, around: { readonly namespace: string }): z.output<S>;
+}
+
+export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): Kind<S> {
+  const judge: Kind<S>["judge"] = (raw, { namespace }) => {
+    if (!isJsonObject(raw)) return { ok: false, errors: [{ path: definition.kind, message: "is no object." }] };
+    const object = withoutNulls(raw);
+    const written = isJsonObject(object) ? (object["spec"] ?? {}) : {};
+    const spec = isJsonObject(written) ? definition.prepare(written, namespace) : written;
+    const parsed = definition.schema.safeParse(spec);
+    if (!parsed.success) {
+      const errors = explainIssues(parsed.error.issues, { raw: spec, root: "spec", schema: definition.schema });
+      return { ok: false, errors: [...errors, ...checkTheRest(definition, spec, errors)] };
+    }
+    const errors = definition.check(parsed.data);
+    if (errors.length > 0) return { ok: false, errors };
+    return {
+      ok: true,
+      object: { ...raw, spec: parsed.data },
+      spec: parsed.data,
+      unsupported: definition.unsupported(parsed.data),
+      explanation: definition.explain(parsed.data),
+    };
+  };
+  return {
+    ...definition,
+    judge,
+    parseSpec(raw, around) {
+      const judged = judge(raw, around);
+      if (judged.ok) return judged.spec;
+      throw new Error(
+        `${definition.kind} breaks its own schema: ${judged.errors.map(({ path, message }) => `${path}: ${message}`).join("; ")}`,
+      );
+    },
+  };
+}
+
+const MOST_ROUNDS = 8;
+
+/**
+ * The rules across fields for a spec that breaks its schema: takes out what is wrong, and what needs it, until the rest holds, so that
+ * a user hears of all mistakes at once. What is said about a part that was taken out is left out.
+ */
+function checkTheRest<S extends z.ZodType>(
+  definition: KindDefinition<S>,
+  spec: unknown,
+  known: readonly FieldError[],
+): readonly FieldError[] {
+  let rest = structuredClone(spec);
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const parsed = definition.schema.safeParse(rest);
+    if (parsed.success) return definition.check(parsed.data).filter(({ path }) => !known.some((error) => path.startsWith(error.path)));
+    let wasRemoved = false;
+    for (const issue of parsed.error.issues) {
+      const paths = issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+      for (const path of paths) wasRemoved = removeAt(rest, path) || wasRemoved;
+    }
+    if (!wasRemoved) return [];
+    rest = structuredClone(rest);
+  }
+  return [];
+}
+
+/** Takes a member out; where it is missing already, the one that holds it. Says whether something was there to take. */
+function removeAt(root: unknown, path: readonly PropertyKey[]): boolean {
+  for (let depth = path.length; depth > 0; depth--) {
+    let holder: unknown = root;
+    for (const part of path.slice(0, depth - 1)) holder = isHolder(holder) ? holder[part] : undefined;
+    const last = path[depth - 1] ?? "";
+    if (!isHolder(holder) || holder[last] === undefined) continue;
+    if (Array.isArray(holder) && typeof last === "number") holder.splice(last, 1);
+    else delete holder[last];
+    return true;
+  }
+  return false;
+}
+
+const isHolder = (value: unknown): value is Record<PropertyKey, unknown> => typeof value === "object" && value !== null;

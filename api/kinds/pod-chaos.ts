@@ -1,0 +1,71 @@
+import { z } from "zod";
+import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
+import { checkValue, describeSelection, fillNamespaces, selectorBlock, valueRules } from "../blocks/selector.ts";
+import type { FieldError } from "../field-error.ts";
+import type { KindDefinition } from "./definition.ts";
+import { duration, remoteCluster, unsupportedEverywhere } from "./shared.ts";
+
+const schema = z
+  .strictObject({
+    action: z
+      .enum(["pod-kill", "pod-failure", "container-kill"])
+      .describe("pod-kill deletes pods, pod-failure makes them fail for a while, container-kill kills containers."),
+    ...selectorBlock,
+    containerNames: z.array(objectName()).max(100).optional().describe("Containers of each pod, for container-kill."),
+    gracePeriod: z
+      .number()
+      .int()
+      .min(0)
+      .max(Number.MAX_SAFE_INTEGER)
+      .default(0)
+      .describe("Seconds that a pod gets to end, for pod-kill; 0 kills at once."),
+    duration: durationOrEmpty().optional().describe(duration),
+    remoteCluster: objectName().optional().describe(remoteCluster),
+  })
+  .meta({
+    "x-kubernetes-validations": [
+      ...valueRules,
+      {
+        rule: "self.action != 'container-kill' || (has(self.containerNames) && size(self.containerNames) > 0)",
+        message: "container-kill needs containerNames",
+      },
+    ],
+  });
+type Spec = z.output<typeof schema>;
+
+function check(spec: Spec): readonly FieldError[] {
+  const errors = [...checkValue(spec, "spec")];
+  if (spec.action === "container-kill" && (spec.containerNames ?? []).length === 0) {
+    errors.push({
+      path: "spec.containerNames",
+      message: "is missing: container-kill needs to know which containers. Write a list such as [app].",
+    });
+  }
+  return errors;
+}
+
+export const podChaos: KindDefinition<typeof schema> = {
+  kind: "PodChaos",
+  plural: "podchaos",
+  columns: [{ name: "action", jsonPath: ".spec.action" }],
+  actorOf: (spec) => (spec.action === "container-kill" ? "daemon" : "controller"),
+  targetOf: (spec) => (spec.action === "container-kill" ? "container" : "pod"),
+  isOneShot: (spec) => spec.action !== "pod-failure",
+  schema,
+  prepare: fillNamespaces,
+  check,
+  unsupported: (spec) => [
+    ...(spec.action === "pod-kill"
+      ? []
+      : [{ path: "spec.action", message: `${spec.action} cannot be carried out yet. Supported: pod-kill.` }]),
+    ...unsupportedEverywhere(spec),
+  ],
+  explain: (spec) => {
+    const verb = {
+      "pod-kill": "Kills",
+      "pod-failure": "Makes fail",
+      "container-kill": `Kills the container ${(spec.containerNames ?? []).join(", ")} of`,
+    }[spec.action];
+    return `${verb} ${describeSelection(spec)}${spec.action === "pod-kill" && spec.gracePeriod > 0 ? ` with ${spec.gracePeriod} s to end` : ""}.`;
+  },
+};

@@ -1,0 +1,75 @@
+import { z } from "zod";
+
+/** The status of an experiment: Chaos Mesh's shape, with `skipped`, and in each record `targetUID`, `reason`, `message`, `receipts` and `interruptions` of ours. */
+
+const count = () => z.number().int().min(0);
+const time = () => z.string().meta({ format: "date-time" });
+
+export const conditionTypes = ["Selected", "AllInjected", "AllRecovered", "Paused"] as const;
+export type ConditionType = (typeof conditionTypes)[number];
+
+const condition = z.object({
+  type: z.enum(conditionTypes),
+  status: z.enum(["True", "False"]),
+  reason: z.string().optional().describe("CamelCase; see docs/reasons.md."),
+  message: z.string().optional(),
+  lastTransitionTime: time().optional(),
+});
+export type Condition = z.output<typeof condition>;
+
+export const recordPhases = ["Not Injected", "Not Injected/Wait", "Injected", "Injected/Wait"] as const;
+export type RecordPhase = (typeof recordPhases)[number];
+
+const recordEvent = z.object({
+  type: z.enum(["Succeeded", "Failed"]),
+  operation: z.enum(["Apply", "Recover"]),
+  message: z.string().optional(),
+  timestamp: time(),
+});
+export type RecordEvent = z.output<typeof recordEvent>;
+
+const receipts = z
+  .object({
+    matched: count().describe("Packets that the fault looked at."),
+    dropped: count(),
+    delayed: count(),
+    exempted: count().describe("Packets of probes and of Squall itself that were let through."),
+    firstTime: time().optional(),
+    lastTime: time().optional(),
+  })
+  .describe("What the fault did to its target.");
+export type Receipts = z.output<typeof receipts>;
+
+const containerRecord = z.object({
+  id: z.string().describe("NAMESPACE/POD, or NAMESPACE/POD/CONTAINER."),
+  selectorKey: z.enum([".", ".Target"]).describe(". for the selector, .Target for the target of a NetworkChaos."),
+  phase: z.enum(recordPhases),
+  injectedCount: count(),
+  recoveredCount: count(),
+  events: z.array(recordEvent).optional(),
+  targetUID: z.string().optional().describe("UID of the pod that was picked: another one of the same name is another target."),
+  reason: z.string().optional(),
+  message: z.string().optional(),
+  receipts: receipts.optional(),
+  interruptions: z
+    .object({ count: count(), seconds: z.number().min(0) })
+    .optional()
+    .describe("How often and how long the fault was lifted because no heartbeat reached it."),
+});
+export type ContainerRecord = z.output<typeof containerRecord>;
+
+const skipped = z.object({ id: z.string(), reason: z.string(), message: z.string() });
+export type SkippedTarget = z.output<typeof skipped>;
+
+export const statusSchema = z.object({
+  conditions: z.array(condition).optional(),
+  experiment: z
+    .object({
+      desiredPhase: z.enum(["Run", "Stop"]).optional(),
+      containerRecords: z.array(containerRecord).optional().describe("One for each target; absent until targets were picked."),
+    })
+    .prefault({}),
+  skipped: z.array(skipped).optional().describe("Pods that the selector matches and that cannot carry the fault, with the reason."),
+  instances: z.record(z.string(), z.number().int()).optional().describe("Kept for tools of Chaos Mesh; Squall does not write it."),
+});
+export type ExperimentStatus = z.output<typeof statusSchema>;
