@@ -37,6 +37,9 @@ export const CA_SECRET = "squall-ca";
 /** Secret with the webhook's serving certificate (keys `tls.crt`, `tls.key`), written by the leader. */
 export const WEBHOOK_SECRET = "squall-webhook-tls";
 
+/** Name of our MutatingWebhookConfiguration and of our ValidatingWebhookConfiguration. */
+export const WEBHOOK_CONFIGURATION = "squall-webhook";
+
 export const services = { webhook: "squall-webhook", enrolment: "squall-enrolment" } as const;
 
 /** Audience of the projected token that a sidecar enrols with. */
