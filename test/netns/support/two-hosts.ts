@@ -1,0 +1,138 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { packetMark } from "../../../common/names.ts";
+import type { FaultCounters } from "../../../agent/network/engine/rules.ts";
+import type { EngineTotals } from "../../../agent/network/engine/messages.ts";
+import type { EngineOrder } from "./engine-process.ts";
+import type { TrafficAnswer, TrafficOrder } from "./traffic.ts";
+
+const run = promisify(execFile);
+
+export const LEFT = "10.99.0.1";
+export const RIGHT = "10.99.0.2";
+export const QUEUE = 7;
+
+/** Two network namespaces joined by a veth pair; faults are on what leaves the left one. */
+export interface TwoHosts {
+  readonly left: Host;
+  readonly right: Host;
+  /** Sends what leaves the left side to RIGHT into the queue, or no longer. */
+  queueOn(): Promise<void>;
+  queueOff(): Promise<void>;
+  startEngine(options?: { readonly maxHeldBytes?: number }): Promise<EngineHandle>;
+  close(): Promise<void>;
+}
+
+export interface Host {
+  /** Runs a program inside and returns its standard output. */
+  run(program: string, ...parameters: string[]): Promise<string>;
+  traffic(order: TrafficOrder): Promise<TrafficAnswer>;
+}
+
+/** A process of ours inside a namespace. */
+interface Child<Order, Answer> {
+  readonly process: ChildProcess;
+  readonly ask: (order: Order) => Promise<Answer>;
+  readonly end: () => Promise<void>;
+}
+
+export interface EngineHandle extends Child<EngineOrder, unknown> {
+  counters(): Promise<Record<string, FaultCounters>>;
+  totals(): Promise<EngineTotals>;
+}
+
+const mark = `0x${packetMark.value.toString(16)}/0x${packetMark.mask.toString(16)}`;
+const queueRule = [
+  ...["POSTROUTING", "-d", RIGHT, "-o", "eth0", "-m", "mark", "!", "--mark", mark],
+  ...["-j", "NFQUEUE", "--queue-num", String(QUEUE), "--queue-bypass"],
+];
+
+export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } = {}): Promise<TwoHosts> {
+  const names = { left: `squall-e${process.pid}-l`, right: `squall-e${process.pid}-r` };
+  const ends: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const end of ends.splice(0).reverse()) await end();
+  };
+  try {
+    for (const name of [names.left, names.right]) {
+      await run("ip", ["netns", "add", name]);
+      ends.push(async () => void (await run("ip", ["netns", "del", name])));
+    }
+    const peer = ["peer", "name", "eth0", "netns", names.right, "mtu", String(mtu)];
+    await run("ip", ["-n", names.left, "link", "add", "eth0", "mtu", String(mtu), "type", "veth", ...peer]);
+    for (const [name, address] of [
+      [names.left, LEFT],
+      [names.right, RIGHT],
+    ] as const) {
+      await run("ip", ["-n", name, "address", "add", `${address}/24`, "dev", "eth0"]);
+      for (const device of ["lo", "eth0"]) await run("ip", ["-n", name, "link", "set", device, "up"]);
+    }
+    const hosts = { left: startHost(names.left), right: startHost(names.right) };
+    ends.push(hosts.left.end, hosts.right.end);
+    return {
+      ...hosts,
+      close,
+      queueOn: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-A", ...queueRule)),
+      queueOff: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-D", ...queueRule)),
+      async startEngine(options = {}) {
+        const engine: Child<EngineOrder, unknown> = startChild(names.left, "engine-process.ts");
+        ends.push(() => engine.end());
+        await engine.ask({ do: "start", queue: QUEUE, ...options });
+        return {
+          ...engine,
+          counters: async () => (await engine.ask({ do: "read-counters" })) as Record<string, FaultCounters>,
+          totals: async () => (await engine.ask({ do: "read-totals" })) as EngineTotals,
+        };
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function startHost(name: string): Host & { readonly end: () => Promise<void> } {
+  const child: Child<TrafficOrder, TrafficAnswer> = startChild(name, "traffic-process.ts");
+  return {
+    traffic: child.ask,
+    end: child.end,
+    run: async (program, ...parameters) => (await run("ip", ["netns", "exec", name, program, ...parameters])).stdout,
+  };
+}
+
+/** Starts one of our processes; it takes one order at a time. */
+function startChild<Order extends object, Answer>(name: string, file: string): Child<Order, Answer> {
+  const script = fileURLToPath(new URL(file, import.meta.url));
+  const child = spawn("ip", ["netns", "exec", name, process.execPath, script], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  let last: Promise<unknown> = Promise.resolve();
+  const ask = async (order: Order): Promise<Answer> => {
+    const answered = Promise.withResolvers<{ answer: Answer; error?: string }>();
+    const exited = (): void => answered.reject(new Error(`${file} ended`));
+    child.once("message", answered.resolve);
+    child.once("exit", exited);
+    child.send(order);
+    try {
+      const reply = await answered.promise;
+      if (reply.error !== undefined) throw new Error(reply.error);
+      return reply.answer;
+    } finally {
+      child.off("message", answered.resolve);
+      child.off("exit", exited);
+    }
+  };
+  return {
+    process: child,
+    ask(order) {
+      const next = last.then(() => ask(order));
+      last = next.catch(() => undefined);
+      return next;
+    },
+    async end() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    },
+  };
+}
