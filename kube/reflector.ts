@@ -114,15 +114,18 @@ export class Reflector<T extends KubeObject> {
     const { signal } = this.#end;
     let version: string | undefined;
     while (!signal.aborted) {
-      const startedMs = clock.monotonicMs();
       let waitMs = 0;
+      let watchedSinceMs: number | undefined;
+      const wasWatchLong = (): boolean => watchedSinceMs !== undefined && clock.monotonicMs() - watchedSinceMs >= SHORT_WATCH_MS;
       try {
         version ??= await this.#list(signal);
+        watchedSinceMs = clock.monotonicMs();
         version = await this.#watch(version, signal);
-        if (clock.monotonicMs() - startedMs < SHORT_WATCH_MS) waitMs = backOff.nextMs();
-        else backOff.reset();
+        if (wasWatchLong()) backOff.reset();
+        else waitMs = backOff.nextMs();
       } catch (error) {
         if (signal.aborted) break;
+        if (wasWatchLong()) backOff.reset();
         if (isKubeError(error, "gone")) {
           log.info({ resource: resource.plural }, "watch is too old; listing again");
           version = undefined;

@@ -165,6 +165,7 @@ class Deadline {
   readonly #clock: Clock;
   readonly #onAbort = (): void => this.#controller.abort();
   #endMs = 0;
+  #timerMs = Number.POSITIVE_INFINITY;
   #limitMs = 0;
   #isOver = false;
   #cancel: (() => void) | undefined;
@@ -184,18 +185,22 @@ class Deadline {
     return this.#isOver || this.#caller?.aborted === true;
   }
 
-  /** Moves the end to `limitMs` from now. Cheap: a timer that fires early looks again. */
+  /** Moves the end to `limitMs` from now. Cheap when it moves away: a timer that fires early looks again. */
   arm(limitMs: number): void {
     this.#limitMs = limitMs;
     this.#endMs = this.#clock.monotonicMs() + limitMs;
-    this.#cancel ??= this.#clock.after(limitMs, () => this.#look());
+    if (this.#endMs < this.#timerMs) this.#setTimer();
+  }
+
+  #setTimer(): void {
+    this.#cancel?.();
+    this.#timerMs = this.#endMs;
+    this.#cancel = this.#clock.after(this.#endMs - this.#clock.monotonicMs(), () => this.#look());
   }
 
   #look(): void {
-    this.#cancel = undefined;
-    const leftMs = this.#endMs - this.#clock.monotonicMs();
-    if (leftMs > 0) {
-      this.#cancel = this.#clock.after(leftMs, () => this.#look());
+    if (this.#endMs > this.#clock.monotonicMs()) {
+      this.#setTimer();
       return;
     }
     this.#isOver = true;

@@ -12,8 +12,21 @@ import type {
   Resource,
   WatchEvent,
 } from "../../kube/kube.ts";
+import {
+  type Change,
+  eventOf,
+  finalizersOf,
+  hasStatusSubresource,
+  isInScope,
+  keyOf,
+  notFound,
+  refOf,
+  stripVersion,
+  waitFor,
+  withValue,
+} from "./fake-kube-objects.ts";
 import { applyPatch, jsonPatch, mergePatch } from "./fake-kube-patch.ts";
-import { at, isSelected, type Json, textAt } from "./fake-kube-selectors.ts";
+import { at, type Json, textAt } from "./fake-kube-selectors.ts";
 
 export type Verb = "get" | "list" | "watch" | "create" | "patch" | "delete";
 
@@ -42,23 +55,10 @@ export interface Failure {
   readonly until?: Promise<void> | undefined;
 }
 
-interface Change {
-  readonly version: number;
-  readonly plural: string;
-  readonly before: Json | undefined;
-  readonly after: Json | undefined;
-}
-
 interface Watcher {
   readonly push: (change: Change | "bookmark" | "close" | KubeError) => void;
   readonly plural: string;
 }
-
-/** Where the API server keeps status apart, so that a write to the object leaves it alone and the other way round. */
-const hasStatusSubresource = (resource: Resource<unknown>): boolean =>
-  resource.group.includes("chaos-mesh.org") ||
-  resource.group === "squall.dev" ||
-  ["pods", "nodes", "namespaces", "services", "deployments", "daemonsets"].includes(resource.plural);
 
 /**
  * An API server in memory that behaves: resource versions, UIDs, generations, 404 and 409, three kinds of patch, status
@@ -373,51 +373,4 @@ export class FakeKube implements Kube {
     this.#changes.push(change);
     for (const watcher of this.#watchers) if (watcher.plural === change.plural) watcher.push(change);
   }
-}
-
-function keyOf(resource: Resource<unknown>, ref: ObjectRef): string {
-  return `${resource.group}/${resource.plural}/${resource.isNamespaced ? (ref.namespace ?? "") : ""}/${ref.name}`;
-}
-
-const refOf = (object: Json): ObjectRef => ({
-  namespace: textAt(object, "metadata", "namespace"),
-  name: textAt(object, "metadata", "name") ?? "",
-});
-
-const finalizersOf = (object: Json): readonly unknown[] => {
-  const found = at(object, "metadata", "finalizers");
-  return Array.isArray(found) ? found : [];
-};
-
-function withValue(object: Json, key: string, value: unknown): Json {
-  const { [key]: _, ...rest } = object;
-  return value === undefined ? rest : { ...rest, [key]: value };
-}
-
-const stripVersion = (object: Json): Json => ({ ...object, metadata: withValue(object["metadata"] as Json, "resourceVersion", undefined) });
-
-const isInScope = (object: Json, options: ListOptions): boolean =>
-  (options.namespace === undefined || textAt(object, "metadata", "namespace") === options.namespace) && isSelected(object, options);
-
-/** What a watch with these selectors says of a change: an object that no longer matches is deleted for it. */
-function eventOf<T>(resource: Resource<T>, { version, before, after }: Change, options: ListOptions): WatchEvent<T> | undefined {
-  const was = before !== undefined && isInScope(before, options);
-  const is = after !== undefined && isInScope(after, options);
-  const parse = (object: Json): T =>
-    resource.parse(structuredClone({ ...object, metadata: { ...(object["metadata"] as Json), resourceVersion: String(version) } }));
-  if (is) return { type: was ? "MODIFIED" : "ADDED", object: parse(after) };
-  return was ? { type: "DELETED", object: parse(after ?? before) } : undefined;
-}
-
-function notFound(resource: Resource<unknown>, ref: ObjectRef): KubeError {
-  return new KubeError("not-found", `${resource.plural} "${ref.name}" not found`, { reason: "NotFound" });
-}
-
-async function waitFor(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return promise;
-  await new Promise<void>((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }
