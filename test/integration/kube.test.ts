@@ -157,7 +157,7 @@ describe("kube/ against a real API server", () => {
     await assert.rejects(watch, reason);
   });
 
-  it("reads 500 objects at once over at most eight connections, and a thousand in turn over no more", async () => {
+  it("reads 500 objects at once over at most eight connections, and a hundred in turn over no more", async () => {
     const counted = connect();
     const port = Number(new URL(server.url).port);
     const before = connectionsTo(port);
