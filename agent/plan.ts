@@ -10,7 +10,8 @@ export interface Command {
 
 /**
  * One change. Two steps of the same `id` in an old and a new plan are two versions of one thing: the executor runs the new
- * one over the old one, without taking the old one back first. So a step must lead to the same state from either.
+ * one over the old one, without taking the old one back first. So a step must lead to the same state from either; lines of the
+ * old undo's input that the new one lacks are run once the whole new plan is in force.
  */
 export type Step =
   | {
@@ -18,10 +19,10 @@ export type Step =
       readonly id: string;
       readonly command: Command;
       readonly undo: Command;
-      /** Standard error that means: nothing of ours is left. */
-      readonly goneWhen: readonly string[];
+      /** Set the kernel-held clock right after this step. */
+      readonly thenClock?: boolean | undefined;
     }
-  | { readonly do: "engine"; readonly id: string; readonly engine: "nfqueue"; readonly rules: unknown };
+  | { readonly do: "engine"; readonly id: string; readonly rules: unknown };
 
 /** A fault that cannot be carried out on this target, with the reason; nothing of it is in the steps. */
 export interface Refusal {

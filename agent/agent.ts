@@ -1,0 +1,248 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Clock } from "../common/clock.ts";
+import type { Log } from "../common/log.ts";
+import type { DesiredFaults, Order, Report } from "../proto/gen/agent.ts";
+import { checkDesired, isOlder } from "./desired.ts";
+import type { Executor } from "./executor.ts";
+import type { FaultFamily } from "./family.ts";
+import { type HeldFault, holdFault, nextChangeMs, passTime, remainingMs, renewLease, reportFault } from "./held-fault.ts";
+
+/** What a caller asked for contradicts what the agent knows, or is no sane request at all. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly kind: "stale" | "wrong-target" | "invalid";
+
+  constructor(kind: RefusedError["kind"], message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+export interface AgentOptions {
+  /** UID of the pod. */
+  readonly targetUid: string;
+  readonly version: string;
+  readonly family: FaultFamily;
+  readonly executor: Executor;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const FIRST_RETRY_MS = 500;
+const LONGEST_RETRY_MS = 10_000;
+const RECEIPTS_EVERY_MS = 2_000;
+
+/**
+ * Keeps the kernel equal to what the controller wants, for as long as deadline and lease of each fault last. All work on the kernel goes
+ * through one chain; every public method may be called at any time.
+ */
+export class Agent {
+  readonly #options: AgentOptions;
+  #order: Order = { leaderEpoch: 0, generation: 0 };
+  #held: ReadonlyMap<string, HeldFault> = new Map();
+  /** Faults that the last Apply took back, kept so that its answer has their last receipts. */
+  #removed: readonly HeldFault[] = [];
+  #work: Promise<void> = Promise.resolve();
+  #isWorkQueued = false;
+  #mustRebuild = false;
+  #retryMs = FIRST_RETRY_MS;
+  #cancelTimer: () => void = () => undefined;
+  #cancelReceipts: () => void = () => undefined;
+  readonly #watchers = new Set<(report: Report) => void>();
+  #isClosed = false;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    options.family.onEngineDeath((reason) => {
+      options.log.error({ err: reason }, "the engine died; its faults are applied again");
+      this.#mustRebuild = true;
+      void this.#converge();
+    });
+  }
+
+  /** Removes whatever an earlier life left in the kernel. Call it once, before anything else. */
+  async start(): Promise<void> {
+    await this.#options.executor.recoverLeftovers();
+  }
+
+  /** Converges to the complete set of faults and reports. Throws RefusedError for a set that is stale, for somebody else or malformed. */
+  async apply(desired: DesiredFaults): Promise<Report> {
+    const order = this.#admit(desired);
+    this.#order = order;
+    const nowMs = this.#options.clock.monotonicMs();
+    const wanted = new Map(desired.faults.map((fault) => [fault.id, holdFault(fault, nowMs, this.#held.get(fault.id))] as const));
+    this.#removed = [...this.#held.values()]
+      .filter(({ fault }) => !wanted.has(fault.id))
+      .map((held): HeldFault => ({ ...held, outcome: { is: "ended" } }));
+    this.#held = wanted;
+    this.#retryMs = FIRST_RETRY_MS;
+    await this.#converge();
+    return this.report();
+  }
+
+  /** Renews every lease. Throws RefusedError when an older leader speaks, or one that means another target. */
+  heartbeat({ targetUid, leaderEpoch }: { readonly targetUid: string; readonly leaderEpoch: number }): void {
+    this.#checkTarget(targetUid);
+    if (leaderEpoch < this.#order.leaderEpoch) {
+      throw new RefusedError("stale", `Leader epoch ${leaderEpoch} is over; ${this.#order.leaderEpoch} was seen.`);
+    }
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#held = mapValues(this.#held, (held) => renewLease(passTime(held, nowMs), nowMs));
+    void this.#converge();
+  }
+
+  /** Everything known now. */
+  report(): Report {
+    const nowMs = this.#options.clock.monotonicMs();
+    return {
+      targetUid: this.#options.targetUid,
+      order: this.#order,
+      faults: [...this.#held.values(), ...this.#removed].map((held) => reportFault(held, nowMs)),
+      agentVersion: this.#options.version,
+    };
+  }
+
+  /** Calls back with a report after each change. The returned function ends it. */
+  watch(onReport: (report: Report) => void): () => void {
+    this.#watchers.add(onReport);
+    this.#armReceipts();
+    return () => {
+      this.#watchers.delete(onReport);
+      if (this.#watchers.size === 0) this.#cancelReceipts();
+    };
+  }
+
+  /** Takes everything back and ends. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelReceipts();
+    this.#cancelTimer();
+    this.#held = new Map();
+    await this.#converge();
+    await this.#options.family.close();
+  }
+
+  #admit(desired: DesiredFaults): Order {
+    this.#checkTarget(desired.targetUid);
+    const problem = checkDesired(desired);
+    if (problem !== undefined) throw new RefusedError("invalid", problem);
+    const order = desired.order ?? { leaderEpoch: 0, generation: 0 };
+    if (isOlder(order, this.#order)) {
+      const show = ({ leaderEpoch, generation }: Order): string => `${leaderEpoch}.${generation}`;
+      throw new RefusedError(
+        "stale",
+        `Order ${show(order)} is older than ${show(this.#order)}, which was seen before. Nothing was changed.`,
+      );
+    }
+    return order;
+  }
+
+  #checkTarget(targetUid: string): void {
+    if (targetUid !== this.#options.targetUid)
+      throw new RefusedError("wrong-target", `This is the agent of ${this.#options.targetUid}, another one was meant.`);
+  }
+
+  /** Queues a visit unless one waits already; resolves once the kernel was visited with what is wanted now. */
+  #converge(): Promise<void> {
+    if (!this.#isWorkQueued) {
+      this.#isWorkQueued = true;
+      this.#work = this.#work.then(() => {
+        this.#isWorkQueued = false;
+        return this.#visit();
+      });
+    }
+    return this.#work;
+  }
+
+  /** One visit: what time did, what is wanted, what was done. Never throws. */
+  async #visit(): Promise<void> {
+    const { family, executor, clock, log } = this.#options;
+    this.#held = mapValues(this.#held, (held) => passTime(held, clock.monotonicMs()));
+    const inForce = [...this.#held.values()].filter(({ outcome }) => outcome.is === "wanted" || outcome.is === "failed");
+    const plan = family.plan(inForce.map(({ fault }) => fault));
+    const refused = new Map(plan.refused.map((refusal) => [refusal.faultId, refusal]));
+    const applied = inForce.filter(({ fault }) => !refused.has(fault.id));
+    try {
+      if (executor.current.length > 0 && !isDeepStrictEqual(executor.current, plan.steps)) await this.#readReceipts();
+      if (this.#mustRebuild) await executor.converge({ steps: [], refused: [] }, undefined);
+      this.#mustRebuild = false;
+      const nowMs = clock.monotonicMs();
+      await executor.converge(
+        plan,
+        family.planClock(applied.map((held) => ({ fault: held.fault, remainingMs: Math.max(1, remainingMs(held, nowMs)) }))),
+      );
+      this.#settle(inForce, (held) => {
+        const refusal = refused.get(held.fault.id);
+        return refusal
+          ? { ...held, outcome: { is: "refused", reason: refusal.reason, message: refusal.message } }
+          : { ...held, outcome: { is: "wanted", isApplied: true } };
+      });
+      this.#retryMs = FIRST_RETRY_MS;
+    } catch (error) {
+      log.error({ err: error }, "faults could not be applied; everything was taken back and is tried again");
+      const message = error instanceof Error ? error.message : String(error);
+      this.#settle(inForce, (held) => ({ ...held, outcome: { is: "failed", message } }));
+    }
+    this.#armTimer();
+    this.#notify();
+  }
+
+  /** Writes outcomes of a visit back, for faults that did not change meanwhile. */
+  #settle(visited: readonly HeldFault[], outcome: (held: HeldFault) => HeldFault): void {
+    const faults = new Set(visited.map(({ fault }) => fault));
+    this.#held = mapValues(this.#held, (held) =>
+      faults.has(held.fault) && (held.outcome.is === "wanted" || held.outcome.is === "failed") ? outcome(held) : held,
+    );
+  }
+
+  async #readReceipts(): Promise<void> {
+    const ids = [...this.#held.values(), ...this.#removed].map(({ fault }) => fault.id);
+    const receipts = await this.#options.family.readReceipts(ids);
+    const update = (held: HeldFault): HeldFault => {
+      const present = receipts.get(held.fault.id);
+      return present && present.matched + present.exempted >= held.present.matched + held.present.exempted ? { ...held, present } : held;
+    };
+    this.#held = mapValues(this.#held, update);
+    this.#removed = this.#removed.map(update);
+  }
+
+  #armTimer(): void {
+    this.#cancelTimer();
+    if (this.#isClosed) return;
+    const { clock } = this.#options;
+    const changes = [...this.#held.values()].flatMap((held) => nextChangeMs(held) ?? []);
+    const waits = changes.map((atMs) => atMs - clock.monotonicMs());
+    if ([...this.#held.values()].some(({ outcome }) => outcome.is === "failed")) {
+      waits.push(this.#retryMs);
+      this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
+    }
+    if (waits.length > 0) this.#cancelTimer = clock.after(Math.max(0, Math.min(...waits)), () => void this.#converge());
+  }
+
+  /** Receipts are read only while somebody listens and there is something to count. */
+  #armReceipts(): void {
+    this.#cancelReceipts();
+    if (this.#watchers.size === 0 || this.#isClosed) return;
+    this.#cancelReceipts = this.#options.clock.after(RECEIPTS_EVERY_MS, () => {
+      const before = JSON.stringify(this.report().faults);
+      this.#work = this.#work
+        .then(() => (this.#options.executor.current.length > 0 ? this.#readReceipts() : undefined))
+        .catch((error: unknown) => this.#options.log.warn({ err: error }, "receipts could not be read"))
+        .then(() => {
+          if (JSON.stringify(this.report().faults) !== before) this.#notify();
+          else this.#armReceipts();
+        });
+    });
+  }
+
+  #notify(): void {
+    const report = this.report();
+    for (const onReport of this.#watchers) onReport(report);
+    if ([...this.#held.values()].some(({ outcome }) => outcome.is === "wanted")) this.#armReceipts();
+    else this.#cancelReceipts();
+  }
+}
+
+function mapValues<V>(map: ReadonlyMap<string, V>, change: (value: V) => V): ReadonlyMap<string, V> {
+  return new Map([...map].map(([key, value]) => [key, change(value)]));
+}

@@ -1,0 +1,131 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Log } from "../common/log.ts";
+import type { FaultFamily } from "./family.ts";
+import type { Journal } from "./journal.ts";
+import type { Command, Plan, Step } from "./plan.ts";
+import type { Programs } from "./programs.ts";
+
+export interface ExecutorOptions {
+  readonly family: Pick<FaultFamily, "runEngine" | "sweep">;
+  readonly programs: Pick<Programs, "run">;
+  readonly journal: Journal;
+  readonly log: Log;
+}
+
+/** Carries plans out. One call at a time: its caller sees to that. */
+export interface Executor {
+  /**
+   * Moves the target to the wanted plan. Each undo is on disk before its step runs, so a crash anywhere leaves a way back. `clock` is run where a
+   * step says so. When anything fails, everything is taken back and the error thrown.
+   */
+  converge(wanted: Plan, clock: Command | undefined): Promise<void>;
+  /** Takes back what an earlier life of this process left, then sweeps. */
+  recoverLeftovers(): Promise<void>;
+  /** Steps in force. */
+  readonly current: readonly Step[];
+}
+
+export function createExecutor({ family, programs, journal, log }: ExecutorOptions): Executor {
+  let current: readonly Step[] = [];
+
+  async function run(command: Command): Promise<void> {
+    log.debug({ argv: command.argv, stdin: command.stdin }, "command");
+    await programs.run(command);
+  }
+
+  async function apply(step: Step, clock: Command | undefined): Promise<void> {
+    switch (step.do) {
+      case "engine":
+        return family.runEngine(step.rules);
+      case "run":
+        await journal.add(step.undo);
+        await run(step.command);
+        if (step.thenClock === true && clock) await run(clock);
+    }
+  }
+
+  const takeBack = (step: Step): Promise<void> => (step.do === "engine" ? family.runEngine(undefined) : run(step.undo));
+
+  /** Newest first; what fails is left to the sweep, which needs no memory of what was done. */
+  async function takeBackAll(): Promise<void> {
+    let isClean = true;
+    for (const step of current.toReversed()) {
+      await takeBack(step).catch((error: unknown) => {
+        isClean = false;
+        log.warn({ err: error, step: step.id }, "a step could not be taken back by its own undo");
+      });
+    }
+    if (!isClean) {
+      await family.runEngine(undefined);
+      await family.sweep();
+    }
+    current = [];
+    await journal.clear();
+  }
+
+  async function moveTo(wanted: readonly Step[], clock: Command | undefined): Promise<void> {
+    const before = new Map(current.map((step) => [step.id, step]));
+    for (const step of wanted) {
+      const old = before.get(step.id);
+      const isSame = isDeepStrictEqual(old, step);
+      // What may be half done counts as done, so that taking back covers it.
+      if (!isSame) current = [...current.filter(({ id }) => id !== step.id), step];
+      if (!isSame) await apply(step, clock);
+      else if (step.do === "run" && step.thenClock === true && clock) await run(clock);
+    }
+    const kept = new Set(wanted.map(({ id }) => id));
+    for (const step of [...before.values()].toReversed()) {
+      if (!kept.has(step.id)) await takeBack(step);
+    }
+    for (const step of wanted.toReversed()) {
+      const leftover = leftoverOf(before.get(step.id), step);
+      if (leftover) await run(leftover);
+    }
+    current = wanted;
+  }
+
+  return {
+    get current() {
+      return current;
+    },
+    async converge(wanted, clock) {
+      if (wanted.steps.length === 0) {
+        if (current.length > 0) await takeBackAll();
+        return;
+      }
+      const before = current;
+      try {
+        await moveTo(wanted.steps, clock);
+      } catch (error) {
+        // Steps of the old plan that were not reached yet are still in force.
+        const reached = new Set(current.map(({ id }) => id));
+        current = [...before.filter(({ id }) => !reached.has(id)), ...current];
+        await takeBackEverything();
+        throw error;
+      }
+    },
+    async recoverLeftovers() {
+      for (const undo of journal.leftovers.toReversed()) {
+        await run(undo).catch((error: unknown) => log.debug({ err: error }, "an undo of an earlier life found nothing to do"));
+      }
+      await family.sweep();
+      await journal.clear();
+    },
+  };
+
+  /** After a failure nobody knows how far a step came: the sweep decides, whatever the undo commands say. */
+  async function takeBackEverything(): Promise<void> {
+    await family.runEngine(undefined).catch((error: unknown) => log.warn({ err: error }, "the engine could not be stopped"));
+    await family.sweep();
+    current = [];
+    await journal.clear();
+  }
+}
+
+/** The lines of the old undo that the new one lacks: parts of the old version that nothing refers to any more. */
+function leftoverOf(old: Step | undefined, step: Step): Command | undefined {
+  if (old?.do !== "run" || step.do !== "run" || old.undo.stdin === undefined) return undefined;
+  const kept = new Set((step.undo.stdin ?? "").split("\n"));
+  const lines = old.undo.stdin.split("\n").filter((line) => line !== "" && !kept.has(line));
+  return lines.length === 0 ? undefined : { argv: old.undo.argv, stdin: `${lines.join("\n")}\n` };
+}

@@ -1,0 +1,29 @@
+import type { Fault, Receipt } from "../proto/gen/agent.ts";
+import type { Command, Plan } from "./plan.ts";
+
+/** A fault and how long it may still last: the lesser of what is left of its lease and of its deadline. */
+export interface FaultInForce {
+  readonly fault: Fault;
+  readonly remainingMs: number;
+}
+
+/** What the core of the agent needs to know of a family of faults. */
+export interface FaultFamily {
+  readonly name: "network";
+  /** Pure: what all these faults, combined, mean for the kernel here. Same input, same plan, same order. */
+  plan(faults: readonly Fault[]): Plan;
+  /**
+   * The command that sets the kernel-held clock of these faults to what is left; undefined for none. It is run after the step of a
+   * plan that says `thenClock`, and at every renewal of a lease.
+   */
+  planClock(faults: readonly FaultInForce[]): Command | undefined;
+  /** Starts or changes the engine of an engine step; undefined stops it. Rejects when it cannot run here. */
+  runEngine(rules: unknown): Promise<void>;
+  /** Called when the engine ended by itself. */
+  onEngineDeath(callback: (reason: Error) => void): void;
+  /** What each of these faults did so far. Read it right before rules are replaced: what they counted is gone with them. */
+  readReceipts(faultIds: readonly string[]): Promise<ReadonlyMap<string, Receipt>>;
+  /** Removes everything that carries our name in this network namespace, whoever made it. */
+  sweep(): Promise<void>;
+  close(): Promise<void>;
+}

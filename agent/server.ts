@@ -1,0 +1,126 @@
+import {
+  type handleBidiStreamingCall,
+  type handleUnaryCall,
+  Server,
+  type ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
+import { loadFileDescriptorSetFromBuffer } from "@grpc/proto-loader";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation } from "grpc-health-check";
+import { CONTROLLER_URI } from "../certs/identity.ts";
+import { whyNotPeer } from "../certs/peer.ts";
+import type { Log } from "../common/log.ts";
+import { AgentService, type DesiredFaults, type Heartbeat, type Report } from "../proto/gen/agent.ts";
+import { descriptorSet } from "../proto/gen/descriptors.ts";
+import { type Agent, RefusedError } from "./agent.ts";
+
+/** Twenty thousand networks in each of some rules fit; more is no sane request. */
+const LARGEST_MESSAGE = 4 * 1024 * 1024;
+const CLOSE_TIMEOUT_MS = 2_000;
+
+export interface AgentServer {
+  /** The port it listens on. */
+  readonly port: number;
+  /** Ends streams and stops listening; 2 s at most. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves the agent over mutual TLS to the controller and to nobody else: a certificate of our CA with another name is turned away before
+ * any call is read. Reflection and health are behind the same door.
+ */
+export async function serveAgent({
+  agent,
+  credentials,
+  address,
+  log,
+}: {
+  readonly agent: Agent;
+  readonly credentials: ServerCredentials;
+  /** HOST:PORT; port 0 takes a free one. */
+  readonly address: string;
+  readonly log: Log;
+}): Promise<AgentServer> {
+  const server = new Server({
+    interceptors: [refuseStrangers(log)],
+    "grpc.max_receive_message_length": LARGEST_MESSAGE,
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 10_000,
+  });
+  server.addService(AgentService, { apply: serveApply(agent), hold: serveHold(agent) });
+  const health = new HealthImplementation({ "": "SERVING", "squall.agent.v1.Agent": "SERVING" });
+  health.addToServer(server);
+  new ReflectionService(loadFileDescriptorSetFromBuffer(Buffer.from(descriptorSet, "base64"))).addToServer(server);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+  });
+  return {
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        const timer = setTimeout(() => {
+          server.forceShutdown();
+          resolve();
+        }, CLOSE_TIMEOUT_MS);
+        server.tryShutdown(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      }),
+  };
+}
+
+function refuseStrangers(log: Log): ServerInterceptor {
+  return (method, call) => {
+    const why = whyNotPeer(call.getAuthContext().sslPeerCertificate, CONTROLLER_URI);
+    if (why === undefined) return new ServerInterceptingCall(call);
+    log.warn({ peer: call.getPeer(), method: method.path, why }, "a stranger was turned away");
+    return new ServerInterceptingCall(call, {
+      start: (next) => {
+        next({});
+        call.sendStatus({ code: status.UNAUTHENTICATED, details: why });
+      },
+    });
+  };
+}
+
+function serveApply(agent: Agent): handleUnaryCall<DesiredFaults, Report> {
+  return (call, reply) => {
+    agent.apply(call.request).then(
+      (report) => reply(null, report),
+      (error: unknown) => reply(errorOf(error)),
+    );
+  };
+}
+
+function serveHold(agent: Agent): handleBidiStreamingCall<Heartbeat, Report> {
+  return (call) => {
+    call.write(agent.report());
+    const stop = agent.watch((report) => call.write(report));
+    const end = (): void => {
+      stop();
+      call.end();
+    };
+    call.on("data", (heartbeat: Heartbeat) => {
+      try {
+        agent.heartbeat(heartbeat);
+      } catch (error) {
+        stop();
+        call.emit("error", errorOf(error));
+      }
+    });
+    call.on("end", end);
+    call.on("cancelled", stop);
+    call.on("error", stop);
+  };
+}
+
+function errorOf(error: unknown): Partial<ServiceError> {
+  if (!(error instanceof RefusedError)) return { code: status.INTERNAL, details: error instanceof Error ? error.message : String(error) };
+  const code = error.kind === "invalid" ? status.INVALID_ARGUMENT : status.FAILED_PRECONDITION;
+  return { code, details: error.message };
+}
