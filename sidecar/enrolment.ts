@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { credentials, type ServiceError } from "@grpc/grpc-js";
+import { credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { createAgentKey, proveKey } from "../certs/keys.ts";
 import { checkServerDnsName } from "../certs/peer.ts";
 import type { Clock } from "../common/clock.ts";
@@ -41,7 +41,7 @@ export async function enrol({ address, tokenPath, caPath, podIps, version }: Enr
   try {
     const request = { token, publicKey: key.publicKey, proof: proveKey(key, token), agentVersion: version, addresses: [...podIps] };
     const reply = await new Promise<EnrolReply>((resolve, reject) => {
-      client.enrol(request, { deadline: Date.now() + CALL_TIMEOUT_MS }, (error: ServiceError | null, found) =>
+      client.enrol(request, new Metadata(), { deadline: Date.now() + CALL_TIMEOUT_MS }, (error: ServiceError | null, found) =>
         error ? reject(error) : resolve(found),
       );
     });
