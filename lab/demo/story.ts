@@ -7,8 +7,8 @@ import type { Screen } from "./screen.ts";
 export interface Stage {
   readonly kubectl: Kubectl;
   readonly screen: Screen;
-  figures(fromMs: number, toMs: number): Figures;
-  now(): number;
+  readonly figures: (fromMs: number, toMs: number) => Figures;
+  readonly now: () => number;
 }
 
 /** One thing the story promised, and whether it was seen. */

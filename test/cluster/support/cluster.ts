@@ -1,0 +1,122 @@
+import { cachedPath, ensureBinaries } from "../../../lab/binaries.ts";
+import { bringClusterUp, type RunningCluster, readClusterState, takeClusterDown } from "../../../lab/cluster.ts";
+import { createKubectl as createDemoKubectl } from "../../../lab/demo/kubectl.ts";
+import { installSquall } from "../../../lab/demo/install.ts";
+import { buildImages } from "../../../lab/images.ts";
+import { loadBuiltImages } from "../../../lab/load-images.ts";
+import { ensurePackages, imagePackages, nodePackages } from "../../../lab/packages.ts";
+import { placesOf } from "../../../lab/places.ts";
+import { nodePrograms } from "../../../lab/programs.ts";
+import { createProgress } from "../../../lab/progress.ts";
+import { createKubectl, type Kubectl } from "./kubectl.ts";
+import { eventually } from "./peers.ts";
+
+/** The cluster of all stories: the lab, with Squall of this working tree installed. */
+export interface StoryCluster {
+  readonly kubectl: Kubectl;
+  /** Image that runs the peer program. */
+  readonly peerImage: string;
+  readonly auditLog: string;
+  /** Process id of kube-apiserver, as this machine counts. */
+  readonly apiServerPid: () => number;
+  /** How many reviews the webhook has answered on this path, over all replicas. */
+  readonly webhookReviews: (path: string) => Promise<number>;
+  /** Has the webhook and the image holder use another image for sidecars; undefined puts the installed one back. */
+  readonly setSidecarImage: (image: string | undefined) => Promise<void>;
+}
+
+const places = placesOf(process.env);
+const progress = createProgress(process.stderr);
+let running: Promise<{ readonly story: StoryCluster; readonly wasUp: boolean }> | undefined;
+
+/** Brings the cluster up with the first call; every later call gets the same one. */
+export async function storyCluster(): Promise<StoryCluster> {
+  running ??= prepare();
+  return (await running).story;
+}
+
+/** Takes down what storyCluster brought up; a cluster that somebody had running before stays. */
+export async function endStoryCluster(): Promise<void> {
+  const prepared = await running?.catch(() => undefined);
+  if (prepared && !prepared.wasUp) await takeClusterDown(places, progress);
+}
+
+async function prepare(): Promise<{ readonly story: StoryCluster; readonly wasUp: boolean }> {
+  const wasUp = (await readClusterState(places)).is === "running";
+  await ensurePackages([...nodePackages, ...imagePackages], { isRoot: process.getuid?.() === 0, progress });
+  const binaries = await ensureBinaries(
+    nodePrograms,
+    { cache: places.cache, kubebuilderAssets: process.env["KUBEBUILDER_ASSETS"] },
+    progress,
+  );
+  const cluster = await bringClusterUp(places, binaries, progress);
+  const images = await buildImages(places.cache, progress);
+  await progress.during("Loading the images into the cluster", () => loadBuiltImages(places.cache, Object.values(images), cluster));
+  const program = cachedPath(places.cache, "kubectl");
+  const access = { program, parameters: [`--kubeconfig=${cluster.kubeconfig}`] };
+  await installSquall(createDemoKubectl(access), images, progress);
+  return { story: tellStories(cluster, createKubectl({ program, kubeconfig: cluster.kubeconfig }), images), wasUp };
+}
+
+function tellStories(cluster: RunningCluster, kubectl: Kubectl, images: { readonly squall: string; readonly shop: string }): StoryCluster {
+  const system = ["-n", "squall-system"];
+  return {
+    kubectl,
+    peerImage: images.shop,
+    auditLog: cluster.auditLog,
+    apiServerPid() {
+      const found = cluster.processes.find(({ program }) => program === "kube-apiserver");
+      if (!found) throw new Error("kube-apiserver does not run.");
+      return found.pid;
+    },
+    async webhookReviews(path) {
+      const names = (
+        await kubectl(["get", "pods", ...system, "-l", "app=squall-webhook", "-o", "jsonpath={.items[*].metadata.name}"])
+      ).split(" ");
+      const counts = await Promise.all(
+        names.map(async (name) => {
+          const metrics = await kubectl(["get", "--raw", `/api/v1/namespaces/squall-system/pods/${name}:9090/proxy/metrics`]);
+          return metrics
+            .split("\n")
+            .filter((line) => line.startsWith("squall_webhook_reviews_total{") && line.includes(`path="${path}"`))
+            .reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+        }),
+      );
+      return counts.reduce((sum, count) => sum + count, 0);
+    },
+    async setSidecarImage(image) {
+      const wanted = image ?? images.squall;
+      await kubectl(["set", "image", "daemonset/squall-image", `squall-image=${wanted}`, ...system]);
+      await kubectl(["set", "env", "deployment/squall-webhook", `SQUALL_SIDECAR_IMAGE=${wanted}`, ...system]);
+      await kubectl(["rollout", "status", "deployment/squall-webhook", ...system, "--timeout=60s"], { timeoutMs: 70_000 });
+      if (image === undefined)
+        await kubectl(["rollout", "status", "daemonset/squall-image", ...system, "--timeout=60s"], { timeoutMs: 70_000 });
+    },
+  };
+}
+
+/** Keeps so many controllers running; with 0, waits until none is left. */
+export async function scaleControllers(replicas: number): Promise<void> {
+  const { kubectl } = await storyCluster();
+  const system = ["-n", "squall-system"];
+  await kubectl(["scale", "deployment/squall-controller", ...system, `--replicas=${replicas}`]);
+  if (replicas > 0) {
+    await kubectl(["rollout", "status", "deployment/squall-controller", ...system, "--timeout=60s"], { timeoutMs: 70_000 });
+    return;
+  }
+  await kubectl(["delete", "pods", ...system, "-l", "app=squall-controller", "--force", "--grace-period=0"]);
+  await eventually(
+    "no controller runs",
+    20_000,
+    async () => (await kubectl(["get", "pods", ...system, "-l", "app=squall-controller", "-o", "name"])).trim() === "",
+  );
+}
+
+/** Mocha's: the cluster is there before the first story, as bringing it up takes longer than any test may. */
+export async function mochaGlobalSetup(): Promise<void> {
+  await storyCluster();
+}
+
+export async function mochaGlobalTeardown(): Promise<void> {
+  await endStoryCluster();
+}
