@@ -1,4 +1,4 @@
-import { access, chmod, constants, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { access, chmod, constants, mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { buildPrograms } from "./build-programs.ts";
 import { downloadProgram } from "./download.ts";
@@ -6,6 +6,7 @@ import { withLock } from "./lock.ts";
 import { type ProgramName, programs } from "./programs.ts";
 import type { Progress } from "./progress.ts";
 import { run } from "./run.ts";
+import { withWorkshop } from "./workshop.ts";
 
 export interface BinarySources {
   /** The lab's cache folder, see places.ts. */
@@ -67,24 +68,20 @@ async function makeBinaries(names: readonly ProgramName[], cache: string, progre
   const there = await findBinaries(names, { cache });
   const missing = names.filter((name) => !there.has(name));
   if (missing.length === 0) return;
-  await mkdir(cache, { recursive: true });
-  const workshop = await mkdtemp(join(cache, "making-"));
-  try {
+  await withWorkshop(cache, "making", async (workshop) => {
     const left: ProgramName[] = [];
     await progress.during(`Fetching ${missing.join(", ")}`, async (note) => {
       for (const name of missing) {
         note(name);
-        const isFetched = left.some((other) => "download" in programs[other])
-          ? false
-          : await downloadProgram(programs[name], join(workshop, name));
-        if (isFetched) await install(join(workshop, name), cachedPath(cache, name));
-        else left.push(name);
+        // One that could not be had says that the others cannot either.
+        const isHopeless = left.some((other) => "download" in programs[other]);
+        if (!isHopeless && (await downloadProgram(programs[name], join(workshop, name)))) {
+          await install(join(workshop, name), cachedPath(cache, name));
+        } else left.push(name);
       }
     });
     await buildPrograms(left, workshop, progress, (name) => install(join(workshop, name), cachedPath(cache, name)));
-  } finally {
-    await rm(workshop, { recursive: true, force: true });
-  }
+  });
 }
 
 /** A rename within one file system: nobody ever sees half a program. */

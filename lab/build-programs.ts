@@ -33,9 +33,9 @@ export async function buildPrograms(
 export function compilerCall(recipe: Recipe, go: string, output: string, folder: string): readonly string[] {
   switch (recipe.how) {
     case "go-module":
-      return ["env", "CGO_ENABLED=0", go, "build", "-trimpath", "-ldflags", recipe.ldflags, "-o", output, recipe.package];
+      return ["env", "CGO_ENABLED=0", go, "build", "-v", "-trimpath", "-ldflags", recipe.ldflags, "-o", output, recipe.package];
     case "go-install":
-      return ["env", "CGO_ENABLED=0", `GOBIN=${folder}`, go, "install", "-trimpath", "-ldflags", recipe.ldflags, recipe.package];
+      return ["env", "CGO_ENABLED=0", `GOBIN=${folder}`, go, "install", "-v", "-trimpath", "-ldflags", recipe.ldflags, recipe.package];
   }
 }
 
@@ -48,7 +48,7 @@ export function isGoNewEnough(versionLine: string): boolean {
 }
 
 async function findGo(): Promise<string> {
-  const go = await findProgram("go");
+  const go = await findProgram("go", ["/usr/local/go/bin", "/usr/lib/go/bin", "/snap/bin"]);
   const version = go === undefined ? undefined : (await run([go, "version"])).trim();
   if (go !== undefined && version !== undefined && isGoNewEnough(version)) return go;
   const found = version === undefined ? "there is no Go on this machine" : `${go} is too old (${version})`;

@@ -3,15 +3,16 @@ import { closeSync, openSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { cachedPath } from "./binaries.ts";
+import { assertNever } from "../common/assert-never.ts";
 import { withLock } from "./lock.ts";
 import { createNetwork, listNetworkProcesses } from "./network.ts";
 import type { Binaries } from "./node/components.ts";
 import { node, stateLayout } from "./node/layout.ts";
+import { nodeOrder } from "./node/order.ts";
 import type { Places } from "./places.ts";
 import { describeProcesses, hasCode, identify, isAlive, type ProcessEntry } from "./process-table.ts";
-import type { Progress } from "./progress.ts";
-import { run } from "./run.ts";
+import { elapsed, type Progress } from "./progress.ts";
+import { run, SYSTEM_PATH } from "./run.ts";
 import { isAnythingLeft, tearDown } from "./tear-down.ts";
 
 /** What everybody needs who wants to use the cluster. */
@@ -20,6 +21,8 @@ export interface RunningCluster {
   /** One JSON object a line, two lines a request; see control-plane.ts. */
   readonly auditLog: string;
   readonly logs: string;
+  /** Path of a kubectl of its version. */
+  readonly kubectl: string;
   /** When it became ready. */
   readonly since: Date;
   /** The node's own processes by this machine's ids: etcd, kube-apiserver, containerd, kubelet, …; not those in pods. */
@@ -35,7 +38,7 @@ const START_TIMEOUT_MS = 120_000;
 const POLL_MS = 100;
 
 /** Says what is there, without changing anything. */
-export async function readClusterState({ state, cache }: Places): Promise<ClusterState> {
+export async function readClusterState({ state }: Pick<Places, "state">): Promise<ClusterState> {
   const layout = stateLayout(state);
   const processes = await describeProcesses(await listNetworkProcesses());
   const since = await readIfThere(layout.ready);
@@ -54,12 +57,12 @@ export async function readClusterState({ state, cache }: Places): Promise<Cluste
     "coredns",
   ].filter((name) => !processes.some(({ program }) => program === name));
   if (missing.length > 0) return { is: "broken", why: `${missing.join(", ")} not running` };
-  const why = await whyUnhealthy(layout.kubeconfig, cachedPath(cache, "kubectl"));
+  const kubectl = await readKubectl(layout.order);
+  if (kubectl === undefined) return { is: "broken", why: `${layout.order} is missing or damaged` };
+  const { kubeconfig, auditLog, logs } = layout;
+  const why = await whyUnhealthy(kubeconfig, kubectl);
   if (why !== undefined) return { is: "broken", why };
-  return {
-    is: "running",
-    cluster: { kubeconfig: layout.kubeconfig, auditLog: layout.auditLog, logs: layout.logs, since: new Date(since), processes },
-  };
+  return { is: "running", cluster: { kubeconfig, auditLog, logs, kubectl, since: new Date(since), processes } };
 }
 
 /**
@@ -124,7 +127,9 @@ async function spawnNode(state: string): Promise<number> {
   const log = openSync(join(stateLayout(state).logs, "node.log"), "a");
   const namespaces = ["--pid", "--mount", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"];
   const main = join(import.meta.dirname, "node", "main.ts");
-  const argv = [`--net=/run/netns/${node.namespace}`, "unshare", ...namespaces, "tini", "--", process.execPath, main, state];
+  const environment = ["env", "-i", `PATH=${SYSTEM_PATH}`, `HOME=${state}`];
+  const first = [...environment, "tini", "--", process.execPath, main, state];
+  const argv = [`--net=/run/netns/${node.namespace}`, "unshare", ...namespaces, ...first];
   const child = spawn("nsenter", argv, { detached: true, cwd: "/", stdio: ["ignore", log, log] });
   closeSync(log);
   return await new Promise((resolve, reject) => {
@@ -134,6 +139,16 @@ async function spawnNode(state: string): Promise<number> {
       resolve(child.pid ?? 0);
     });
   });
+}
+
+/** The kubectl that the cluster was started with. */
+async function readKubectl(order: string): Promise<string | undefined> {
+  try {
+    return nodeOrder.parse(JSON.parse(await readFile(order, "utf8"))).binaries.kubectl;
+  } catch {
+    // Whatever is wrong with the file, this is no cluster to go on with.
+    return undefined;
+  }
 }
 
 async function whyUnhealthy(kubeconfig: string, kubectl: string): Promise<string | undefined> {
@@ -151,4 +166,26 @@ async function readIfThere(file: string): Promise<string | undefined> {
     if (hasCode(error, "ENOENT")) return undefined;
     throw error;
   });
+}
+
+/** A state in words, for people. */
+export function describeCluster(state: ClusterState): string {
+  switch (state.is) {
+    case "running": {
+      const { since, kubeconfig, auditLog, logs, processes } = state.cluster;
+      return [
+        `The cluster has been running for ${elapsed(Date.now() - since.getTime())}.`,
+        `  kubeconfig ${kubeconfig}`,
+        `  audit log  ${auditLog}`,
+        `  logs       ${logs}`,
+        ...processes.map(({ program, pid }) => `  ${String(pid).padStart(8)}  ${program}`),
+      ].join("\n");
+    }
+    case "broken":
+      return `The cluster is broken: ${state.why}. "npm run lab -- up" replaces it, "npm run lab -- down" removes it.`;
+    case "down":
+      return "There is no cluster. Start one with: npm run lab -- up";
+    default:
+      return assertNever(state);
+  }
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
+import { SYSTEM_PATH } from "./run.ts";
 
 /** A program that runs until we stop it. */
 export interface DaemonProcess {
@@ -17,11 +18,13 @@ export interface DaemonProcess {
 
 /**
  * Starts a program that dies with this process, whatever kills us: setpriv(1) sets PR_SET_PDEATHSIG before it becomes the program.
- * Both its outputs go to `logFile`.
+ * It gets none of our environment: no proxy of ours is meant for it. Both its outputs go to `logFile`.
  */
 export function startDaemon(name: string, argv: readonly string[], logFile: string): Promise<DaemonProcess> {
   const log = openSync(logFile, "a");
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...argv], { stdio: ["ignore", log, log] });
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", "env", "-i", `PATH=${SYSTEM_PATH}`, ...argv], {
+    stdio: ["ignore", log, log],
+  });
   closeSync(log);
   return new Promise((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`${name} could not be started: ${error.message}`, { cause: error })));

@@ -1,11 +1,13 @@
 import { Command } from "commander";
 import { ensureBinaries } from "./binaries.ts";
-import { bringClusterUp, type ClusterState, readClusterState, takeClusterDown } from "./cluster.ts";
+import { bringClusterUp, describeCluster, type RunningCluster, readClusterState, takeClusterDown } from "./cluster.ts";
+import { playDemo } from "./demo/demo.ts";
+import { buildImages } from "./images.ts";
+import { importArchive, loadBuiltImages } from "./load-images.ts";
 import { ensurePackages, imagePackages, nodePackages } from "./packages.ts";
 import { placesOf } from "./places.ts";
 import { nodePrograms } from "./programs.ts";
-import { createProgress, elapsed } from "./progress.ts";
-import { assertNever } from "../common/assert-never.ts";
+import { createProgress } from "./progress.ts";
 
 const places = placesOf(process.env);
 const progress = createProgress(process.stderr);
@@ -15,16 +17,15 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const program = new Command("npm run lab --")
   .description("A throw-away Kubernetes cluster of one node on this machine. Needs root and Debian packages, which it installs.")
   .showHelpAfterError()
-  .addHelpText("after", `\nPrograms are kept in ${places.cache}, the running cluster in ${places.state}.`);
+  .addHelpText("after", `\nPrograms and images are kept in ${places.cache}, the running cluster in ${places.state}.`);
 
 program
   .command("up")
   .description("start the cluster; does nothing when it runs, and replaces one that is broken")
   .action(async () => {
-    requireRoot("up");
     const before = await readClusterState(places);
-    const cluster = before.is === "running" ? before.cluster : await up();
-    say(before.is === "running" ? `The cluster runs since ${cluster.since.toISOString()}.` : "The cluster is ready.");
+    const cluster = before.is === "running" ? before.cluster : await up("up");
+    say(before.is === "running" ? `The cluster has been running since ${cluster.since.toISOString()}.` : "The cluster is ready.");
     say(`Use it with: export KUBECONFIG=${cluster.kubeconfig}`);
   });
 
@@ -41,40 +42,83 @@ program
   .description("say whether the cluster runs; exit code 0 when it does, 1 when it is broken, 3 when there is none")
   .action(async () => {
     const state = await readClusterState(places);
-    say(describe(state));
+    say(describeCluster(state));
     process.exitCode = { running: 0, broken: 1, down: 3 }[state.is];
   });
 
-async function up(): Promise<Extract<ClusterState, { is: "running" }>["cluster"]> {
+program
+  .command("load-image")
+  .description("build Squall's image and the demo shop's from this working tree and load them into the running cluster")
+  .argument("[archive]", "load this file instead, as written by `docker save`")
+  .action(async (archive?: string) => {
+    requireRoot("load-image");
+    const cluster = await requireCluster();
+    if (archive !== undefined) say((await importArchive(archive, cluster)).trim());
+    else say(`Loaded ${Object.values(await loadOwnImages(cluster)).join(" and ")}.`);
+  });
+
+program
+  .command("kubeconfig")
+  .description("print the path of the running cluster's kubeconfig, for KUBECONFIG or --kubeconfig")
+  .action(async () => say((await requireCluster()).kubeconfig));
+
+program
+  .command("demo")
+  .description("install Squall and a small shop, and show faults that come and go (npm start)")
+  .option("--context <name>", "use the cluster of this kubectl context instead of the lab")
+  .option("--image <name>", "with --context: Squall's image, where the cluster can pull it")
+  .option("--shop-image <name>", "with --context: the shop's image, where the cluster can pull it")
+  .action(async ({ context, image, shopImage }: { readonly context?: string; readonly image?: string; readonly shopImage?: string }) => {
+    const didHold = context === undefined ? await playInLab() : await playIn(context, { squall: image, shop: shopImage });
+    process.exitCode = didHold ? 0 : 1;
+  });
+
+async function playInLab(): Promise<boolean> {
+  const cluster = await up("demo");
+  const images = await loadOwnImages(cluster);
+  return await playDemo({
+    access: { program: cluster.kubectl, parameters: [`--kubeconfig=${cluster.kubeconfig}`] },
+    images,
+    progress,
+    output: process.stdout,
+    hints: [`export KUBECONFIG=${cluster.kubeconfig}`, "kubectl get pods -n shop", "kubectl explain networkchaos.spec", "npm stop"],
+  });
+}
+
+async function playIn(
+  context: string,
+  images: { readonly squall: string | undefined; readonly shop: string | undefined },
+): Promise<boolean> {
+  return await playDemo({
+    access: { program: "kubectl", parameters: [`--context=${context}`] },
+    images,
+    progress,
+    output: process.stdout,
+    hints: [`kubectl --context=${context} get pods -n shop`, `kubectl --context=${context} delete namespace shop`],
+  });
+}
+
+async function up(command: string): Promise<RunningCluster> {
+  requireRoot(command);
   await ensurePackages([...nodePackages, ...imagePackages], { isRoot, progress });
   const sources = { cache: places.cache, kubebuilderAssets: process.env["KUBEBUILDER_ASSETS"] };
   return await bringClusterUp(places, await ensureBinaries(nodePrograms, sources, progress), progress);
 }
 
-function requireRoot(command: string): void {
-  if (!isRoot) throw new Error(`The lab makes network namespaces and mounts, which takes root. Run: sudo npm run lab -- ${command}`);
+async function loadOwnImages(cluster: RunningCluster): Promise<Awaited<ReturnType<typeof buildImages>>> {
+  const images = await buildImages(places.cache, progress);
+  await progress.during("Loading the images into the cluster", () => loadBuiltImages(places.cache, Object.values(images), cluster));
+  return images;
 }
 
-function describe(state: ClusterState): string {
-  switch (state.is) {
-    case "running": {
-      const { since, kubeconfig, auditLog, logs, processes } = state.cluster;
-      const list = processes.map(({ program, pid }) => `  ${String(pid).padStart(8)}  ${program}`);
-      return [
-        `The cluster runs for ${elapsed(Date.now() - since.getTime())}.`,
-        `  kubeconfig ${kubeconfig}`,
-        `  audit log  ${auditLog}`,
-        `  logs       ${logs}`,
-        ...list,
-      ].join("\n");
-    }
-    case "broken":
-      return `The cluster is broken: ${state.why}. "npm run lab -- up" replaces it, "npm run lab -- down" removes it.`;
-    case "down":
-      return "There is no cluster. Start one with: npm run lab -- up";
-    default:
-      return assertNever(state);
-  }
+async function requireCluster(): Promise<RunningCluster> {
+  const state = await readClusterState(places);
+  if (state.is === "running") return state.cluster;
+  throw new Error(describeCluster(state));
+}
+
+function requireRoot(command: string): void {
+  if (!isRoot) throw new Error(`The lab makes network namespaces and mounts, which takes root. Run: sudo npm run lab -- ${command}`);
 }
 
 try {

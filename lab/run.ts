@@ -61,13 +61,14 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
   });
 }
 
-/** Full path of a program in the folders of PATH and those of root, or undefined. */
-export async function findProgram(name: string): Promise<string | undefined> {
-  const path = await run([
-    "env",
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin",
-    "which",
-    name,
-  ]).catch(() => undefined);
-  return path?.trim();
+/** Where a Debian system keeps its programs. PATH of a person who became root by su(1) lacks half of it. */
+export const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Full path of a program on PATH or in the first of these folders that has it, or undefined. */
+export async function findProgram(name: string, folders: readonly string[] = []): Promise<string | undefined> {
+  for (const candidate of [name, ...folders.map((folder) => `${folder}/${name}`)]) {
+    const path = await run(["which", candidate]).catch(() => undefined);
+    if (path !== undefined) return path.trim();
+  }
+  return undefined;
 }

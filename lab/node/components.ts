@@ -81,6 +81,8 @@ export function laterComponents(state: string, binaries: Binaries): readonly Com
         "--proxy-mode=iptables",
         `--cluster-cidr=${node.clusterRange}`,
         `--hostname-override=${node.name}`,
+        // A Service knows a new pod at once; the default holds changes back for a second.
+        "--iptables-min-sync-period=100ms",
         // These settings of the kernel are read-only in a network namespace.
         "--conntrack-max-per-core=0",
         "--conntrack-min=0",

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { Agent, request } from "undici";
 import { parse } from "yaml";
-import { isAlive } from "../../lab/lock.ts";
+import { isAlive } from "../../lab/process-table.ts";
 import { waitUntil } from "../../lab/readiness.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 
