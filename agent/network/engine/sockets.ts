@@ -25,7 +25,11 @@ const SIOCGIFMTU = 0x8921;
 /** Room for some 3,000 full packets between kernel and engine; what does not fit passes undelayed (FAIL_OPEN). */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
-const MOST_WAITING_PACKETS = 16_384;
+/**
+ * What waits here is charged to the socket that sent it. When this process hangs, a socket stalls once its send buffer is
+ * full, and FAIL_OPEN helps only from this many packets on: so no more than a short hiccup of this process needs.
+ */
+const MOST_WAITING_PACKETS = 4096;
 
 /**
  * Binds the queue of this network namespace to a new netlink socket. Throws when another process has it, and when the

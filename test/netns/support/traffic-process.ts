@@ -33,7 +33,7 @@ async function listenUdp(): Promise<number> {
 }
 
 async function sendUdp(order: Extract<TrafficOrder, { do: "send-udp" }>): Promise<readonly string[]> {
-  const socket: Socket = createSocket({ type: "udp4", sendBufferSize: 4 << 20 });
+  const sockets = Array.from({ length: order.sockets }, (): Socket => createSocket({ type: "udp4" }));
   const errors: string[] = [];
   const pending: Promise<void>[] = [];
   for (let number = 0; number < order.count; number++) {
@@ -41,7 +41,7 @@ async function sendUdp(order: Extract<TrafficOrder, { do: "send-udp" }>): Promis
     message.writeBigUInt64BE(nowNs(), 4);
     pending.push(
       new Promise((resolve) => {
-        socket.send(message, order.port, order.to, (error) => {
+        sockets[number % sockets.length]?.send(message, order.port, order.to, (error) => {
           if (error) errors.push(error.message);
           resolve();
         });
@@ -50,7 +50,7 @@ async function sendUdp(order: Extract<TrafficOrder, { do: "send-udp" }>): Promis
     if ((number + 1) % order.burst === 0) await sleep(order.gapMs);
   }
   await Promise.all(pending);
-  socket.close();
+  for (const socket of sockets) socket.close();
   return errors;
 }
 

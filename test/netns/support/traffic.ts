@@ -11,6 +11,8 @@ export type TrafficOrder =
       readonly bytes: number;
       readonly gapMs: number;
       readonly burst: number;
+      /** Over this many sockets in turn: what one socket may have under way is bounded by its send buffer. */
+      readonly sockets: number;
     }
   /** Gives what came since the last time, in the order in which it came. */
   | { readonly do: "take-arrivals" }

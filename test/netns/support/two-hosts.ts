@@ -21,8 +21,14 @@ export interface TwoHosts {
   /** Sends what leaves the left side to RIGHT into the queue, or no longer. */
   queueOn(): Promise<void>;
   queueOff(): Promise<void>;
-  startEngine(options?: { readonly maxHeldBytes?: number }): Promise<EngineHandle>;
+  startEngine(options?: EngineStart): Promise<EngineHandle>;
   close(): Promise<void>;
+}
+
+export interface EngineStart {
+  readonly maxHeldBytes?: number | undefined;
+  /** Only these; all without. */
+  readonly capabilities?: readonly string[] | undefined;
 }
 
 export interface Host {
@@ -76,10 +82,10 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       close,
       queueOn: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-A", ...queueRule)),
       queueOff: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-D", ...queueRule)),
-      async startEngine(options = {}) {
-        const engine: Child<EngineOrder, unknown> = startChild(names.left, "engine-process.ts");
+      async startEngine({ maxHeldBytes, capabilities } = {}) {
+        const engine: Child<EngineOrder, unknown> = startChild(names.left, "engine-process.ts", capabilities);
         ends.push(() => engine.end());
-        await engine.ask({ do: "start", queue: QUEUE, ...options });
+        await engine.ask({ do: "start", queue: QUEUE, maxHeldBytes });
         return {
           ...engine,
           counters: async () => (await engine.ask({ do: "read-counters" })) as Record<string, FaultCounters>,
@@ -103,9 +109,13 @@ function startHost(name: string): Host & { readonly end: () => Promise<void> } {
 }
 
 /** Starts one of our processes; it takes one order at a time. */
-function startChild<Order extends object, Answer>(name: string, file: string): Child<Order, Answer> {
+function startChild<Order extends object, Answer>(name: string, file: string, capabilities?: readonly string[]): Child<Order, Answer> {
   const script = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn("ip", ["netns", "exec", name, process.execPath, script], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const only = capabilities?.map((capability) => `+${capability.replace("cap_", "")}`).join(",");
+  const limit = only === undefined ? [] : ["setpriv", "--bounding-set", `-all,${only}`, "--inh-caps", `-all,${only}`];
+  const child = spawn("ip", ["netns", "exec", name, ...limit, process.execPath, script], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
   let last: Promise<unknown> = Promise.resolve();
   const ask = async (order: Order): Promise<Answer> => {
     const answered = Promise.withResolvers<{ answer: Answer; error?: string }>();
