@@ -30,6 +30,8 @@ export interface ConnectOptions extends CredentialOptions {
 
 /** A Kube that holds connections until it is closed. */
 export interface KubeConnection extends Kube {
+  /** Of the API server: `{ major: 1, minor: 34 }`; undefined where it calls itself something else. */
+  serverVersion(signal?: AbortSignal): Promise<{ readonly major: number | undefined; readonly minor: number | undefined }>;
   /** Breaks off what is under way. */
   close(): Promise<void>;
 }
@@ -50,6 +52,7 @@ const listSchema = z.object({
     .transform((items) => items ?? []),
 });
 
+const versionSchema = z.object({ major: z.string(), minor: z.string() });
 const eventSchema = z.object({ type: z.enum(["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]), object: z.unknown() });
 const bookmarkSchema = z.object({ metadata: z.object({ resourceVersion: z.string() }) });
 
@@ -151,6 +154,17 @@ class Client implements KubeConnection {
       ...(uid !== undefined && { preconditions: { uid } }),
     };
     await this.#transport.call({ method: "DELETE", path: objectPath(resource, ref), body }, signal);
+  }
+
+  async serverVersion(signal?: AbortSignal): Promise<{ readonly major: number | undefined; readonly minor: number | undefined }> {
+    const { major, minor } = parseAnswer(
+      versionSchema,
+      await this.#transport.call({ method: "GET", path: "/version" }, signal),
+      "/version",
+    );
+    // Some providers add a plus sign.
+    const number = (text: string): number | undefined => (/^\d+\+?$/.test(text) ? Number.parseInt(text, 10) : undefined);
+    return { major: number(major), minor: number(minor) };
   }
 
   close(): Promise<void> {

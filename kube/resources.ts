@@ -223,7 +223,10 @@ export const tokenReviews = resourceOf(
 
 const daemonSetSchema = z.object({
   metadata: metaSchema,
-  status: z.object({ observedGeneration: count, desiredNumberScheduled: count, numberReady: count, numberAvailable: count }).prefault({}),
+  spec: z.object({ template: z.object({ spec: z.object({ containers }) }) }),
+  status: z
+    .object({ observedGeneration: count, desiredNumberScheduled: count, updatedNumberScheduled: count, numberReady: count })
+    .prefault({}),
 });
 export type DaemonSet = z.output<typeof daemonSetSchema>;
 export const daemonSets = resourceOf(

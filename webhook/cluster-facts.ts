@@ -1,0 +1,62 @@
+import type { InjectionFacts } from "../api/injection.ts";
+import type { Clock } from "../common/clock.ts";
+import type { Log } from "../common/log.ts";
+import { labels, OPTED_IN, SYSTEM_NAMESPACE } from "../common/names.ts";
+import type { KubeConnection } from "../kube/client.ts";
+import { Reflector } from "../kube/reflector.ts";
+import { type DaemonSet, daemonSets, namespaces } from "../kube/resources.ts";
+
+/** Name of the DaemonSet that keeps the sidecar's image on every node. */
+export const IMAGE_HOLDER = "squall-image";
+
+export interface ClusterFacts {
+  of(namespace: string): Pick<InjectionFacts, "isImageReady" | "kubernetesMinor" | "namespaceAnnotations">;
+  close(): Promise<void>;
+}
+
+/** Keeps what the injector must know of the cluster at hand: nothing is asked during a review. */
+export async function watchClusterFacts({
+  kube,
+  image,
+  clock,
+  log,
+}: {
+  readonly kube: KubeConnection;
+  readonly image: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Promise<ClusterFacts> {
+  const scope = { labelSelector: `${labels.inject}=${OPTED_IN}` };
+  const optedIn = new Reflector({ kube, resource: namespaces, scope, clock, log });
+  const holders = new Reflector({
+    kube,
+    resource: daemonSets,
+    scope: { namespace: SYSTEM_NAMESPACE, fieldSelector: `metadata.name=${IMAGE_HOLDER}` },
+    clock,
+    log,
+  });
+  optedIn.start();
+  holders.start();
+  const { minor } = await kube.serverVersion();
+  await Promise.all([optedIn.synced(), holders.synced()]);
+  return {
+    of: (namespace) => ({
+      isImageReady: isImageReady(holders.get(`${SYSTEM_NAMESPACE}/${IMAGE_HOLDER}`), image),
+      kubernetesMinor: minor,
+      namespaceAnnotations: optedIn.get(namespace)?.metadata.annotations ?? {},
+    }),
+    async close() {
+      await Promise.all([optedIn.close(), holders.close()]);
+    },
+  };
+}
+
+/** Whether every node that should have the image runs a pod with it, of the DaemonSet as it is now. */
+export function isImageReady(holder: DaemonSet | undefined, image: string): boolean {
+  if (!holder) return false;
+  const { metadata, spec, status } = holder;
+  const holds = spec.template.spec.containers.some((container) => container.image === image);
+  const isCurrent = (status.observedGeneration ?? 0) >= (metadata.generation ?? 0);
+  const wanted = status.desiredNumberScheduled ?? 0;
+  return holds && isCurrent && wanted > 0 && (status.updatedNumberScheduled ?? 0) >= wanted && (status.numberReady ?? 0) >= wanted;
+}

@@ -1,0 +1,87 @@
+import type { Clock } from "../common/clock.ts";
+import type { Log } from "../common/log.ts";
+import { VERSION } from "../common/version.ts";
+import type { KubeConnection } from "../kube/client.ts";
+import { allowed } from "./admission-review.ts";
+import { watchClusterFacts } from "./cluster-facts.ts";
+import type { WebhookConfig } from "./config.ts";
+import { mutateExperiment, validateExperiment } from "./experiments.ts";
+import { injectSidecar } from "./inject.ts";
+import { createMetrics } from "./metrics.ts";
+import { type Reviewer, serveHealth, serveReviews, type WebhookServer } from "./server.ts";
+import { watchCertificate } from "./serving-certificate.ts";
+import { createSkipEvents } from "./skip-events.ts";
+
+export interface Webhook {
+  /** Stops being ready, goes on answering for the lame duck's time, then ends. */
+  close(): Promise<void>;
+}
+
+/** Starts the webhook; it serves as soon as there is a certificate, and is ready then. */
+export async function runWebhook(
+  config: WebhookConfig,
+  { kube, clock, log }: { readonly kube: KubeConnection; readonly clock: Clock; readonly log: Log },
+): Promise<Webhook> {
+  const metrics = createMetrics();
+  let server: WebhookServer | undefined;
+  let isEnding = false;
+  const host = "::";
+  const health = await serveHealth({
+    address: { host, port: config.metricsPort },
+    metrics,
+    isReady: () => server !== undefined && !isEnding,
+  });
+  const facts = await watchClusterFacts({ kube, image: config.sidecarImage, clock, log });
+  const policy = { admitUnsupported: config.admitUnsupported };
+  const injector = {
+    factsFor: (namespace: string) => ({
+      image: config.sidecarImage,
+      version: VERSION,
+      enrolmentAddress: config.enrolmentAddress,
+      logLevel: config.sidecarLogLevel,
+      ...facts.of(namespace),
+    }),
+    onSkip: createSkipEvents({ kube, clock, log }),
+  };
+  const refusal = {
+    isAllowed: false,
+    code: "InternalError",
+    message: "The webhook failed to check this experiment; see its log. Nothing was changed.",
+  };
+  const reviewers: readonly Reviewer[] = [
+    {
+      path: "/inject",
+      review: (request) => injectSidecar(request, injector),
+      onCrash: {
+        ...allowed,
+        code: "InternalError",
+        warnings: ["squall: the injector failed, so this pod gets no sidecar; see the log of the webhook"],
+      },
+    },
+    { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: refusal },
+    { path: "/validate", review: (request) => validateExperiment(request, policy), onCrash: refusal },
+  ];
+  let starting: Promise<void> = Promise.resolve();
+  const stopWatching = watchCertificate(config.tlsFolder, {
+    clock,
+    log,
+    onChange: (certificate) => {
+      starting = starting.then(async () => {
+        if (server) server.replaceCertificate(certificate);
+        else server = await serveReviews({ reviewers, certificate, address: { host, port: config.port }, metrics, log });
+        log.info({ port: config.port }, "serving with a new certificate");
+      });
+      starting.catch((error: unknown) => log.error({ err: error }, "the serving certificate cannot be used"));
+    },
+  });
+  return {
+    async close() {
+      isEnding = true;
+      stopWatching();
+      await new Promise<void>((resolve) => setTimeout(resolve, config.lameDuck));
+      await server?.close();
+      await health.close();
+      await facts.close();
+    },
+  };
+}
