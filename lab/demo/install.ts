@@ -43,7 +43,7 @@ export async function deployShop(kubectl: Kubectl, images: Images, progress: Pro
 
 /** The leader writes the CA into the webhook configurations; before that no experiment can be created. */
 async function waitForCaBundles(kubectl: Kubectl): Promise<void> {
-  const configurations = ["mutatingwebhookconfiguration/squall", "validatingwebhookconfiguration/squall"];
+  const configurations = ["mutatingwebhookconfiguration/squall-webhook", "validatingwebhookconfiguration/squall-webhook"];
   for (let attempt = 0; attempt < 120; attempt++) {
     const bundles = await Promise.all(
       configurations.map((name) => kubectl.run(["get", name, "-o", "jsonpath={.webhooks[*].clientConfig.caBundle}"])),
