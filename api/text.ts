@@ -19,9 +19,7 @@ export function suggest(written: string, known: readonly string[]): string {
     .map((word) => ({ word, distance: editDistance(written.toLowerCase(), word.toLowerCase()) }))
     .toSorted((a, b) => a.distance - b.distance);
   const best = ranked[0];
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.word.length / 3))
-    ? ` Did you mean ${JSON.stringify(best.word)}?`
-    : "";
+  return best !== undefined && best.distance <= Math.ceil(best.word.length / 3) ? ` Did you mean ${JSON.stringify(best.word)}?` : "";
 }
 
 /** Levenshtein distance. */

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { ConfigError, readConfig, value } from "../../common/config.ts";
+
+describe("readConfig", () => {
+  const shape = {
+    port: value.port(),
+    lameDuck: value.durationMs().default(5),
+    isOn: value.flag().default(false),
+    names: value.list().default([]),
+  };
+
+  it("reads SQUALL_ variables into typed values", () => {
+    const environment = { SQUALL_PORT: "9443", SQUALL_LAME_DUCK: "1.5s", SQUALL_IS_ON: "true", SQUALL_NAMES: "a, b,," };
+    assert.deepEqual(readConfig(shape, environment), { port: 9443, lameDuck: 1500, isOn: true, names: ["a", "b"] });
+  });
+
+  it("takes an empty variable for an absent one", () => {
+    assert.deepEqual(readConfig(shape, { SQUALL_PORT: "1", SQUALL_LAME_DUCK: "" }), { port: 1, lameDuck: 5, isOn: false, names: [] });
+  });
+
+  it("names every mistake at once", () => {
+    assert.throws(
+      () => readConfig(shape, { SQUALL_LAME_DUCK: "10", SQUALL_IS_ON: "yes" }),
+      (error) =>
+        error instanceof ConfigError &&
+        error.message.includes("3 mistakes") &&
+        error.message.includes("SQUALL_PORT: is not set.") &&
+        error.message.includes('SQUALL_LAME_DUCK: "10" is no duration above zero.') &&
+        error.message.includes("SQUALL_IS_ON"),
+    );
+  });
+});

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { skipSentences } from "../../api/injection.ts";
+import { skipReasons } from "../../api/selection.ts";
+import { conditionReasons, recordReasons } from "../../controller/reasons.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const page = readFileSync(join(root, "docs/reasons.md"), "utf8");
+
+/** Codes that are written where they are used: in a refusal of the agent or the webhook. */
+const written = globSync(["agent/**/*.ts", "webhook/*.ts"], { cwd: root }).flatMap((file) =>
+  [...readFileSync(join(root, file), "utf8").matchAll(/(?:refuse\(\s*|reason: |code: )"([A-Z][a-zA-Z]+)"/g)].map((match) => match[1] ?? ""),
+);
+
+describe("docs/reasons.md", () => {
+  const codes = [
+    ...Object.keys(skipSentences),
+    ...skipReasons,
+    ...Object.values(recordReasons),
+    ...Object.values(conditionReasons),
+    ...written,
+  ];
+  for (const code of new Set(codes)) {
+    it(`explains ${code}`, () => assert.ok(page.includes(`\`${code}\``)));
+  }
+
+  it("was compared with codes of agent and webhook, too", () => {
+    for (const code of ["InvalidPeers", "InvalidSpec", "NotYetSupported"])
+      assert.ok(written.includes(code), `${code} was not found in the code`);
+  });
+});
