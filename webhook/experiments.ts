@@ -28,7 +28,9 @@ export function validateExperiment(request: AdmissionRequest, policy: Experiment
   const judged = judge(request, policy);
   if (judged.is === "verdict") return judged.verdict;
   if (request.operation === "UPDATE" && request.oldObject) {
-    const changes = compareSpecs(request.oldObject["spec"], judged.object["spec"]);
+    // An object may be older than a default of ours, or have been stored without the webhook.
+    const before = judge({ ...request, object: request.oldObject }, { admitUnsupported: true });
+    const changes = compareSpecs((before.is === "sound" ? before.object : request.oldObject)["spec"], judged.object["spec"]);
     if (changes.length > 0) return refuse("SpecImmutable", `${UPDATE_REFUSAL}: an experiment cannot be changed once it exists.`, changes);
   }
   return allowed;
