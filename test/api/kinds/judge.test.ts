@@ -234,7 +234,7 @@ describe("hostile input", () => {
     {},
     true,
     -1,
-    1e309,
+    Number.POSITIVE_INFINITY,
   ];
   const full = {
     ...base,
@@ -267,7 +267,7 @@ describe("hostile input", () => {
   };
 
   /** Every place of a value in the spec, each once replaced by something hostile. */
-  function* variants(node: unknown, replacement: unknown): Generator<unknown> {
+  function* variants(node: unknown, replacement: unknown): Generator {
     if (typeof node !== "object" || node === null) return;
     for (const key of Object.keys(node)) {
       const copy = structuredClone(node) as Record<string, unknown>;
@@ -288,7 +288,7 @@ describe("hostile input", () => {
         if (judged.ok) continue;
         for (const { path, message } of judged.errors) {
           assert.ok(path.length < 300 && message.length < 600, `${path.slice(0, 100)}: ${message.length}`);
-          assert.doesNotMatch(`${path}${message}`, /[\n\r\u0000]/);
+          assert.ok(["\n", "\r", "\0"].every((character) => !`${path}${message}`.includes(character)));
         }
       }
     }

@@ -1,0 +1,346 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { parseAllDocuments } from "yaml";
+import { z } from "zod";
+import { createAuthority, openAuthority } from "../../certs/authority.ts";
+import { silentLog } from "../../common/log.ts";
+import { connectKube, type KubeConnection } from "../../kube/client.ts";
+import { isKubeError, type KubeError } from "../../kube/errors.ts";
+import { experimentResource } from "../../kube/experiments.ts";
+import { namespaces, resourceOf } from "../../kube/resources.ts";
+import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
+import { placesOf } from "../../lab/places.ts";
+import { silentProgress } from "../../lab/progress.ts";
+import { allowed } from "../../webhook/admission-review.ts";
+import { mutateExperiment, validateExperiment } from "../../webhook/experiments.ts";
+import { injectSidecar } from "../../webhook/inject.ts";
+import { createMetrics } from "../../webhook/metrics.ts";
+import { type Reviewer, serveReviews, type WebhookServer } from "../../webhook/server.ts";
+import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const any = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
+const crds = resourceOf(
+  {
+    group: "apiextensions.k8s.io",
+    version: "v1",
+    kind: "CustomResourceDefinition",
+    plural: "customresourcedefinitions",
+    isNamespaced: false,
+  },
+  any,
+);
+const admission = { group: "admissionregistration.k8s.io", version: "v1", isNamespaced: false };
+const configurations = {
+  MutatingWebhookConfiguration: resourceOf(
+    { ...admission, kind: "MutatingWebhookConfiguration", plural: "mutatingwebhookconfigurations" },
+    any,
+  ),
+  ValidatingWebhookConfiguration: resourceOf(
+    { ...admission, kind: "ValidatingWebhookConfiguration", plural: "validatingwebhookconfigurations" },
+    any,
+  ),
+};
+const rawPods = resourceOf(
+  { group: "", version: "v1", kind: "Pod", plural: "pods", isNamespaced: true },
+  z.looseObject({
+    metadata: z.looseObject({ annotations: z.record(z.string(), z.string()).optional() }),
+    spec: z.looseObject({ initContainers: z.array(z.looseObject({ name: z.string(), restartPolicy: z.string().optional() })).optional() }),
+  }),
+);
+const documents = (file: string): readonly unknown[] =>
+  parseAllDocuments(readFileSync(join(root, file), "utf8")).map((document) => document.toJS() as unknown);
+
+/** The webhooks as manifests/webhook.yaml has them, at an address of ours instead of a Service. */
+function atAddress(
+  configuration: unknown,
+  url: string,
+  caBundle: string,
+): { readonly kind: keyof typeof configurations; readonly metadata: object; readonly webhooks: readonly object[] } {
+  const { kind, metadata, webhooks } = configuration as {
+    kind: keyof typeof configurations;
+    metadata: object;
+    webhooks: { clientConfig: { service: { path: string } } }[];
+  };
+  return {
+    kind,
+    metadata,
+    webhooks: webhooks.map((webhook) => ({ ...webhook, clientConfig: { url: `${url}${webhook.clientConfig.service.path}`, caBundle } })),
+  };
+}
+
+describe("admission through a real API server", () => {
+  let api: TestApiServer;
+  let kube: KubeConnection;
+  let server: WebhookServer;
+  let policy = { admitUnsupported: false };
+  const seen: string[] = [];
+  const namespace = "admission-shop";
+  const networkChaos = experimentResource("NetworkChaos");
+  const podChaos = experimentResource("PodChaos");
+
+  before(async () => {
+    api = await startTestApiServer();
+    kube = connectKube({ process: "test", version: "0", kubeconfig: api.kubeconfig });
+    const now = new Date();
+    const credential = await createAuthority({ now, lifetimeMs: 3_600_000 });
+    const { certificate, key } = await openAuthority(credential).issueServer(["localhost"], { now, lifetimeMs: 3_600_000 });
+    const facts = {
+      image: "squall:0",
+      version: "0",
+      enrolmentAddress: "x:1",
+      logLevel: "info",
+      isImageReady: true,
+      kubernetesMinor: 34,
+      namespaceAnnotations: {},
+    };
+    const counted = (reviewer: Reviewer): Reviewer => ({
+      ...reviewer,
+      review: (request) => {
+        seen.push(`${reviewer.path} ${request.namespace}/${request.name ?? ""}`);
+        return reviewer.review(request);
+      },
+    });
+    const reviewers = [
+      {
+        path: "/inject",
+        review: (request) => injectSidecar(request, { factsFor: () => facts, onSkip: () => undefined }),
+        onCrash: allowed,
+      },
+      { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: allowed },
+      { path: "/validate", review: (request) => validateExperiment(request, policy), onCrash: allowed },
+    ] satisfies readonly Reviewer[];
+    server = await serveReviews({
+      reviewers: reviewers.map(counted),
+      certificate: { cert: certificate, key },
+      address: { host: "127.0.0.1", port: 0 },
+      metrics: createMetrics(),
+      log: silentLog,
+    });
+    await kube.create(namespaces, { metadata: { name: namespace, labels: { "squall.dev/inject": "enabled" } } });
+    await kube.create(namespaces, { metadata: { name: "stranger-shop" } });
+    for (const file of ["networkchaos", "podchaos"]) {
+      for (const crd of documents(`manifests/crds/${file}.yaml`)) await kube.create(crds, crd as { readonly metadata: object });
+    }
+    for (const document of documents("manifests/webhook.yaml")) {
+      const { kind } = document as { readonly kind: string };
+      if (kind !== "MutatingWebhookConfiguration" && kind !== "ValidatingWebhookConfiguration") continue;
+      const moved = atAddress(document, `https://localhost:${server.port}`, Buffer.from(credential.certificate).toString("base64"));
+      await kube.create(configurations[moved.kind], moved);
+    }
+    await untilServed();
+  });
+  after(async () => {
+    await kube.close();
+    await server.close();
+    await api.close();
+  });
+  afterEach(() => {
+    policy = { admitUnsupported: false };
+  });
+
+  /** New CRDs and webhooks take the API server a moment. */
+  async function untilServed(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await kube.create(networkChaos, { metadata: { namespace, name: "probe" }, spec: {} }, { dryRun: true });
+      } catch (error) {
+        if (isKubeError(error, "forbidden")) return;
+        if (attempt === 100) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  const experiment = (name: string, spec: unknown): { readonly metadata: object; readonly spec: unknown } => ({
+    metadata: { namespace, name },
+    spec,
+  });
+  const refusal = async (attempt: Promise<unknown>): Promise<KubeError> => {
+    const error = await attempt.then(
+      () => assert.fail("it was admitted"),
+      (caught: unknown) => caught,
+    );
+    assert.ok(isKubeError(error), String(error));
+    return error;
+  };
+
+  describe("what the reference accepts and refuses", () => {
+    it("accepts killing two carts with five seconds to end", async () => {
+      const spec = {
+        action: "pod-kill",
+        mode: "fixed",
+        value: "2",
+        gracePeriod: 5,
+        selector: {
+          namespaces: ["shop"],
+          labelSelectors: { app: "cart" },
+          expressionSelectors: [{ key: "tier", operator: "NotIn", values: ["canary"] }],
+        },
+      };
+      const made = await kube.create(podChaos, experiment("kill-two-carts", spec));
+      assert.deepEqual(made.metadata.finalizers, ["chaos-mesh/records"]);
+    });
+
+    it("refuses container-kill without containerNames", async () => {
+      const error = await refusal(
+        kube.create(
+          podChaos,
+          experiment("kill-sidecar", { action: "container-kill", mode: "one", selector: { labelSelectors: { app: "cart" } } }),
+        ),
+      );
+      assert.match(error.message, /InvalidSpec: 1 mistake in PodChaos kill-sidecar\.\n {2}spec\.containerNames: is missing/);
+    });
+
+    const slowLink = {
+      action: "netem",
+      mode: "all",
+      selector: { labelSelectors: { app: "api" } },
+      direction: "both",
+      device: "eth0@if12",
+      delay: { latency: "80ms", jitter: "10ms", reorder: { reorder: "5", gap: 3 } },
+      loss: { loss: "2.5", correlation: "30" },
+      target: { mode: "random-max-percent", value: "60", selector: { namespaces: ["data"], labelSelectors: { app: "db" } } },
+      duration: "10m",
+    };
+    it("accepts a slow link in both directions, once told to admit what cannot be carried out yet", async () => {
+      const refused = await refusal(kube.create(networkChaos, experiment("slow-db-link", slowLink)));
+      assert.match(refused.message, /NotYetSupported: .*\n {2}spec\.delay\.reorder: .*\n {2}spec\.loss\.correlation/);
+      policy = { admitUnsupported: true };
+      const made = (await kube.create(networkChaos, experiment("slow-db-link", slowLink))).spec as {
+        readonly device: string;
+        readonly delay: object;
+      };
+      assert.equal(made.device, "eth0");
+      assert.deepEqual(made.delay, {
+        latency: "80ms",
+        jitter: "10ms",
+        correlation: "0",
+        reorder: { reorder: "5", correlation: "0", gap: 3 },
+      });
+    });
+
+    it("refuses loss on the way in without a target", async () => {
+      const spec = { action: "loss", mode: "one", selector: { labelSelectors: { app: "api" } }, direction: "from", loss: { loss: "10" } };
+      assert.match(
+        (await refusal(kube.create(networkChaos, experiment("inbound-loss", spec)))).message,
+        /spec\.direction: "from" needs spec\.target/,
+      );
+    });
+
+    it("refuses a compound latency", async () => {
+      const spec = { action: "delay", mode: "one", selector: { labelSelectors: { app: "api" } }, delay: { latency: "1s500ms" } };
+      assert.match(
+        (await refusal(kube.create(networkChaos, experiment("compound-latency", spec)))).message,
+        /spec\.delay\.latency: "1s500ms" must be one number and one unit/,
+      );
+    });
+  });
+
+  it("refuses a change of spec, allows one of metadata, and never holds up a deletion", async () => {
+    const ref = { namespace, name: "immutable" };
+    await kube.create(networkChaos, experiment(ref.name, { action: "partition", mode: "all" }));
+    const error = await refusal(kube.patch(networkChaos, ref, { spec: { mode: "one" } }, { type: "merge" }));
+    assert.match(error.message, /SpecImmutable: Cannot update chaos spec/);
+    const annotations = { "experiment.chaos-mesh.org/pause": "true" };
+    assert.deepEqual(
+      (await kube.patch(networkChaos, ref, { metadata: { annotations } }, { type: "merge" })).metadata.annotations,
+      annotations,
+    );
+    await kube.delete(networkChaos, ref);
+    const gone = await kube.patch(networkChaos, ref, { metadata: { finalizers: [] } }, { type: "merge" });
+    assert.notEqual(gone.metadata.deletionTimestamp, undefined);
+    assert.ok(isKubeError(await refusal(kube.get(networkChaos, ref)), "not-found"));
+  });
+
+  it("does not ask the webhook about status", async () => {
+    const ref = { namespace, name: "with-status" };
+    await kube.create(networkChaos, experiment(ref.name, { action: "partition", mode: "all" }));
+    const before = seen.length;
+    await kube.patch(networkChaos, ref, { status: { experiment: { desiredPhase: "Run" } } }, { type: "merge", subresource: "status" });
+    assert.equal(seen.length, before);
+  });
+
+  it("adds the sidecar to a pod that opted in, which the API server takes, and is never shown another", async () => {
+    const pod = (name: string, labels: object, where = namespace) => ({
+      metadata: { namespace: where, name, labels },
+      spec: { serviceAccountName: "default", containers: [{ name: "app", image: "app:1" }] },
+    });
+    const optedIn = { "squall.dev/inject": "enabled" };
+    const before = seen.filter((line) => line.startsWith("/inject")).length;
+    await kube.create(rawPods, pod("plain", {}));
+    await kube.create(rawPods, pod("labelled", optedIn, "stranger-shop"));
+    assert.equal(seen.filter((line) => line.startsWith("/inject")).length, before);
+    const made = await kube.create(rawPods, pod("asked", optedIn));
+    assert.equal(seen.filter((line) => line.startsWith("/inject")).length, before + 1);
+    const [sidecar] = made.spec.initContainers ?? [];
+    assert.deepEqual([sidecar?.name, sidecar?.restartPolicy], ["squall-sidecar", "Always"]);
+    assert.equal(made.metadata.annotations?.["squall.dev/injected"], "0 network");
+  });
+
+  describe("kubectl, as a user types it", () => {
+    const run = promisify(execFile);
+    let kubectl: (...parameters: readonly string[]) => Promise<string>;
+    before(async () => {
+      const { cache } = placesOf(process.env);
+      await ensureBinaries(["kubectl"], { cache, kubebuilderAssets: process.env["KUBEBUILDER_ASSETS"] }, silentProgress);
+      kubectl = async (...parameters) => {
+        const { stdout, stderr } = await run(cachedPath(cache, "kubectl"), [`--kubeconfig=${api.kubeconfig}`, ...parameters], {
+          cwd: root,
+        });
+        return stdout + stderr;
+      };
+    });
+
+    it("applies the CRDs client-side, again and again", async () => {
+      for (let round = 0; round < 2; round++) await kubectl("apply", "-f", "manifests/crds");
+    });
+
+    it("explains fields", async () => {
+      assert.match(await kubectl("explain", "networkchaos.spec.delay.latency"), /Added latency, one number and one unit, such as 200ms/);
+      assert.match(await kubectl("explain", "podchaos.spec.mode"), /How many of the candidates/);
+    });
+
+    it("applies every example, and the same again changes nothing", async () => {
+      await kube.create(namespaces, { metadata: { name: "shop", labels: { "squall.dev/inject": "enabled" } } });
+      await kubectl("apply", "-f", "examples");
+      const again = await kubectl("apply", "-f", "examples");
+      assert.doesNotMatch(again, /configured|created/);
+    });
+
+    it("shows action, duration and state", async () => {
+      assert.match(await kubectl("get", "networkchaos", "-n", "shop"), /NAME +ACTION +DURATION +INJECTED +RECOVERED +AGE/);
+    });
+
+    it("hears of unknown fields", async () => {
+      const manifest = join(api.kubeconfig, "..", "unknown.json");
+      const { writeFile } = await import("node:fs/promises");
+      await writeFile(
+        manifest,
+        JSON.stringify({
+          apiVersion: "chaos-mesh.org/v1alpha1",
+          kind: "NetworkChaos",
+          metadata: { name: "u", namespace },
+          spec: { action: "partition", mode: "all", dealy: {} },
+        }),
+      );
+      await assert.rejects(kubectl("apply", "-f", manifest), /unknown field "spec\.dealy"/);
+    });
+  });
+
+  // Last, as it takes the webhooks away.
+  describe("while the webhook is away", () => {
+    it("holds the rules of the CRD", async () => {
+      for (const resource of Object.values(configurations)) await kube.delete(resource, { name: "squall-webhook" });
+      let error: KubeError | undefined;
+      for (let attempt = 0; attempt < 50 && error?.kind !== "invalid"; attempt++) {
+        error = await refusal(kube.create(networkChaos, experiment(`away-${attempt}`, { action: "partition", mode: "fixed", value: "0" })));
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      assert.match(error?.message ?? "", /mode fixed needs a value: a whole number above 0/);
+    });
+  });
+});
