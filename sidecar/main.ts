@@ -40,6 +40,10 @@ async function main(): Promise<void> {
     process.exit(2);
   }
   const log = createLog({ process: "sidecar", level: config.logLevel });
+  // The clock's timers keep no process alive: without this one, the sidecar would end while it waits to try enrolment again.
+  setInterval(() => undefined, 2 ** 30);
+  // While it waits to be enrolled nothing else keeps the process alive: the clock's timers do not.
+  setInterval(() => undefined, 60_000);
   const ending = new AbortController();
   const starting = runSidecar(config, { clock: systemClock, log, signal: ending.signal });
   process.once("SIGTERM", () => {

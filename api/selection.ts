@@ -1,0 +1,205 @@
+import { labels, OPTED_IN, SIDECAR_CONTAINER, annotations as names } from "../common/names.ts";
+import { parseModeValue, type SelectorBlock, type PodSelector } from "./blocks/selector.ts";
+
+/** The part of a pod that selection reads. */
+export interface SelectablePod {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string | undefined;
+    readonly uid: string;
+    readonly labels?: Readonly<Record<string, string>> | undefined;
+    readonly annotations?: Readonly<Record<string, string>> | undefined;
+    readonly deletionTimestamp?: string | undefined;
+  };
+  readonly spec: {
+    readonly nodeName?: string | undefined;
+    readonly hostNetwork?: boolean | undefined;
+    readonly serviceAccountName?: string | undefined;
+    readonly restartPolicy?: string | undefined;
+    readonly schedulerName?: string | undefined;
+    readonly initContainers: readonly { readonly name: string }[];
+  };
+  readonly status: {
+    readonly phase?: string | undefined;
+    readonly podIP?: string | undefined;
+    readonly podIPs: readonly { readonly ip: string }[];
+    readonly nominatedNodeName?: string | undefined;
+  };
+}
+
+/** The part of a node that selection reads. */
+export interface SelectableNode {
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> | undefined };
+}
+
+/** What a target must have: the API server's word (pod-kill), a sidecar of ours, or only an address (the other side of a fault). */
+export type TargetNeed = "api" | "sidecar" | "address";
+
+export interface Skip {
+  readonly reason: SkipReason;
+  readonly message: string;
+}
+
+/** Why a pod that the selector matches is left out; each has its line in docs/reasons.md. */
+export const skipReasons = ["NamespaceNotOptedIn", "NotInjected", "HostNetwork", "Finished", "Terminating", "NotRunning"] as const;
+export type SkipReason = (typeof skipReasons)[number];
+
+/** NAMESPACE/NAME: the id of a record. */
+export const podId = ({ metadata }: Pick<SelectablePod, "metadata">): string => `${metadata.namespace ?? ""}/${metadata.name}`;
+
+export const hasSidecar = ({ spec }: Pick<SelectablePod, "spec">): boolean =>
+  spec.initContainers.some(({ name }) => name === SIDECAR_CONTAINER);
+
+/** Addresses of a pod, of both families where it has both; none before it is running. */
+export function addressesOf({ status }: Pick<SelectablePod, "status">): readonly string[] {
+  const found = status.podIPs.map(({ ip }) => ip);
+  return found.length > 0 ? found : status.podIP === undefined || status.podIP === "" ? [] : [status.podIP];
+}
+
+/** The pods that the selector matches, sorted by id. */
+export function matchPods<P extends SelectablePod>(
+  selector: PodSelector,
+  pods: readonly P[],
+  nodes: readonly SelectableNode[],
+): readonly P[] {
+  const labelsOfNode = new Map(nodes.map(({ metadata }) => [metadata.name, metadata.labels ?? {}]));
+  return pods
+    .filter((pod) => matchesSelector(selector, pod, (node) => labelsOfNode.get(node)))
+    .toSorted((one, other) => (podId(one) < podId(other) ? -1 : 1));
+}
+
+type NodeLabels = (node: string) => Readonly<Record<string, string>> | undefined;
+
+/** Whether every requirement of the selector holds. `pods`, when given, is the only one that counts. */
+function matchesSelector(selector: PodSelector, pod: SelectablePod, nodeLabels: NodeLabels): boolean {
+  const { metadata, spec, status } = pod;
+  const namespace = metadata.namespace ?? "";
+  if (selector.pods && Object.keys(selector.pods).length > 0) {
+    return Object.hasOwn(selector.pods, namespace) && (selector.pods[namespace]?.includes(metadata.name) ?? false);
+  }
+  if (!(selector.namespaces ?? []).includes(namespace)) return false;
+  const has = (found: Readonly<Record<string, string>> | undefined, wanted: Readonly<Record<string, string>> = {}): boolean =>
+    Object.entries(wanted).every(([key, value]) => found !== undefined && Object.hasOwn(found, key) && found[key] === value);
+  const fields: Readonly<Record<string, string | undefined>> = {
+    "metadata.name": metadata.name,
+    "metadata.namespace": namespace,
+    "spec.nodeName": spec.nodeName,
+    "spec.restartPolicy": spec.restartPolicy,
+    "spec.schedulerName": spec.schedulerName,
+    "spec.serviceAccountName": spec.serviceAccountName,
+    "status.phase": status.phase,
+    "status.podIP": status.podIP,
+    "status.nominatedNodeName": status.nominatedNodeName,
+  };
+  const phases = selector.podPhaseSelectors ?? [];
+  const wantedPhases = phases.filter((phase) => !phase.startsWith("!"));
+  const phase = status.phase ?? "Unknown";
+  return (
+    has(metadata.labels, selector.labelSelectors) &&
+    (selector.expressionSelectors ?? []).every((expression) => matchesExpression(metadata.labels ?? {}, expression)) &&
+    has(metadata.annotations, selector.annotationSelectors) &&
+    Object.entries(selector.fieldSelectors ?? {}).every(([key, value]) => (fields[key] ?? "") === value) &&
+    isOnNode(selector, spec.nodeName, nodeLabels, has) &&
+    (wantedPhases.length === 0 || wantedPhases.includes(phase)) &&
+    !phases.includes(`!${phase}`)
+  );
+}
+
+function matchesExpression(
+  found: Readonly<Record<string, string>>,
+  { key, operator, values = [] }: { readonly key: string; readonly operator: string; readonly values?: readonly string[] | undefined },
+): boolean {
+  const value = Object.hasOwn(found, key) ? found[key] : undefined;
+  if (operator === "Exists") return value !== undefined;
+  if (operator === "DoesNotExist") return value === undefined;
+  if (operator === "In") return value !== undefined && values.includes(value);
+  // As Kubernetes has it, a pod without the label is not in the list either.
+  return operator === "NotIn" && (value === undefined || !values.includes(value));
+}
+
+function isOnNode(
+  { nodes = [], nodeSelectors = {} }: PodSelector,
+  node: string | undefined,
+  nodeLabels: NodeLabels,
+  has: (found: Readonly<Record<string, string>> | undefined, wanted: Readonly<Record<string, string>>) => boolean,
+): boolean {
+  const byLabels = Object.keys(nodeSelectors).length > 0;
+  if (nodes.length === 0 && !byLabels) return true;
+  if (node === undefined) return false;
+  return nodes.includes(node) || (byLabels && has(nodeLabels(node), nodeSelectors));
+}
+
+/** Why a pod cannot be a target now; undefined when it can. */
+export function whySkipped(pod: SelectablePod, need: TargetNeed, isOptedIn: (namespace: string) => boolean): Skip | undefined {
+  const never = whyNever(pod, need, isOptedIn);
+  if (never !== undefined || need === "api") return never;
+  return addressesOf(pod).length === 0 ? { reason: "NotRunning", message: "The pod has no address yet." } : undefined;
+}
+
+/** The reasons that waiting does not mend. Nothing is done to a pod that is only the other side, so it need not have opted in. */
+export function whyNever(pod: SelectablePod, need: TargetNeed, isOptedIn: (namespace: string) => boolean): Skip | undefined {
+  const { metadata, spec, status } = pod;
+  const namespace = metadata.namespace ?? "";
+  if (need !== "address" && !isOptedIn(namespace)) {
+    return {
+      reason: "NamespaceNotOptedIn",
+      message: `The namespace did not opt in. Run: kubectl label namespace ${namespace} ${labels.inject}=${OPTED_IN}`,
+    };
+  }
+  if (status.phase === "Succeeded" || status.phase === "Failed")
+    return { reason: "Finished", message: `The pod has ended (${status.phase}).` };
+  if (metadata.deletionTimestamp !== undefined) return { reason: "Terminating", message: "The pod is being deleted." };
+  if (need !== "api" && spec.hostNetwork === true) {
+    return { reason: "HostNetwork", message: "The pod is on its node's network; a fault there would hit the node and everything on it." };
+  }
+  return need === "sidecar" && !hasSidecar(pod) ? whyNotInjected(pod) : undefined;
+}
+
+function whyNotInjected({ metadata }: SelectablePod): Skip {
+  const recorded = metadata.annotations?.[names.injected];
+  if (recorded !== undefined && /^[A-Z][A-Za-z]{1,40}$/.test(recorded)) {
+    return {
+      reason: "NotInjected",
+      message: `The pod was left without a sidecar when it was made: ${recorded}. See docs/reasons.md, then make the pod anew.`,
+    };
+  }
+  if (metadata.labels?.[labels.inject] !== OPTED_IN) {
+    return {
+      reason: "NotInjected",
+      message: `The pod has no sidecar, as it does not have the label ${labels.inject}=${OPTED_IN}. Add it to the pod template and roll the workload out.`,
+    };
+  }
+  return {
+    reason: "NotInjected",
+    message: "The pod has no sidecar: it was made before it or its namespace was labelled. Roll its workload out once.",
+  };
+}
+
+/** Draws as many of the candidates as mode and value say, evenly and without putting back. `randomBelow` gives whole numbers from 0 up to its bound, the bound excluded. */
+export function drawTargets<T>(
+  candidates: readonly T[],
+  { mode, value }: Pick<SelectorBlock, "mode" | "value">,
+  randomBelow: (bound: number) => number,
+): readonly T[] {
+  const number = parseModeValue({ mode, value }) ?? 0;
+  const share = (percent: number): number => Math.ceil((candidates.length * percent) / 100);
+  switch (mode) {
+    case "all":
+      return candidates;
+    case "one":
+      return draw(candidates, 1, randomBelow);
+    case "fixed":
+      return draw(candidates, number, randomBelow);
+    case "fixed-percent":
+      return draw(candidates, share(number), randomBelow);
+    case "random-max-percent":
+      return draw(candidates, share(randomBelow(number + 1)), randomBelow);
+  }
+}
+
+function draw<T>(candidates: readonly T[], count: number, randomBelow: (bound: number) => number): readonly T[] {
+  const rest = [...candidates];
+  const drawn: T[] = [];
+  while (drawn.length < count && rest.length > 0) drawn.push(...rest.splice(randomBelow(rest.length), 1));
+  return drawn;
+}

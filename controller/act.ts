@@ -1,0 +1,131 @@
+import type { ContainerRecord } from "../api/status.ts";
+import { isKindName, type KindName } from "../api/kinds/registry.ts";
+import { FINALIZER } from "../common/names.ts";
+import { isKubeError, isTransient } from "../kube/errors.ts";
+import { type Experiment, experimentResource } from "../kube/experiments.ts";
+import type { Kube } from "../kube/kube.ts";
+import { pods } from "../kube/resources.ts";
+import type { Owner, Wish } from "./agents/dispatcher.ts";
+import type { Decision, Kill } from "./decide.ts";
+import { planEvents } from "./events.ts";
+import type { Memory } from "./memory.ts";
+import type { Observed } from "./observe.ts";
+import { type KillOutcome, stepKill } from "./records.ts";
+import type { Recorder } from "./recorder.ts";
+import { planStatus, statusPatch } from "./status.ts";
+
+export interface ActDeps {
+  readonly kube: Kube;
+  readonly agents: { wish(owner: Owner, wishes: readonly Wish[]): void };
+  readonly recorder: Recorder;
+  /** The end of the leadership. */
+  readonly signal: AbortSignal;
+  /** Throws when this process no longer leads. Asked before each write: a frozen process wakes up without knowing. */
+  readonly mustLead: () => void;
+}
+
+export interface Results {
+  /** As the API server has it now. */
+  readonly experiment: Experiment;
+  readonly records: readonly ContainerRecord[] | undefined;
+  /** An act that time may mend failed: visit again, with back-off. */
+  readonly mustRetry: boolean;
+}
+
+/** Pods deleted at a time. */
+const KILLS_AT_ONCE = 16;
+
+/**
+ * Does what was decided: first puts on record what is about to happen, then hands faults to the senders and deletes pods.
+ * Throws a KubeError when the record cannot be written; nothing was done then.
+ */
+export async function act(observed: Observed, decision: Decision, memory: Memory, deps: ActDeps): Promise<Results> {
+  let { experiment } = observed;
+  if (decision.finalizer === "add")
+    experiment = await writeFinalizers(experiment, [...(experiment.metadata.finalizers ?? []), FINALIZER], deps);
+  if (decision.isIntent) experiment = await writeStatus({ ...observed, experiment }, decision, { records: decision.records, memory }, deps);
+  else memory.latest = experiment;
+  deps.mustLead();
+  deps.agents.wish({ uid: experiment.metadata.uid, key: observed.key.text }, decision.wishes);
+  if (decision.kills.length === 0) return { experiment, records: decision.records, mustRetry: false };
+  const { outcomes, mustRetry } = await killAll(decision.kills, deps);
+  const records = (decision.records ?? []).map((record) => {
+    const outcome = outcomes.get(record.targetUID ?? "");
+    return outcome === undefined ? record : stepKill(record, outcome, observed.now);
+  });
+  return { experiment, records, mustRetry };
+}
+
+/** Writes the status that was decided, and what events tell of the change. */
+export async function writeStatus(
+  observed: Observed,
+  decision: Decision,
+  { records, memory }: { readonly records: readonly ContainerRecord[] | undefined; readonly memory: Memory },
+  { kube, recorder, signal, mustLead }: ActDeps,
+): Promise<Experiment> {
+  const { experiment, key, nowMs } = observed;
+  const status = planStatus(observed, decision, records);
+  mustLead();
+  const written = await kube.patch(
+    experimentResource(key.kind),
+    key.ref,
+    statusPatch(experiment.metadata.resourceVersion, status),
+    { type: "merge", subresource: "status" },
+    signal,
+  );
+  memory.latest = written;
+  memory.lastWriteMs = nowMs;
+  recorder.record(written, planEvents(experiment.status, status, decision), memory.sentEvents);
+  return written;
+}
+
+/** Guarded by the version, so that nobody else's finalizer is lost. */
+export async function writeFinalizers(
+  { metadata, kind }: Experiment,
+  finalizers: readonly string[],
+  { kube, signal, mustLead }: ActDeps,
+): Promise<Experiment> {
+  mustLead();
+  const { namespace, name, resourceVersion } = metadata;
+  const body = { metadata: { resourceVersion, finalizers: finalizers.length === 0 ? null : finalizers } };
+  return kube.patch(experimentResource(kindNameOf(kind)), { namespace, name }, body, { type: "merge" }, signal);
+}
+
+function kindNameOf(kind: string): KindName {
+  if (!isKindName(kind)) throw new Error(`${kind} is no kind of experiment.`);
+  return kind;
+}
+
+/** Deletes pods, each only if it is still the one that was chosen. An attempt that time may mend has no outcome yet. */
+async function killAll(
+  kills: readonly Kill[],
+  deps: ActDeps,
+): Promise<{ readonly outcomes: ReadonlyMap<string, KillOutcome>; readonly mustRetry: boolean }> {
+  const outcomes = new Map<string, KillOutcome>();
+  let mustRetry = false;
+  for (let start = 0; start < kills.length; start += KILLS_AT_ONCE) {
+    await Promise.all(
+      kills.slice(start, start + KILLS_AT_ONCE).map(async (kill) => {
+        const outcome = await killOne(kill, deps);
+        if (outcome === "retry") mustRetry = true;
+        else outcomes.set(kill.uid, outcome);
+        if (outcome !== "retry" && outcome.is === "failed") mustRetry = true;
+      }),
+    );
+  }
+  return { outcomes, mustRetry };
+}
+
+async function killOne({ id, uid, graceSeconds }: Kill, { kube, signal, mustLead }: ActDeps): Promise<KillOutcome | "retry"> {
+  const [namespace = "", name = ""] = id.split("/");
+  mustLead();
+  try {
+    await kube.delete(pods, { namespace, name }, { gracePeriodSeconds: graceSeconds, uid }, signal);
+    return { is: "killed" };
+  } catch (error) {
+    // A conflict is another pod of that name: the one that was chosen is gone.
+    if (isKubeError(error, "not-found", "conflict")) return { is: "gone" };
+    if (isTransient(error)) return "retry";
+    return { is: "failed", message: error instanceof Error ? error.message : String(error) };
+  }
+}

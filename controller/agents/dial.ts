@@ -1,0 +1,96 @@
+import { isIPv6 } from "node:net";
+import { createSecureContext } from "node:tls";
+import { credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { type PodIdentity, podUri } from "../../certs/identity.ts";
+import { checkServerUri } from "../../certs/peer.ts";
+import { ports } from "../../common/names.ts";
+import { AgentClient, type Report } from "../../proto/gen/agent.ts";
+import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
+
+/** What this process shows to agents, and the CAs of theirs; PEM. */
+export interface DialCredentials {
+  readonly certificate: string;
+  readonly key: string;
+  readonly trusted: string;
+}
+
+export interface DialOptions {
+  /** Asked for each connection, so that a renewed certificate is used from then on. */
+  readonly credentials: () => DialCredentials;
+  readonly port?: number | undefined;
+}
+
+/** An agent under a starved CPU takes its time; one that is frozen must not hold a sender up for long. */
+const APPLY_TIMEOUT_MS = 10_000;
+
+/** TLS wants a name, and the address is not one; who the server is, its URI says. */
+const SERVER_NAME = "sidecar.squall.invalid";
+
+const CHANNEL_OPTIONS = {
+  "grpc.ssl_target_name_override": SERVER_NAME,
+  "grpc.default_authority": SERVER_NAME,
+  // A peer that is frozen or cut off leaves the connection open: only pings tell.
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 5_000,
+  // Each sender has its own connection and its own waits between attempts.
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.enable_retries": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.enable_http_proxy": 0,
+} as const;
+
+/** Dials agents over mTLS 1.3; the server must be the very pod that is meant, whoever has its address now. */
+export function createDial({ credentials: read, port = ports.sidecar }: DialOptions): Dial {
+  return (target) => {
+    const { certificate, key, trusted } = read();
+    const channel = credentials.createFromSecureContext(
+      createSecureContext({ cert: certificate, key, ca: trusted, minVersion: "TLSv1.3" }),
+      { checkServerIdentity: checkServerUri(podUri(identityOf(target))) },
+    );
+    const address = isIPv6(target.address) ? `ipv6:[${target.address}]:${port}` : `ipv4:${target.address}:${port}`;
+    return linkOver(new AgentClient(address, channel, CHANNEL_OPTIONS), target);
+  };
+}
+
+const identityOf = ({ namespace, uid }: AgentTarget): PodIdentity => ({ namespace, uid });
+
+function linkOver(client: AgentClient, { address }: AgentTarget): AgentLink {
+  const explain = (error: ServiceError): Error => describeError(error, address);
+  return {
+    apply: (desired) =>
+      new Promise((resolve, reject) => {
+        client.apply(desired, new Metadata(), { deadline: Date.now() + APPLY_TIMEOUT_MS }, (error, report) =>
+          error === null ? resolve(report) : reject(explain(error)),
+        );
+      }),
+    hold: (onReport) => openHold(client, onReport, explain),
+    close: () => client.close(),
+  };
+}
+
+function openHold(client: AgentClient, onReport: (report: Report) => void, explain: (error: ServiceError) => Error): HoldStream {
+  const stream = client.hold();
+  const { promise: ended, resolve } = Promise.withResolvers<Error>();
+  stream.on("data", onReport);
+  stream.on("error", (error: ServiceError) => resolve(explain(error)));
+  stream.on("end", () => resolve(new Error("The agent ended the stream.")));
+  return {
+    ended,
+    beat: (heartbeat) => void stream.write(heartbeat),
+    close() {
+      resolve(new Error("The stream was closed here."));
+      stream.cancel();
+    },
+  };
+}
+
+/** In words for a record: what was tried, what came of it, what to look at. */
+function describeError({ code, details }: ServiceError, address: string): Error {
+  if (code === status.UNAVAILABLE) {
+    return new Error(
+      `The sidecar at ${address} cannot be reached (${details}). A NetworkPolicy, a mesh or a stopped container may be the cause.`,
+    );
+  }
+  if (code === status.DEADLINE_EXCEEDED) return new Error(`The sidecar at ${address} did not answer in time.`);
+  return new Error(`The sidecar at ${address} answered ${status[code]}: ${details}`);
+}

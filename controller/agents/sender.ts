@@ -1,0 +1,222 @@
+import type { Clock } from "../../common/clock.ts";
+import type { Log } from "../../common/log.ts";
+import { createBackOff } from "../../kube/back-off.ts";
+import { wait } from "../../kube/wait.ts";
+import type { DesiredFaults, Fault, FaultReport, Report } from "../../proto/gen/agent.ts";
+import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
+
+/** A fault as an experiment wants it on one target. */
+export interface WantedFault {
+  readonly id: string;
+  readonly experimentUid: string;
+  /** Kind/NAMESPACE/NAME. */
+  readonly experiment: string;
+  readonly leaseMs: number;
+  /** Wall-clock end, milliseconds since 1970; undefined for none. */
+  readonly deadlineMs: number | undefined;
+  readonly family: NonNullable<Fault["family"]>;
+}
+
+/** What is known of an agent, as last heard. */
+export interface AgentView {
+  /** Whether the agent has converged to the newest set: only then do missing reports mean missing faults. */
+  readonly isCurrent: boolean;
+  readonly contact: Contact;
+  readonly reports: ReadonlyMap<string, FaultReport>;
+}
+
+export type Contact =
+  | { readonly is: "none" }
+  | { readonly is: "up" }
+  /** `sinceMs` is monotonic: when something was last sent on a connection that worked. */
+  | { readonly is: "lost"; readonly sinceMs: number; readonly why: string };
+
+/** Where a pod is dialled; "nowhere" while it has no address. */
+export type Whereabouts = AgentTarget | "gone" | "nowhere";
+
+export interface SenderOptions {
+  readonly podUid: string;
+  readonly leaderEpoch: number;
+  /** Numbers that only grow, for this pod even across senders: an agent refuses what is older than it has seen. */
+  readonly nextGeneration: () => number;
+  readonly dial: Dial;
+  readonly locate: () => Whereabouts;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: () => number;
+  /** The end of the leadership: nothing is sent after it. */
+  readonly signal: AbortSignal;
+  /** What is known changed. */
+  readonly onChange: () => void;
+}
+
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 5_000;
+
+/**
+ * The one sender to one pod: sends the complete set of wanted faults whenever it changes, holds the stream and keeps the
+ * leases alive while there are any, and starts over whenever the connection breaks. Never takes anything back by itself.
+ */
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #end = new AbortController();
+  #faults: readonly WantedFault[] = [];
+  #content = "[]";
+  #generation: number;
+  #acknowledged = 0;
+  #reports: ReadonlyMap<string, FaultReport> = new Map();
+  #contact: Contact = { is: "none" };
+  #lastSentMs: number;
+  #wake = Promise.withResolvers<void>();
+  #running: Promise<void> | undefined;
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+    this.#generation = options.nextGeneration();
+    this.#lastSentMs = options.clock.monotonicMs();
+  }
+
+  start(): void {
+    this.#running ??= this.#run(AbortSignal.any([this.#options.signal, this.#end.signal]));
+  }
+
+  /** Stops sending. Faults in force go on under their leases. */
+  async close(): Promise<void> {
+    this.#end.abort(new Error("The sender was closed."));
+    this.#wake.resolve();
+    await this.#running;
+  }
+
+  /** Replaces the set. Faults that only differ in time left are the same. */
+  want(faults: readonly WantedFault[]): void {
+    const sorted = faults.toSorted((one, other) => (one.id < other.id ? -1 : 1));
+    const content = JSON.stringify(sorted);
+    if (content === this.#content) return;
+    this.#faults = sorted;
+    this.#content = content;
+    this.#generation = this.#options.nextGeneration();
+    this.#wake.resolve();
+  }
+
+  /** The complete set as a message, in whose order it comes before no other of the same generation. */
+  desired(): DesiredFaults {
+    const nowMs = this.#options.clock.now().getTime();
+    return {
+      targetUid: this.#options.podUid,
+      order: { leaderEpoch: this.#options.leaderEpoch, generation: this.#generation },
+      faults: this.#faults.flatMap(({ deadlineMs, ...fault }) => {
+        const remainingMs = deadlineMs === undefined ? undefined : Math.floor(deadlineMs - nowMs);
+        // One whose time is over is taken back by being absent.
+        if (remainingMs !== undefined && remainingMs <= 0) return [];
+        return [{ ...fault, leaseMs: Math.round(fault.leaseMs), remainingMs }];
+      }),
+    };
+  }
+
+  get view(): AgentView {
+    return { isCurrent: this.#acknowledged === this.#generation, contact: this.#contact, reports: this.#reports };
+  }
+
+  /** Whether all is said and nothing is to be kept alive. */
+  get isIdle(): boolean {
+    return this.#faults.length === 0 && this.#acknowledged === this.#generation;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { clock, log, podUid, random } = this.#options;
+    const backOff = createBackOff({ firstMs: FIRST_RETRY_MS, longestMs: LONGEST_RETRY_MS, random });
+    while (!signal.aborted) {
+      if (this.isIdle) {
+        await this.#woken(signal);
+        continue;
+      }
+      try {
+        await this.#session(signal, () => backOff.reset());
+      } catch (error) {
+        if (signal.aborted) return;
+        const why = error instanceof Error ? error.message : String(error);
+        if (this.#contact.is !== "lost" || this.#contact.why !== why) {
+          log.warn({ uid: podUid, why }, "agent cannot be reached");
+          this.#contact = { is: "lost", sinceMs: this.#contact.is === "lost" ? this.#contact.sinceMs : this.#lastSentMs, why };
+          this.#options.onChange();
+        }
+        await wait(clock, Math.min(backOff.nextMs(), this.#heartbeatMs()), signal);
+      }
+    }
+  }
+
+  /** One connection, from dialling until nothing is left to do on it. Throws when it breaks. */
+  async #session(signal: AbortSignal, onContact: () => void): Promise<void> {
+    const where = this.#options.locate();
+    if (where === "gone") throw new Error("The pod is gone.");
+    if (where === "nowhere") throw new Error("The pod has no address yet.");
+    const link = this.#options.dial(where);
+    const onAbort = (): void => link.close();
+    signal.addEventListener("abort", onAbort, { once: true });
+    let stream: HoldStream | undefined;
+    let broken: Error | undefined;
+    try {
+      while (!signal.aborted) {
+        if (this.#acknowledged !== this.#generation || stream === undefined) {
+          await this.#apply(link, signal);
+          onContact();
+          if (this.#acknowledged !== this.#generation) continue;
+          if (this.#faults.length === 0) return;
+        }
+        if (stream === undefined) {
+          stream = link.hold((report) => this.#hear(report));
+          void stream.ended.then((error) => {
+            broken = error;
+            this.#wake.resolve();
+          });
+        }
+        this.#lastSentMs = this.#options.clock.monotonicMs();
+        stream.beat({ targetUid: this.#options.podUid, leaderEpoch: this.#options.leaderEpoch });
+        await this.#woken(signal, this.#heartbeatMs());
+        if (broken !== undefined) throw broken;
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      stream?.close();
+      link.close();
+    }
+  }
+
+  async #apply(link: AgentLink, signal: AbortSignal): Promise<void> {
+    const generation = this.#generation;
+    const report = await link.apply(this.desired());
+    if (signal.aborted) return;
+    this.#acknowledged = generation;
+    this.#lastSentMs = this.#options.clock.monotonicMs();
+    if (this.#contact.is === "lost") this.#options.log.info({ uid: this.#options.podUid }, "agent can be reached again");
+    this.#contact = { is: "up" };
+    this.#hear(report);
+  }
+
+  /** Reports are complete: the newest one replaces what was known. */
+  #hear(report: Report): void {
+    // A report on the stream may have been written before the answer to an Apply that overtook it.
+    if (this.#end.signal.aborted || (report.order?.generation ?? 0) < this.#acknowledged) return;
+    this.#reports = new Map(report.faults.map((fault) => [fault.id, fault]));
+    this.#options.onChange();
+  }
+
+  /** Three heartbeats in the shortest lease: two may get lost. */
+  #heartbeatMs(): number {
+    return Math.min(LONGEST_RETRY_MS * 4, ...this.#faults.map(({ leaseMs }) => leaseMs / 3));
+  }
+
+  async #woken(signal: AbortSignal, limitMs?: number): Promise<void> {
+    const limit = new AbortController();
+    const onAbort = (): void => this.#wake.resolve();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const waits = [this.#wake.promise, ...(limitMs === undefined ? [] : [wait(this.#options.clock, limitMs, limit.signal)])];
+      if (!signal.aborted) await Promise.race(waits);
+    } finally {
+      limit.abort();
+      signal.removeEventListener("abort", onAbort);
+      this.#wake = Promise.withResolvers<void>();
+    }
+  }
+}

@@ -1,0 +1,242 @@
+import { addressesOf, hasSidecar } from "../api/selection.ts";
+import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
+import { FINALIZER } from "../common/names.ts";
+import type { Wish } from "./agents/dispatcher.ts";
+import type { WantedFault } from "./agents/sender.ts";
+import type { Problem } from "./conditions.ts";
+import { readEvidence } from "./evidence.ts";
+import type { BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
+import type { Observed } from "./observe.ts";
+import { decidePhase, isFollowing, isForced, type Lease, leaseOf, type Phase } from "./phase.ts";
+import { joinTargets, type Picked, pickTargets } from "./picking.ts";
+import { isTargetGone, stepRecord } from "./records.ts";
+
+/** What is to be done about an experiment now, and what its records should say. */
+export interface Decision {
+  readonly phase: Phase;
+  readonly lease: Lease;
+  readonly records: readonly ContainerRecord[] | undefined;
+  readonly skipped: readonly SkippedTarget[];
+  readonly problem: Problem | undefined;
+  /** Whether the records must be in the API server before anything is done: nothing is faulted that is not on record. */
+  readonly isIntent: boolean;
+  /** Whether a change may well come soon, so that writing now would only cost a write. */
+  readonly isUnderWay: boolean;
+  readonly wishes: readonly Wish[];
+  readonly kills: readonly Kill[];
+  readonly finalizer: "keep" | "add" | "remove";
+  /** Targets that the experiment leaves without a confirmation that the fault is lifted. */
+  readonly unconfirmed: readonly ContainerRecord[];
+  /** Milliseconds until the next visit, if nothing happens before. */
+  readonly nextMs: number | undefined;
+}
+
+/** A pod to delete. */
+export interface Kill {
+  readonly id: string;
+  readonly uid: string;
+  readonly graceSeconds: number;
+}
+
+/** How long after its lease a deletion waits for a confirmation. */
+const GRACE_MS = 5_000;
+const FIRST_SELECTION_RETRY_MS = 1_000;
+const LONGEST_SELECTION_RETRY_MS = 30_000;
+
+/** Decides by what was observed alone. `randomBelow` is asked only to draw targets. */
+export function decide(observed: Observed, randomBelow: (bound: number) => number): Decision {
+  const { experiment, binding, now } = observed;
+  const bound = binding.can === "run" ? binding.bound : undefined;
+  const phase = decidePhase(experiment, bound, now);
+  const lease = leaseOf(experiment);
+  const { pick, problem } = pickNow(observed, bound, phase, randomBelow);
+  const moved =
+    bound?.isOneShot === true
+      ? stayPut(pick?.records, bound, phase, observed)
+      : moveRecords(pick?.records, observed, { bound, phase, lease });
+  const ending = decideEnding(observed, moved.records, { lease, isOneShot: bound?.isOneShot === true });
+  return {
+    phase,
+    lease,
+    records: moved.records,
+    skipped: pick?.skipped ?? [],
+    problem,
+    isIntent: isIntent(experiment.status.experiment.containerRecords, moved.records),
+    isUnderWay: moved.isUnderWay,
+    wishes: moved.wishes,
+    kills: moved.kills,
+    finalizer: ending.finalizer,
+    unconfirmed: ending.unconfirmed,
+    nextMs: soonest([
+      ending.nextMs,
+      phase.deadlineMs !== undefined && phase.desired === "Run" ? phase.deadlineMs - now.getTime() : undefined,
+      problem?.reason === "NoTargets" ? selectionRetryMs(observed.memory.emptySelections) : undefined,
+      moved.nextMs,
+    ]),
+  };
+}
+
+function pickNow(
+  { experiment, around, binding }: Observed,
+  bound: BoundSpec | undefined,
+  phase: Phase,
+  randomBelow: (bound: number) => number,
+): { readonly pick: Picked | undefined; readonly problem: Problem | undefined } {
+  const records = experiment.status.experiment.containerRecords ?? [];
+  const current: Picked = { records, skipped: experiment.status.skipped ?? [] };
+  if (binding.can === "not-yet" || binding.can === "never") {
+    const reason = binding.can === "never" ? "InvalidSpec" : "NotYetSupported";
+    return { pick: records.length > 0 ? current : undefined, problem: { reason, message: binding.why } };
+  }
+  if (bound === undefined || phase.desired === "Stop") return { pick: records.length > 0 ? current : undefined, problem: undefined };
+  if (records.length === 0) return pickTargets(bound.selectors, around, randomBelow);
+  if (!bound.isOneShot && isFollowing(experiment)) return { pick: joinTargets(current, bound.selectors, around), problem: undefined };
+  return { pick: current, problem: undefined };
+}
+
+interface Moved {
+  readonly records: readonly ContainerRecord[] | undefined;
+  readonly isUnderWay: boolean;
+  readonly wishes: readonly Wish[];
+  readonly kills: readonly Kill[];
+  readonly nextMs?: number | undefined;
+}
+
+/** A one-shot act is done by the visit itself; its records move by what comes of it. */
+function stayPut(records: readonly ContainerRecord[] | undefined, bound: BoundSpec, phase: Phase, observed: Observed): Moved {
+  const graceSeconds = bound.killGraceSeconds;
+  const acting = phase.desired === "Run" ? (records ?? []) : [];
+  const kills = acting.flatMap(({ phase: at, id, targetUID }) =>
+    graceSeconds !== undefined && at === "Not Injected" && targetUID !== undefined && observed.findPod(targetUID) !== "gone"
+      ? [{ id, uid: targetUID, graceSeconds }]
+      : [],
+  );
+  return { records: records?.length === 0 ? undefined : records, isUnderWay: false, wishes: [], kills };
+}
+
+interface MoveContext {
+  readonly bound: BoundSpec | undefined;
+  readonly phase: Phase;
+  readonly lease: Lease;
+}
+
+function moveRecords(before: readonly ContainerRecord[] | undefined, observed: Observed, { bound, phase, lease }: MoveContext): Moved {
+  if (before === undefined || before.length === 0) return { records: undefined, isUnderWay: false, wishes: [], kills: [] };
+  const { experiment, now, nowMs, agents } = observed;
+  const persisted = new Map((experiment.status.experiment.containerRecords ?? []).map((record) => [keyOfRecord(record), record]));
+  const faults = planFaults(before, observed, bound);
+  const steps = before.map((record) => {
+    const uid = record.targetUID ?? "";
+    const fault = faults.get(keyOfRecord(record));
+    const podNow = observed.findPod(record.targetUID ?? "");
+    const isNew = !persisted.has(keyOfRecord(record));
+    const carries = bound === undefined ? podNow !== "gone" && podNow !== undefined && hasSidecar(podNow) : fault !== undefined;
+    const evidence =
+      podNow === "gone"
+        ? ({ is: "gone" } as const)
+        : // What is not on record yet has not been sent, so nothing that an agent says is about it.
+          isNew || (record.phase === "Not Injected" && phase.desired === "Run")
+          ? ({ is: "pending" } as const)
+          : carries
+            ? readEvidence(agents.get(uid), faultIdOf(experiment.metadata.uid, record), nowMs)
+            : ({ is: "peer" } as const);
+    const unmatchedServices = fault?.unmatchedServices ?? [];
+    const step = stepRecord(record, evidence, { desired: phase.desired, now, leaseMs: lease.ms, unmatchedServices });
+    return { ...step, carries, fault, evidence };
+  });
+  const records = steps.map(({ record }) => record);
+  const wishes = steps.flatMap(({ record, carries, fault }): readonly Wish[] => {
+    if (!carries || record.targetUID === undefined || isTargetGone(record)) return [];
+    const wish = { podUid: record.targetUID, faultId: faultIdOf(experiment.metadata.uid, record) };
+    if (phase.desired === "Stop") return record.phase === "Not Injected" ? [] : [{ ...wish, fault: undefined }];
+    return fault === undefined ? [] : [{ ...wish, fault: wantedFault(observed, wish.faultId, { fault, phase, lease }) }];
+  });
+  // A lease that runs out unheard changes what the record should say.
+  const leaseEnds = steps.flatMap(({ evidence }) =>
+    evidence.is === "unreachable" && evidence.forMs < lease.ms ? [lease.ms - evidence.forMs] : [],
+  );
+  return { records, isUnderWay: steps.some(({ isUnderWay }) => isUnderWay), wishes, kills: [], nextMs: soonest(leaseEnds) };
+}
+
+const keyOfRecord = ({ selectorKey, id, targetUID }: Pick<ContainerRecord, "selectorKey" | "id" | "targetUID">): string =>
+  `${selectorKey} ${id} ${targetUID ?? ""}`;
+
+/** Unique on a target: a pod that is both source and target of an experiment carries two faults. */
+export const faultIdOf = (experimentUid: string, { selectorKey }: Pick<ContainerRecord, "selectorKey">): string =>
+  `${experimentUid}/${selectorKey}`;
+
+/** The faults of all targets that are still there, by record. */
+function planFaults(
+  records: readonly ContainerRecord[],
+  observed: Observed,
+  bound: BoundSpec | undefined,
+): ReadonlyMap<string, TargetFault> {
+  if (bound === undefined) return new Map();
+  const here = records.flatMap((record): readonly Target[] => {
+    const pod = observed.findPod(record.targetUID ?? "");
+    if (pod === undefined || pod === "gone") return [];
+    const { selectorKey, id } = record;
+    return [{ selectorKey, id, uid: pod.metadata.uid, addresses: addressesOf(pod), hasSidecar: hasSidecar(pod) }];
+  });
+  const faults = bound.faultsOf({
+    sources: here.filter(({ selectorKey }) => selectorKey === "."),
+    targets: here.filter(({ selectorKey }) => selectorKey === ".Target"),
+    coverServices: (peers) => observed.coverServices(peers),
+  });
+  return new Map(faults.map((fault) => [keyOfRecord({ ...fault.target, targetUID: fault.target.uid }), fault]));
+}
+
+function wantedFault(
+  { key, experiment }: Observed,
+  id: string,
+  { fault, phase, lease }: { readonly fault: TargetFault; readonly phase: Phase; readonly lease: Lease },
+): WantedFault {
+  return {
+    id,
+    experimentUid: experiment.metadata.uid,
+    experiment: key.text,
+    leaseMs: lease.ms,
+    deadlineMs: phase.deadlineMs,
+    family: fault.family,
+  };
+}
+
+/** New records, and records that nothing was sent for so far. */
+function isIntent(before: readonly ContainerRecord[] | undefined, after: readonly ContainerRecord[] | undefined): boolean {
+  const known = new Map((before ?? []).map((record) => [keyOfRecord(record), record]));
+  return (after ?? []).some((record) => {
+    const old = known.get(keyOfRecord(record));
+    return old === undefined || (old.phase === "Not Injected" && record.phase === "Not Injected/Wait");
+  });
+}
+
+interface Ending {
+  readonly finalizer: Decision["finalizer"];
+  readonly unconfirmed: readonly ContainerRecord[];
+  readonly nextMs: number | undefined;
+}
+
+/** When an experiment may go: once nothing is left on its targets, by force, or when its lease is over and nobody answers. */
+function decideEnding(
+  { experiment, now }: Observed,
+  records: readonly ContainerRecord[] = [],
+  { lease, isOneShot }: { readonly lease: Lease; readonly isOneShot: boolean },
+): Ending {
+  const { deletionTimestamp, finalizers = [] } = experiment.metadata;
+  const hasOurs = finalizers.includes(FINALIZER);
+  if (deletionTimestamp === undefined) return { finalizer: hasOurs ? "keep" : "add", unconfirmed: [], nextMs: undefined };
+  if (!hasOurs) return { finalizer: "keep", unconfirmed: [], nextMs: undefined };
+  const left = isOneShot ? [] : records.filter(({ phase }) => phase !== "Not Injected");
+  const waitMs = Date.parse(deletionTimestamp) + lease.ms + GRACE_MS - now.getTime();
+  if (left.length === 0 || isForced(experiment) || waitMs <= 0) return { finalizer: "remove", unconfirmed: left, nextMs: undefined };
+  return { finalizer: "keep", unconfirmed: [], nextMs: waitMs };
+}
+
+function selectionRetryMs(emptySelections: number): number {
+  return Math.min(FIRST_SELECTION_RETRY_MS * 2 ** Math.min(emptySelections, 10), LONGEST_SELECTION_RETRY_MS);
+}
+
+export function soonest(waits: readonly (number | undefined)[]): number | undefined {
+  const known = waits.flatMap((wait) => wait ?? []);
+  return known.length === 0 ? undefined : Math.max(0, Math.min(...known));
+}

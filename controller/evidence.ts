@@ -1,0 +1,63 @@
+import type { Receipts } from "../api/status.ts";
+import { type FaultReport, FaultState, type Receipt } from "../proto/gen/agent.ts";
+import type { AgentView } from "./agents/sender.ts";
+
+/** What is known of one fault on one target. */
+export type Evidence =
+  /** There is no pod of that UID any more. */
+  | { readonly is: "gone" }
+  /** The target is only the other side: nothing is done to it. */
+  | { readonly is: "peer" }
+  | ({ readonly is: "active" } & Effect)
+  | ({ readonly is: "lease-ended" } & Effect)
+  /** The agent has everything that was sent, and the fault is not there. */
+  | ({ readonly is: "absent" } & Partial<Effect>)
+  | { readonly is: "refused"; readonly reason: string; readonly message: string }
+  | { readonly is: "failed"; readonly reason: string; readonly message: string }
+  /** Nothing reached the agent for `forMs`. */
+  | { readonly is: "unreachable"; readonly why: string; readonly forMs: number }
+  | { readonly is: "pending" };
+
+export interface Effect {
+  readonly receipts: Receipts;
+  readonly interruptions: { readonly count: number; readonly seconds: number };
+}
+
+/** Reads what an agent said of a fault. `nowMs` is monotonic. */
+export function readEvidence(view: AgentView | undefined, faultId: string, nowMs: number): Evidence {
+  if (view === undefined || view.contact.is === "none") return { is: "pending" };
+  if (view.contact.is === "lost") return { is: "unreachable", why: view.contact.why, forMs: nowMs - view.contact.sinceMs };
+  const report = view.reports.get(faultId);
+  if (report === undefined) return view.isCurrent ? { is: "absent" } : { is: "pending" };
+  switch (report.state) {
+    case FaultState.ACTIVE:
+      return { is: "active", ...effectOf(report) };
+    case FaultState.LEASE_ENDED:
+      return { is: "lease-ended", ...effectOf(report) };
+    case FaultState.ENDED:
+      return view.isCurrent ? { is: "absent", ...effectOf(report) } : { is: "pending" };
+    case FaultState.REFUSED:
+      return { is: "refused", reason: report.reason || "Refused", message: report.message };
+    case FaultState.FAILED:
+      return { is: "failed", reason: report.reason || "AgentFailed", message: report.message };
+    case FaultState.UNSPECIFIED:
+    case FaultState.UNRECOGNIZED:
+      return { is: "pending" };
+  }
+}
+
+function effectOf({ receipt, interruptions, interruptedMs }: FaultReport): Effect {
+  return { receipts: receiptsOf(receipt), interruptions: { count: interruptions, seconds: Math.round(interruptedMs / 100) / 10 } };
+}
+
+function receiptsOf(receipt: Receipt | undefined): Receipts {
+  const { matched = 0, dropped = 0, delayed = 0, exempted = 0, firstMs = 0, lastMs = 0 } = receipt ?? {};
+  return {
+    matched,
+    dropped,
+    delayed,
+    exempted,
+    ...(firstMs > 0 && { firstTime: new Date(firstMs).toISOString() }),
+    ...(lastMs > 0 && { lastTime: new Date(lastMs).toISOString() }),
+  };
+}

@@ -1,0 +1,10 @@
+import type { SpecOf } from "../../api/kinds/registry.ts";
+import type { Translator } from "./translator.ts";
+
+/** pod-kill is an act of the controller: it deletes pods, and no agent has a part in it. */
+export const podChaos: Translator<SpecOf<"PodChaos">> = {
+  selectorsOf: (spec) => [{ key: ".", block: spec }],
+  needOf: () => "api",
+  faultsOf: () => [],
+  killGraceSecondsOf: ({ action, gracePeriod }) => (action === "pod-kill" ? gracePeriod : undefined),
+};

@@ -1,0 +1,91 @@
+import type { z } from "zod";
+import type { SelectorBlock } from "../../api/blocks/selector.ts";
+import { describeErrors } from "../../api/field-error.ts";
+import type { Kind } from "../../api/kinds/define-kind.ts";
+import type { TargetNeed } from "../../api/selection.ts";
+import type { Fault } from "../../proto/gen/agent.ts";
+import type { Peer, ServiceCoverage } from "../services.ts";
+
+/** Whose selector picked a target: "." is the spec's own, ".Target" the one of its `target`. */
+export type SelectorKey = "." | ".Target";
+
+/** A pod that an experiment has picked. */
+export interface Target extends Peer {
+  readonly selectorKey: SelectorKey;
+  /** NAMESPACE/POD. */
+  readonly id: string;
+  /** Whether it can carry a fault, and is not only the other side of one. */
+  readonly hasSidecar: boolean;
+}
+
+export interface Targets {
+  readonly sources: readonly Target[];
+  readonly targets: readonly Target[];
+  /** The Services before these pods. */
+  coverServices(peers: readonly Peer[]): ServiceCoverage;
+}
+
+/** What is to be in force on one target, still without lease and deadline. */
+export interface TargetFault {
+  readonly target: Target;
+  readonly family: NonNullable<Fault["family"]>;
+  /** Services that the fault should reach and cannot, NAMESPACE/NAME. */
+  readonly unmatchedServices: readonly string[];
+}
+
+/** What one kind means for pods: pure functions of its spec. */
+export interface Translator<Spec> {
+  selectorsOf(spec: Spec): readonly { readonly key: SelectorKey; readonly block: SelectorBlock }[];
+  /** What a target of this selector needs to have. */
+  needOf(spec: Spec, key: SelectorKey): TargetNeed;
+  /** Faults for agents; a target without one is only somebody's other side. */
+  faultsOf(spec: Spec, targets: Targets): readonly TargetFault[];
+  /** Where the act is the deletion of pods: seconds that each gets to end. */
+  killGraceSecondsOf(spec: Spec): number | undefined;
+}
+
+/** One experiment's spec, with the questions that the controller asks about it. */
+export interface BoundSpec {
+  readonly explanation: string;
+  readonly isOneShot: boolean;
+  /** The duration as written. */
+  readonly duration: string | undefined;
+  readonly selectors: readonly { readonly key: SelectorKey; readonly block: SelectorBlock; readonly need: TargetNeed }[];
+  readonly killGraceSeconds: number | undefined;
+  faultsOf(targets: Targets): readonly TargetFault[];
+}
+
+export type Binding =
+  | { readonly can: "run"; readonly bound: BoundSpec }
+  /** Admitted although this version cannot carry it out. */
+  | { readonly can: "not-yet"; readonly why: string }
+  /** Breaks the rules of its kind: the webhook was away. */
+  | { readonly can: "never"; readonly why: string };
+
+/** Reads an experiment of one kind. */
+export type Binder = (raw: { readonly metadata: { readonly namespace?: string | undefined }; readonly spec?: unknown }) => Binding;
+
+/** Ties a kind to its translator, so that shared code may ask without knowing which kind it holds. */
+export function bindKind<S extends z.ZodType>(
+  kind: Kind<S>,
+  translator: Translator<z.output<S>>,
+  durationOf: (spec: z.output<S>) => string | undefined,
+): Binder {
+  return (raw) => {
+    const judged = kind.judge(raw, { namespace: raw.metadata.namespace ?? "" });
+    if (!judged.ok) return { can: "never", why: describeErrors(judged.errors) };
+    if (judged.unsupported.length > 0) return { can: "not-yet", why: describeErrors(judged.unsupported) };
+    const { spec } = judged;
+    return {
+      can: "run",
+      bound: {
+        explanation: judged.explanation,
+        isOneShot: kind.isOneShot(spec),
+        duration: durationOf(spec),
+        selectors: translator.selectorsOf(spec).map(({ key, block }) => ({ key, block, need: translator.needOf(spec, key) })),
+        killGraceSeconds: translator.killGraceSecondsOf(spec),
+        faultsOf: (targets) => translator.faultsOf(spec, targets),
+      },
+    };
+  };
+}

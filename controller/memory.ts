@@ -1,0 +1,64 @@
+import type { Experiment } from "../kube/experiments.ts";
+
+/** What is remembered of an experiment between visits. All of it may be lost: it saves work and never decides what is true. */
+export interface Memory {
+  readonly uid: string;
+  /** The newest version seen or written. */
+  latest: Experiment;
+  /** Monotonic; of the last status write. */
+  lastWriteMs: number | undefined;
+  /** Monotonic; since when a change of status waits to be complete. */
+  busySinceMs: number | undefined;
+  /** Attempts in a row that found no target. */
+  emptySelections: number;
+  /** UIDs of targets that the API server said are gone. */
+  readonly gone: Set<string>;
+  /** Names of events already sent. */
+  readonly sentEvents: Set<string>;
+}
+
+/**
+ * Keeps a visit from acting on an object older than one that was seen or written before: the cache lags behind our own
+ * writes, and a watch that starts over may even go back in time.
+ */
+export class Memories {
+  readonly #byKey = new Map<string, Memory>();
+
+  /** The memory of the object in the cache, with whichever version is newer. */
+  recall(key: string, cached: Experiment): Memory {
+    const known = this.#byKey.get(key);
+    if (known?.uid === cached.metadata.uid) {
+      if (isNewer(cached, known.latest)) known.latest = cached;
+      return known;
+    }
+    const fresh: Memory = {
+      uid: cached.metadata.uid,
+      latest: cached,
+      lastWriteMs: undefined,
+      busySinceMs: undefined,
+      emptySelections: 0,
+      gone: new Set(),
+      sentEvents: new Set(),
+    };
+    this.#byKey.set(key, fresh);
+    return fresh;
+  }
+
+  get(key: string): Memory | undefined {
+    return this.#byKey.get(key);
+  }
+
+  forget(key: string): void {
+    this.#byKey.delete(key);
+  }
+}
+
+/**
+ * Versions of one object can be compared as numbers:
+ * https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version.
+ */
+function isNewer(one: Experiment, other: Experiment): boolean {
+  const [left, right] = [one.metadata.resourceVersion, other.metadata.resourceVersion];
+  if (!/^\d+$/.test(left) || !/^\d+$/.test(right)) return left !== right;
+  return BigInt(left) > BigInt(right);
+}

@@ -1,0 +1,96 @@
+import type { Clock } from "../common/clock.ts";
+import { isKubeError } from "../kube/errors.ts";
+import type { Experiment } from "../kube/experiments.ts";
+import type { Kube } from "../kube/kube.ts";
+import { type Pod, pods as podResource } from "../kube/resources.ts";
+import type { AgentView } from "./agents/sender.ts";
+import type { ExperimentKey } from "./experiment-key.ts";
+import { binders } from "./kinds/translators.ts";
+import type { Binding } from "./kinds/translator.ts";
+import type { Memories, Memory } from "./memory.ts";
+import type { Surroundings } from "./picking.ts";
+import { coverServices, type Peer, type ServiceCoverage } from "./services.ts";
+import type { World } from "./world.ts";
+
+/** All that one visit to an experiment looks at, read once. */
+export interface Observed {
+  readonly key: ExperimentKey;
+  readonly experiment: Experiment;
+  readonly binding: Binding;
+  readonly now: Date;
+  /** Monotonic. */
+  readonly nowMs: number;
+  /** The pod of a UID, or that the API server says it is gone; undefined for one that nothing is known of. */
+  findPod(uid: string): Pod | "gone" | undefined;
+  /** Agents of those pods, as far as anything is known of them. */
+  readonly agents: ReadonlyMap<string, AgentView>;
+  /** For picking targets. */
+  readonly around: Surroundings;
+  coverServices(peers: readonly Peer[]): ServiceCoverage;
+  readonly memory: Readonly<Memory>;
+}
+
+export interface ObserveDeps {
+  readonly kube: Kube;
+  readonly world: World;
+  readonly agents: { view(podUid: string): AgentView | undefined };
+  readonly memories: Memories;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Reads what a visit needs; "gone" where there is no such experiment. Asks the API server only for targets that the cache misses. */
+export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Observed | "gone"> {
+  const { world, memories, clock } = deps;
+  const cached = world.experiment(key);
+  if (cached === undefined) return "gone";
+  const memory = memories.recall(key.text, cached);
+  const experiment = memory.latest;
+  const records = experiment.status.experiment.containerRecords ?? [];
+  const targets = new Map(records.flatMap(({ targetUID, id }) => (targetUID === undefined ? [] : [[targetUID, id]])));
+  const pods = new Map<string, Pod | "gone">();
+  for (const [uid, id] of targets) pods.set(uid, world.pod(uid) ?? (await findLost(uid, id, memory, deps)));
+  const namespaces = new Set(records.map(({ id }) => id.slice(0, id.indexOf("/"))));
+  return {
+    key,
+    experiment,
+    binding: binders[key.kind](experiment),
+    now: clock.now(),
+    nowMs: clock.monotonicMs(),
+    findPod: (uid) => pods.get(uid) ?? world.pod(uid),
+    agents: new Map(
+      [...targets.keys()].flatMap((uid) => {
+        const view = deps.agents.view(uid);
+        return view === undefined ? [] : [[uid, view]];
+      }),
+    ),
+    around: {
+      get pods() {
+        return world.pods();
+      },
+      get nodes() {
+        return world.nodes();
+      },
+      isOptedIn: (namespace) => world.isOptedIn(namespace),
+    },
+    coverServices: (peers) => {
+      const around = new Set([...namespaces, ...peers.flatMap(({ uid }) => world.pod(uid)?.metadata.namespace ?? [])]);
+      return coverServices(peers, world.services(around), world.slices(around));
+    },
+    memory,
+  };
+}
+
+/** A pod that the cache does not have may be too new for it: only the API server can say that it is gone. */
+async function findLost(uid: string, id: string, memory: Memory, { kube, signal }: ObserveDeps): Promise<Pod | "gone"> {
+  if (memory.gone.has(uid)) return "gone";
+  const [namespace = "", name = ""] = id.split("/");
+  try {
+    const found = await kube.get(podResource, { namespace, name }, signal);
+    if (found.metadata.uid === uid) return found;
+  } catch (error) {
+    if (!isKubeError(error, "not-found")) throw error;
+  }
+  memory.gone.add(uid);
+  return "gone";
+}

@@ -1,0 +1,107 @@
+import type { SelectorBlock } from "../api/blocks/selector.ts";
+import { drawTargets, matchPods, podId, type SelectableNode, type TargetNeed, whyNever, whySkipped } from "../api/selection.ts";
+import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
+import type { Pod } from "../kube/resources.ts";
+import { type Problem, describeSkips } from "./conditions.ts";
+import type { SelectorKey } from "./kinds/translator.ts";
+import { isTargetGone } from "./records.ts";
+
+/** Whatever selection looks at, as it is at the moment of the visit. */
+export interface Surroundings {
+  readonly pods: readonly Pod[];
+  readonly nodes: readonly SelectableNode[];
+  readonly isOptedIn: (namespace: string) => boolean;
+}
+
+export interface Selector {
+  readonly key: SelectorKey;
+  readonly block: SelectorBlock;
+  readonly need: TargetNeed;
+}
+
+export interface Picked {
+  readonly records: readonly ContainerRecord[];
+  readonly skipped: readonly SkippedTarget[];
+}
+
+/** More would only make the status large. */
+const MOST_SKIPPED = 100;
+
+/** Picks the targets of all selectors; the problem when any of them picks none. */
+export function pickTargets(
+  selectors: readonly Selector[],
+  around: Surroundings,
+  randomBelow: (bound: number) => number,
+): { readonly pick: Picked; readonly problem: Problem | undefined } {
+  const sides = selectors.map((selector) => {
+    const { key, block, need } = selector;
+    const judged = matchPods(block.selector, around.pods, around.nodes).map((pod) => ({
+      pod,
+      skip: whySkipped(pod, need, around.isOptedIn),
+    }));
+    const skipped = judged.flatMap(({ pod, skip }) => (skip === undefined ? [] : [{ id: podId(pod), ...skip }]));
+    const eligible = judged.flatMap(({ pod, skip }) => (skip === undefined ? [pod] : []));
+    const drawn = drawTargets(eligible, block, randomBelow);
+    return { selector, skipped, records: drawn.map((pod) => newRecord(pod, key)), matched: judged.length };
+  });
+  const skipped = uniqueById(sides.flatMap((side) => side.skipped)).slice(0, MOST_SKIPPED);
+  const empty = sides.find(({ records }) => records.length === 0);
+  if (empty === undefined) return { pick: { records: sides.flatMap(({ records }) => records), skipped }, problem: undefined };
+  return { pick: { records: [], skipped }, problem: { reason: "NoTargets", message: explainEmpty(empty) } };
+}
+
+function explainEmpty(side: { readonly selector: Selector; readonly skipped: readonly SkippedTarget[]; readonly matched: number }): string {
+  const { key, block } = side.selector;
+  const where = key === "." ? "spec.selector" : "spec.target.selector";
+  if (side.matched > side.skipped.length) return `${where}: mode ${block.mode} drew none of the pods this time; it is drawn again.`;
+  if (side.matched > 0) return `${where}: no pod is selected. ${describeSkips(side.skipped)}`;
+  const { selector } = block;
+  const namespaces = selector.namespaces ?? [];
+  if (Object.keys(selector.pods ?? {}).length > 0) return `${where}: no pod is selected. None of the pods that are named exists.`;
+  const filters = Object.entries(selector.labelSelectors ?? {}).map(([label, value]) => `${label}=${value}`);
+  const [namespace = ""] = namespaces;
+  const hint = `Try: kubectl get pods -n ${namespace}${filters.length > 0 ? ` -l ${filters.join(",")}` : ""}`;
+  const found =
+    filters.length > 0
+      ? `No pod in ${namespaces.join(", ")} has labels ${filters.join(",")}`
+      : `No pod in ${namespaces.join(", ")} matches`;
+  return `${where}: no pod is selected. ${found}. ${hint}`;
+}
+
+/**
+ * Pods that came since, for experiments that follow: those of selectors of mode `all`, also while they still start, so that
+ * they are faulted from their first packet. Records of pods that are gone leave.
+ */
+export function joinTargets(current: Picked, selectors: readonly Selector[], around: Surroundings): Picked {
+  const kept = current.records.filter((record) => !isTargetGone(record));
+  const known = new Set(kept.map(({ selectorKey, targetUID }) => `${selectorKey} ${targetUID ?? ""}`));
+  const joined: ContainerRecord[] = [];
+  const skipped: SkippedTarget[] = [];
+  for (const { key, block, need } of selectors) {
+    if (block.mode !== "all") continue;
+    for (const pod of matchPods(block.selector, around.pods, around.nodes)) {
+      if (known.has(`${key} ${pod.metadata.uid}`)) continue;
+      const skip = whyNever(pod, need, around.isOptedIn);
+      if (skip !== undefined && (skip.reason === "NotInjected" || skip.reason === "HostNetwork" || skip.reason === "NamespaceNotOptedIn"))
+        skipped.push({ id: podId(pod), ...skip });
+      if (skip === undefined && pod.spec.nodeName !== undefined) joined.push(newRecord(pod, key));
+    }
+  }
+  // Two records of one id would be two answers to one question: an old one waits for its end first.
+  const ids = new Set(kept.map(({ selectorKey, id }) => `${selectorKey} ${id}`));
+  const fresh = joined.filter(({ selectorKey, id }) => !ids.has(`${selectorKey} ${id}`));
+  if (kept.length + fresh.length === 0) return current;
+  const records = [...kept, ...fresh];
+  const picked = new Set(records.map(({ id }) => id));
+  const present = new Set(around.pods.map((pod) => podId(pod)));
+  const stillSkipped = current.skipped.filter(({ id }) => present.has(id) && !picked.has(id));
+  return { records, skipped: uniqueById([...stillSkipped, ...skipped]).slice(0, MOST_SKIPPED) };
+}
+
+function newRecord(pod: Pod, selectorKey: SelectorKey): ContainerRecord {
+  return { id: podId(pod), selectorKey, phase: "Not Injected", injectedCount: 0, recoveredCount: 0, targetUID: pod.metadata.uid };
+}
+
+const uniqueById = (skipped: readonly SkippedTarget[]): readonly SkippedTarget[] => [
+  ...new Map(skipped.map((skip) => [skip.id, skip])).values(),
+];

@@ -1,0 +1,37 @@
+/** Reason codes that the controller writes into status; docs/reasons.md explains each. */
+
+/** Of a record; agents add reasons of their own. */
+export const recordReasons = {
+  /** There is no pod of that UID any more. */
+  targetGone: "TargetGone",
+  /** The sidecar could not be dialled, so the fault is not in force yet. */
+  unreachable: "Unreachable",
+  /** No heartbeat reached the sidecar for longer than the lease: the fault is lifted until one does. */
+  leaseExpired: "LeaseExpired",
+  /** The fault was to be taken back and nobody could say whether it is. */
+  recoveryUnconfirmed: "RecoveryUnconfirmed",
+  /** The sidecar could not take the fault back; it goes on trying. */
+  recoverFailed: "RecoverFailed",
+  /** The API server refused to delete the pod. */
+  killFailed: "KillFailed",
+  /** In force, and packets to some Services pass. */
+  serviceNotMatchable: "ServiceNotMatchable",
+} as const;
+
+/** Of a condition. */
+export const conditionReasons = {
+  targetsSelected: "TargetsSelected",
+  noTargets: "NoTargets",
+  notSelectedYet: "NotSelectedYet",
+  notYetSupported: "NotYetSupported",
+  invalidSpec: "InvalidSpec",
+  allTargetsInjected: "AllTargetsInjected",
+  injecting: "Injecting",
+  targetsGone: "TargetsGone",
+  stopped: "Stopped",
+  allTargetsRecovered: "AllTargetsRecovered",
+  recovering: "Recovering",
+  running: "Running",
+  pausedByAnnotation: "PausedByAnnotation",
+  notPaused: "NotPaused",
+} as const;

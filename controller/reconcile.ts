@@ -1,0 +1,100 @@
+import { FINALIZER } from "../common/names.ts";
+import { isKubeError } from "../kube/errors.ts";
+import { type ActDeps, act, writeFinalizers, writeStatus } from "./act.ts";
+import type { Owner, Wish } from "./agents/dispatcher.ts";
+import { type Decision, decide, soonest } from "./decide.ts";
+import { planEvents } from "./events.ts";
+import { type ExperimentKey, parseExperimentKey } from "./experiment-key.ts";
+import type { Memory } from "./memory.ts";
+import { type ObserveDeps, type Observed, observe } from "./observe.ts";
+import { compareStatuses, planStatus, planWrite } from "./status.ts";
+
+export interface ReconcileDeps extends ObserveDeps, ActDeps {
+  readonly agents: ObserveDeps["agents"] & { wish(owner: Owner, wishes: readonly Wish[]): void; forget(experimentUid: string): void };
+  /** Whole numbers from 0 up to the bound, the bound excluded; not to be guessed. */
+  readonly randomBelow: (bound: number) => number;
+}
+
+/** When to come again if nothing happens before; undefined for never. */
+export interface Outcome {
+  readonly nextMs: number | undefined;
+}
+
+/** Some failures cost nothing but a second try, right away, from a fresh look. */
+const AGAIN: Outcome = { nextMs: 50 };
+const RETRY_MS = 1_000;
+
+/**
+ * One visit to an experiment: read everything once, decide purely, act, report. Knows only the key, never trusts what woke it, and changes
+ * nothing when done twice. Throws what time may mend.
+ */
+export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<Outcome> {
+  const key = parseExperimentKey(keyText);
+  const observed = await observe(key, deps);
+  const memory = deps.memories.get(key.text);
+  if (observed === "gone" || memory === undefined) {
+    forget(key, memory, deps);
+    return { nextMs: undefined };
+  }
+  const decision = decide(observed, deps.randomBelow);
+  memory.emptySelections = decision.problem?.reason === "NoTargets" ? memory.emptySelections + 1 : 0;
+  try {
+    const results = await act(observed, decision, memory, deps);
+    const seen = { ...observed, experiment: results.experiment };
+    if (decision.finalizer === "remove") {
+      await letGo(seen, decision, memory, deps);
+      return { nextMs: undefined };
+    }
+    const waitMs = await report(seen, decision, { records: results.records, memory }, deps);
+    return { nextMs: soonest([decision.nextMs, waitMs, results.mustRetry ? RETRY_MS : undefined]) };
+  } catch (error) {
+    // Somebody changed the object first: the cache will have it in a moment.
+    if (isKubeError(error, "conflict")) return AGAIN;
+    if (!isKubeError(error, "not-found")) throw error;
+    forget(key, memory, deps);
+    return { nextMs: undefined };
+  }
+}
+
+/** Writes the status if it is time to; otherwise gives back in how many milliseconds it will be. */
+async function report(
+  observed: Observed,
+  decision: Decision,
+  { records, memory }: { readonly records: Parameters<typeof planStatus>[2]; readonly memory: Memory },
+  deps: ActDeps,
+): Promise<number | undefined> {
+  const { experiment, nowMs } = observed;
+  const difference = compareStatuses(experiment.status, planStatus(observed, decision, records));
+  if (difference === "same") {
+    memory.busySinceMs = undefined;
+    return undefined;
+  }
+  memory.busySinceMs ??= nowMs;
+  const plan = planWrite({
+    difference,
+    isUnderWay: decision.isUnderWay,
+    nowMs,
+    busySinceMs: memory.busySinceMs,
+    lastWriteMs: memory.lastWriteMs,
+  });
+  if (plan.write !== "now") return plan.waitMs;
+  await writeStatus(observed, decision, { records, memory }, deps);
+  memory.busySinceMs = undefined;
+  return undefined;
+}
+
+/** The end of a deleted experiment: nothing is left on its targets, or nobody can say so and its lease is over. Says so before it goes. */
+async function letGo(observed: Observed, decision: Decision, memory: Memory, deps: ReconcileDeps): Promise<void> {
+  const { experiment, key } = observed;
+  const status = planStatus(observed, decision, decision.records);
+  deps.recorder.record(experiment, planEvents(experiment.status, status, decision), memory.sentEvents);
+  const others = (experiment.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
+  memory.latest = await writeFinalizers(experiment, others, deps);
+  deps.agents.forget(experiment.metadata.uid);
+  if (others.length === 0) deps.memories.forget(key.text);
+}
+
+function forget(key: ExperimentKey, memory: Memory | undefined, { agents, memories }: ReconcileDeps): void {
+  if (memory) agents.forget(memory.uid);
+  memories.forget(key.text);
+}

@@ -1,0 +1,90 @@
+import { isDeepStrictEqual } from "node:util";
+import type { ContainerRecord, ExperimentStatus } from "../api/status.ts";
+import { planConditions } from "./conditions.ts";
+import type { Decision } from "./decide.ts";
+import type { Observed } from "./observe.ts";
+import { isPaused } from "./phase.ts";
+
+/** The status as it should be, from what was decided and what came of it. */
+export function planStatus(
+  { experiment, now }: Pick<Observed, "experiment" | "now">,
+  decision: Decision,
+  records: readonly ContainerRecord[] | undefined,
+): ExperimentStatus {
+  const { skipped, problem, phase } = decision;
+  const conditions = planConditions({
+    desired: phase.desired,
+    isPaused: isPaused(experiment),
+    records,
+    skipped,
+    problem,
+    before: experiment.status.conditions ?? [],
+    now,
+  });
+  return {
+    conditions: [...conditions],
+    experiment: { desiredPhase: phase.desired, ...(records !== undefined && { containerRecords: [...records] }) },
+    ...(skipped.length > 0 && { skipped: [...skipped] }),
+    ...(experiment.status.instances && { instances: experiment.status.instances }),
+  };
+}
+
+/** How two statuses differ: not at all, only in what is counted, or in what is said. */
+export function compareStatuses(before: ExperimentStatus, after: ExperimentStatus): "same" | "counts" | "substance" {
+  if (isDeepStrictEqual(before, after)) return "same";
+  return isDeepStrictEqual(withoutCounts(before), withoutCounts(after)) ? "counts" : "substance";
+}
+
+function withoutCounts(status: ExperimentStatus): unknown {
+  const records = status.experiment.containerRecords?.map((record) => ({ ...record, receipts: undefined, interruptions: undefined }));
+  return { ...status, experiment: { ...status.experiment, containerRecords: records } };
+}
+
+export interface WritePlan {
+  readonly write: "now" | "later" | "not";
+  /** For "later": how much later. */
+  readonly waitMs?: number | undefined;
+}
+
+/** While targets are still moving, a write may wait this long for all of them. */
+const COMPLETE_WITHIN_MS = 2_000;
+/** And further ones come no more often than this. */
+const PROGRESS_EVERY_MS = 5_000;
+const COUNTS_EVERY_MS = 30_000;
+
+/** When to write a status: at once when it is complete, seldom while it is not, more seldom for counts alone. All times monotonic. */
+export function planWrite({
+  difference,
+  isUnderWay,
+  nowMs,
+  busySinceMs,
+  lastWriteMs,
+}: {
+  readonly difference: "same" | "counts" | "substance";
+  readonly isUnderWay: boolean;
+  readonly nowMs: number;
+  readonly busySinceMs: number;
+  readonly lastWriteMs: number | undefined;
+}): WritePlan {
+  if (difference === "same") return { write: "not" };
+  if (difference === "substance" && !isUnderWay) return { write: "now" };
+  const dueMs =
+    difference === "counts"
+      ? (lastWriteMs ?? busySinceMs) + COUNTS_EVERY_MS
+      : Math.max(
+          busySinceMs + COMPLETE_WITHIN_MS,
+          (lastWriteMs ?? Number.NEGATIVE_INFINITY) + (isFirst(busySinceMs, lastWriteMs) ? 0 : PROGRESS_EVERY_MS),
+        );
+  return nowMs >= dueMs ? { write: "now" } : { write: "later", waitMs: dueMs - nowMs };
+}
+
+/** Whether nothing was written since the change began. */
+const isFirst = (busySinceMs: number, lastWriteMs: number | undefined): boolean => lastWriteMs === undefined || lastWriteMs <= busySinceMs;
+
+/** As a merge patch: what is absent is taken out, and a version in between makes it a conflict. */
+export function statusPatch(resourceVersion: string, status: ExperimentStatus): object {
+  return {
+    metadata: { resourceVersion },
+    status: { conditions: status.conditions ?? null, experiment: status.experiment, skipped: status.skipped ?? null },
+  };
+}

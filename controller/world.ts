@@ -1,0 +1,171 @@
+import { labels, OPTED_IN } from "../common/names.ts";
+import type { Clock } from "../common/clock.ts";
+import type { Log } from "../common/log.ts";
+import { addressesOf } from "../api/selection.ts";
+import { type KindName, kindNames } from "../api/kinds/registry.ts";
+import { type Experiment, experimentResource } from "../kube/experiments.ts";
+import type { Kube, KubeObject, Resource } from "../kube/kube.ts";
+import { keyOf } from "../kube/object-key.ts";
+import { Reflector } from "../kube/reflector.ts";
+import {
+  type EndpointSlice,
+  endpointSlices,
+  type Namespace,
+  type Node,
+  namespaces,
+  nodes,
+  type Pod,
+  pods,
+  type Service,
+  services,
+} from "../kube/resources.ts";
+import type { Whereabouts } from "./agents/sender.ts";
+import { type ExperimentKey, experimentKey } from "./experiment-key.ts";
+import { isFollowing } from "./phase.ts";
+
+/** Which experiments a change elsewhere may concern. */
+type Concern = `pod ${string}` | `namespace ${string}` | "newcomers";
+
+export interface WorldOptions {
+  readonly kube: Kube;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random?: (() => number) | undefined;
+}
+
+/**
+ * Everything of the cluster that experiments depend on, watched. Reading it asks nobody; what it says may be a moment old.
+ */
+export class World {
+  readonly namespaces: Reflector<Namespace>;
+  readonly #experiments: ReadonlyMap<KindName, Reflector<Experiment>>;
+  readonly #pods: Reflector<Pod>;
+  readonly #nodes: Reflector<Node>;
+  readonly #services: Reflector<Service>;
+  readonly #slices: Reflector<EndpointSlice>;
+  readonly #podsByUid: (uid: string) => readonly Pod[];
+  readonly #servicesIn: (namespace: string) => readonly Service[];
+  readonly #slicesIn: (namespace: string) => readonly EndpointSlice[];
+  readonly #concerned: readonly { readonly kind: KindName; readonly lookup: (concern: string) => readonly Experiment[] }[];
+
+  constructor({ kube, clock, log, random }: WorldOptions) {
+    const reflect = <T extends KubeObject>(resource: Resource<T>): Reflector<T> => new Reflector({ kube, resource, clock, log, random });
+    this.namespaces = reflect(namespaces);
+    this.#pods = reflect(pods);
+    this.#nodes = reflect(nodes);
+    this.#services = reflect(services);
+    this.#slices = reflect(endpointSlices);
+    this.#experiments = new Map(kindNames.map((kind) => [kind, reflect(experimentResource(kind))]));
+    const inNamespace = ({ metadata }: KubeObject): readonly string[] => [metadata.namespace ?? ""];
+    this.#podsByUid = this.#pods.addIndex(({ metadata }) => [metadata.uid]);
+    this.#servicesIn = this.#services.addIndex(inNamespace);
+    this.#slicesIn = this.#slices.addIndex(inNamespace);
+    this.#concerned = [...this.#experiments].map(([kind, reflector]) => ({ kind, lookup: reflector.addIndex(concernsOf) }));
+  }
+
+  start(): void {
+    for (const reflector of this.#all()) reflector.start();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#all().map((reflector) => reflector.close()));
+  }
+
+  async synced(): Promise<void> {
+    await Promise.all(this.#all().map((reflector) => reflector.synced()));
+  }
+
+  get isSynced(): boolean {
+    return this.#all().every((reflector) => reflector.isSynced);
+  }
+
+  /** Age of the oldest copy; undefined until all are in. */
+  get silentMs(): number | undefined {
+    const ages = this.#all().map((reflector) => reflector.silentMs);
+    return ages.some((age) => age === undefined) ? undefined : Math.max(...ages.map((age) => age ?? 0));
+  }
+
+  /** Calls back with each experiment that changed or that a change elsewhere may concern. The returned function ends it. */
+  onChange(handler: (key: ExperimentKey) => void): () => void {
+    const tell = (concern: Concern): void => {
+      for (const { kind, lookup } of this.#concerned) for (const { metadata } of lookup(concern)) handler(experimentKey(kind, metadata));
+    };
+    const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
+    const offs = [
+      ...[...this.#experiments].map(([kind, reflector]) =>
+        reflector.onChange((key) => handler(experimentKey(kind, { namespace: namespaceOf(key), name: key.slice(key.indexOf("/") + 1) }))),
+      ),
+      this.#pods.onChange((key) => {
+        tell(`pod ${key}`);
+        tell("newcomers");
+      }),
+      this.namespaces.onChange(() => tell("newcomers")),
+      this.#services.onChange((key) => tell(`namespace ${namespaceOf(key)}`)),
+      this.#slices.onChange((key) => tell(`namespace ${namespaceOf(key)}`)),
+    ];
+    return () => {
+      for (const off of offs) off();
+    };
+  }
+
+  experiment({ kind, ref }: ExperimentKey): Experiment | undefined {
+    return this.#experiments.get(kind)?.get(keyOf(ref));
+  }
+
+  /** Keys of all experiments, with their objects. */
+  experiments(): readonly { readonly key: ExperimentKey; readonly experiment: Experiment }[] {
+    return [...this.#experiments].flatMap(([kind, reflector]) =>
+      reflector.list().map((experiment) => ({ key: experimentKey(kind, experiment.metadata), experiment })),
+    );
+  }
+
+  pods(): readonly Pod[] {
+    return this.#pods.list();
+  }
+
+  pod(uid: string): Pod | undefined {
+    return this.#podsByUid(uid)[0];
+  }
+
+  nodes(): readonly Node[] {
+    return this.#nodes.list();
+  }
+
+  isOptedIn(namespace: string): boolean {
+    const found = this.namespaces.get(namespace);
+    return found?.metadata.labels?.[labels.inject] === OPTED_IN;
+  }
+
+  services(inNamespaces: ReadonlySet<string>): readonly Service[] {
+    return [...inNamespaces].flatMap((namespace) => this.#servicesIn(namespace));
+  }
+
+  slices(inNamespaces: ReadonlySet<string>): readonly EndpointSlice[] {
+    return [...inNamespaces].flatMap((namespace) => this.#slicesIn(namespace));
+  }
+
+  /** Where the sidecar of a pod is dialled. */
+  locate(podUid: string): Whereabouts {
+    const pod = this.pod(podUid);
+    if (pod === undefined) return "gone";
+    const [address] = addressesOf(pod);
+    return address === undefined ? "nowhere" : { uid: podUid, namespace: pod.metadata.namespace ?? "", address };
+  }
+
+  #all(): readonly Pick<Reflector<KubeObject>, "start" | "close" | "synced" | "isSynced" | "silentMs">[] {
+    return [this.namespaces, this.#pods, this.#nodes, this.#services, this.#slices, ...this.#experiments.values()];
+  }
+}
+
+/** Experiments that are over are left alone; the others care for their pods, for Services around them and perhaps for new pods. */
+function concernsOf(experiment: Experiment): readonly Concern[] {
+  const { desiredPhase, containerRecords = [] } = experiment.status.experiment;
+  if (containerRecords.length === 0) return ["newcomers"];
+  if (desiredPhase === "Stop" && containerRecords.every(({ phase }) => phase === "Not Injected")) return [];
+  const namespacesOfRecords = new Set(containerRecords.map(({ id }) => id.slice(0, id.indexOf("/"))));
+  return [
+    ...new Set(containerRecords.map(({ id }): Concern => `pod ${id.split("/").slice(0, 2).join("/")}`)),
+    ...[...namespacesOfRecords].map((namespace): Concern => `namespace ${namespace}`),
+    ...(isFollowing(experiment) ? (["newcomers"] as const) : []),
+  ];
+}
