@@ -7,9 +7,10 @@ const wanted = "package-lock.json";
 const installed = "node_modules/.squall-installed";
 if (!existsSync(installed) || readFileSync(installed, "utf8") !== readFileSync(wanted, "utf8")) {
   console.error("Installing the packages of package-lock.json, Node 24 included (about 30 s, once) ...");
-  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { stdio: ["ignore", "inherit", "inherit"] });
+  // Versions and checksums come from package-lock.json. Not `npm ci`: it refuses where a registry lacks packages for other platforms.
+  const npm = spawnSync("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], { stdio: ["ignore", "inherit", "inherit"] });
   if (npm.status !== 0) {
-    console.error("npm ci failed, see above. Check that a package registry can be reached, then run the command again.");
+    console.error("npm install failed, see above. Check that a package registry can be reached, then run the command again.");
     process.exit(npm.status ?? 1);
   }
   copyFileSync(wanted, installed);

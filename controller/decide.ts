@@ -142,13 +142,14 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
             : ({ is: "peer" } as const);
     const unmatchedServices = fault?.unmatchedServices ?? [];
     const step = stepRecord(record, evidence, { desired: phase.desired, now, leaseMs: lease.ms, unmatchedServices });
-    return { ...step, carries, fault, evidence };
+    return { ...step, before: record, carries, fault, evidence };
   });
   const records = steps.map(({ record }) => record);
-  const wishes = steps.flatMap(({ record, carries, fault }): readonly Wish[] => {
+  const wishes = steps.flatMap(({ before: old, record, carries, fault }): readonly Wish[] => {
     if (!carries || record.targetUID === undefined || isTargetGone(record)) return [];
     const wish = { podUid: record.targetUID, faultId: faultIdOf(experiment.metadata.uid, record) };
-    if (phase.desired === "Stop") return record.phase === "Not Injected" ? [] : [{ ...wish, fault: undefined }];
+    // Until the end is on record the agent is kept at hand: forgotten too early, it would have to be asked again.
+    if (phase.desired === "Stop") return old.phase === "Not Injected" ? [] : [{ ...wish, fault: undefined }];
     return fault === undefined ? [] : [{ ...wish, fault: wantedFault(observed, wish.faultId, { fault, phase, lease }) }];
   });
   // A lease that runs out unheard changes what the record should say.

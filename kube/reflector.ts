@@ -129,6 +129,9 @@ export class Reflector<T extends KubeObject> {
         if (isKubeError(error, "gone")) {
           log.info({ resource: resource.plural }, "watch is too old; listing again");
           version = undefined;
+        } else if (isKubeError(error, "timeout")) {
+          // Servers without progress notices of etcd send no bookmarks for a kind that nobody changes.
+          log.debug({ resource: resource.plural }, "watch was silent for too long; watching again");
         } else log.warn({ resource: resource.plural, err: error }, "list or watch failed");
         // What a watch said before it broke is in the copy; the version to go on from is where it broke.
         if (version !== undefined) version = this.#version;

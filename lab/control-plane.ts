@@ -74,6 +74,8 @@ export function etcdArguments({ etcdData, etcdPort, etcdPeerPort }: ControlPlane
     `--initial-advertise-peer-urls=${peer}`,
     `--initial-cluster=default=${peer}`,
     "--unsafe-no-fsync",
+    // As kubeadm sets it: without progress notices, watches of kinds that nobody changes get no bookmarks.
+    "--watch-progress-notify-interval=5s",
     "--log-level=warn",
   ];
 }

@@ -92,12 +92,9 @@ function explainError(log: Log): ErrorRequestHandler {
   return (error: unknown, _request, response, _next) => {
     const status = error instanceof Error && "status" in error && typeof error.status === "number" ? error.status : 500;
     if (status >= 500) log.error({ err: error }, "a request could not be served");
-    response
-      .status(status)
-      .json({
-        error:
-          status === 413 ? `The body is larger than ${LARGEST_BODY}.` : status < 500 ? "The body is no JSON object." : "Internal error.",
-      });
+    response.status(status).json({
+      error: status === 413 ? `The body is larger than ${LARGEST_BODY}.` : status < 500 ? "The body is no JSON object." : "Internal error.",
+    });
   };
 }
 
