@@ -26,7 +26,9 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(benches)) 
   const widths = { name: Math.max(...result.rows.map((row) => row.name.length)), value: 12 };
   for (const row of result.rows) {
     const value = Number.isInteger(row.value) ? String(row.value) : row.value.toPrecision(4);
-    process.stdout.write(`  ${row.name.padEnd(widths.name)}  ${value.padStart(widths.value)} ${row.unit}${row.goal ? `   (goal ${row.goal})` : ""}\n`);
+    process.stdout.write(
+      `  ${row.name.padEnd(widths.name)}  ${value.padStart(widths.value)} ${row.unit}${row.goal ? `   (goal ${row.goal})` : ""}\n`,
+    );
   }
   for (const note of result.notes) process.stdout.write(`  ${note}\n`);
   writeFileSync(`bench/results/${name}.json`, `${JSON.stringify(result, null, 2)}\n`);

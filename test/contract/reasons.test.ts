@@ -8,9 +8,14 @@ import { conditionReasons, recordReasons } from "../../controller/reasons.ts";
 const root = join(import.meta.dirname, "..", "..");
 const page = readFileSync(join(root, "docs/reasons.md"), "utf8");
 
-/** Codes that are written where they are used: in a refusal of the agent or the webhook. */
-const written = globSync(["agent/**/*.ts", "webhook/*.ts"], { cwd: root }).flatMap((file) =>
-  [...readFileSync(join(root, file), "utf8").matchAll(/(?:refuse\(\s*|reason: |code: )"([A-Z][a-zA-Z]+)"/g)].map((match) => match[1] ?? ""),
+/** Codes that are written where they are used: in a refusal of the agent or of the webhook. */
+const written = [
+  { files: "agent/**/*.ts", pattern: /(?:refuse\(\s*|reason: )"([A-Z][a-zA-Z]+)"/g },
+  { files: "webhook/*.ts", pattern: /(?:refuse\(\s*|code: )"([A-Z][a-zA-Z]+)"/g },
+].flatMap(({ files, pattern }) =>
+  globSync(files, { cwd: root }).flatMap((file) =>
+    [...readFileSync(join(root, file), "utf8").matchAll(pattern)].map((match) => match[1] ?? ""),
+  ),
 );
 
 describe("docs/reasons.md", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EngineFault } from "../../agent/network/engine/rules.ts";
 import type { Arrival } from "./support/traffic.ts";
-import { createTwoHosts, type EngineHandle, LEFT, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
+import { createTwoHosts, type EngineHandle, LEFT, QUEUE, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
 
 const fault = (changes: Partial<EngineFault>): EngineFault => ({
   id: "uid/.",
@@ -209,6 +209,19 @@ describe("the network engine on a real kernel", () => {
     running.process.kill("SIGCONT");
     const afterwards = await send({ count: 1, waitMs: 500 });
     assert.equal(during.length + afterwards.length, 6001);
+  });
+
+  it("tells when its thread fails, and traffic flows on", async () => {
+    const running = await start([fault({ latencyUs: 100_000 })]);
+    assert.equal(await running.ask({ do: "break" }), 1);
+    await sleep(700);
+    assert.equal(((await running.ask({ do: "read-deaths" })) as readonly string[]).length, 1);
+    assert.ok(at(sorted(await send({ count: 10 })), 1) < 50);
+    await assert.rejects(running.counters(), /failed: E/);
+    // and another can take its place
+    await running.ask({ do: "start", queue: QUEUE });
+    await running.ask({ do: "set-rules", rules: { faults: [fault({ latencyUs: 10_000 })] } });
+    assert.ok(at(sorted(await send({ count: 10 })), 0) >= 10);
   });
 
   it("tells who has the queue when it is taken", async () => {

@@ -71,16 +71,19 @@ export async function startPeers(namespace: string, names: readonly string[]): P
     kubectl(["apply", "-f", "-"], { stdin: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }) });
   await apply(...namespaceManifests(namespace));
   const probe = { readinessProbe: { httpGet: { port: 8080, path: "/" }, periodSeconds: 1, failureThreshold: 2 } };
-  await apply(
-    ...names.flatMap((name) => [peerPod({ name, namespace, image: peerImage, container: probe }), peerService({ name, namespace })]),
-  );
-  await kubectl(["wait", "-n", namespace, "--for=condition=Ready", "--timeout=90s", ...names.map((name) => `pod/${name}`)], {
-    timeoutMs: 100_000,
-  });
+  if (names.length > 0) {
+    await apply(
+      ...names.flatMap((name) => [peerPod({ name, namespace, image: peerImage, container: probe }), peerService({ name, namespace })]),
+    );
+    await kubectl(["wait", "-n", namespace, "--for=condition=Ready", "--timeout=90s", ...names.map((name) => `pod/${name}`)], {
+      timeoutMs: 100_000,
+    });
+  }
   const addresses = new Map(
     (await kubectl(["get", "pods", "-n", namespace, "-o", 'jsonpath={range .items[*]}{.metadata.name}={.status.podIP}{"\\n"}{end}']))
       .trim()
       .split("\n")
+      .filter((line) => line !== "")
       .map((line) => line.split("=", 2) as [string, string]),
   );
 
