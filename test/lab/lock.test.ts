@@ -15,20 +15,21 @@ describe("withLock", () => {
 
   it("lets one in at a time", async () => {
     const order: string[] = [];
-    let letFirstGo: () => void = () => undefined;
+    const firstIsIn = Promise.withResolvers<void>();
+    const letFirstGo = Promise.withResolvers<void>();
     const first = withLock(file, async () => {
       order.push("first in");
-      await new Promise<void>((resolve) => {
-        letFirstGo = resolve;
-      });
+      firstIsIn.resolve();
+      await letFirstGo.promise;
       order.push("first out");
     });
+    await firstIsIn.promise;
     const second = withLock(
       file,
       async () => void order.push("second in"),
       (owner) => {
         order.push(owner === process.pid ? "second waits" : "wrong owner");
-        letFirstGo();
+        letFirstGo.resolve();
       },
     );
     await Promise.all([first, second]);
