@@ -119,4 +119,21 @@ describe("opting in", () => {
     ]);
     assert.equal(listing.trim(), "");
   });
+
+  it("lets nobody but the controller talk to a sidecar", async () => {
+    await peers.apply(peerPod({ name: "stranger", namespace: peers.namespace, image, isLabelled: false }));
+    await isReady("stranger");
+    // Speaks HTTP/2 over TLS, as gRPC does, without a client certificate.
+    const script = `
+      const session = require("node:http2").connect("https://${peers.ip("a")}:9445", { rejectUnauthorized: false });
+      const end = (text) => { console.log(text); process.exit(0); };
+      session.on("error", (error) => end("refused: " + error.code));
+      const call = session.request({ ":method": "POST", ":path": "/squall.agent.v1.Agent/Apply", "content-type": "application/grpc" });
+      call.on("error", (error) => end("refused: " + error.code));
+      call.on("response", (headers) => end("answered " + JSON.stringify(headers)));
+      call.end();
+      setTimeout(() => end("silent"), 3000);`;
+    const heard = await peers.kubectl(["exec", "-n", peers.namespace, "stranger", "--", "node", "-e", script]);
+    assert.match(heard, /^refused: ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED/);
+  });
 });
