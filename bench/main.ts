@@ -7,7 +7,9 @@ import type { BenchResult } from "./result.ts";
  * the ratios, taken in one run, are what we claim. A missed goal is reported and does not fail the run.
  */
 const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResult> }>>> = {
+  injector: () => import("./injector.ts"),
   engine: () => import("./engine.ts"),
+  lifecycle: () => import("./lifecycle.ts"),
 };
 
 const { positionals } = parseArgs({ allowPositionals: true });
