@@ -5,6 +5,8 @@ import { promisify } from "node:util";
 import { packetMark } from "../../../common/names.ts";
 import type { FaultCounters } from "../../../agent/network/engine/rules.ts";
 import type { EngineTotals } from "../../../agent/network/engine/messages.ts";
+import type { FaultReport } from "../../../proto/gen/agent.ts";
+import type { AgentOrder } from "./agent-process.ts";
 import type { EngineOrder } from "./engine-process.ts";
 import type { TrafficAnswer, TrafficOrder } from "./traffic.ts";
 
@@ -22,6 +24,8 @@ export interface TwoHosts {
   queueOn(): Promise<void>;
   queueOff(): Promise<void>;
   startEngine(options?: EngineStart): Promise<EngineHandle>;
+  /** An agent on the left side, swept and ready. */
+  startAgent(): Promise<AgentHandle>;
   close(): Promise<void>;
 }
 
@@ -47,6 +51,15 @@ interface Child<Order, Answer> {
 export interface EngineHandle extends Child<EngineOrder, unknown> {
   counters(): Promise<Record<string, FaultCounters>>;
   totals(): Promise<EngineTotals>;
+}
+
+export interface AgentHandle {
+  readonly process: ChildProcess;
+  /** The complete set of faults; answers with the report and how many programs it took. */
+  apply(
+    faults: Extract<AgentOrder, { do: "apply" }>["faults"],
+  ): Promise<{ readonly faults: readonly FaultReport[]; readonly programs: number }>;
+  dump(): Promise<string>;
 }
 
 const mark = `0x${packetMark.value.toString(16)}/0x${packetMark.mask.toString(16)}`;
@@ -82,6 +95,16 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       close,
       queueOn: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-A", ...queueRule)),
       queueOff: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-D", ...queueRule)),
+      async startAgent() {
+        const agent: Child<AgentOrder, unknown> = startChild(names.left, "agent-process.ts");
+        ends.push(() => agent.end());
+        await agent.ask({ do: "start" });
+        return {
+          process: agent.process,
+          apply: async (faults) => (await agent.ask({ do: "apply", faults })) as Awaited<ReturnType<AgentHandle["apply"]>>,
+          dump: async () => (await agent.ask({ do: "dump" })) as string,
+        };
+      },
       async startEngine({ maxHeldBytes, capabilities } = {}) {
         const engine: Child<EngineOrder, unknown> = startChild(names.left, "engine-process.ts", capabilities);
         ends.push(() => engine.end());

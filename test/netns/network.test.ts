@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { type Fault, FaultState } from "../../proto/gen/agent.ts";
+import { Direction, type NetworkRule } from "../../proto/gen/faults.ts";
+import { type AgentHandle, createTwoHosts, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
+
+const rule = (
+  direction: Direction,
+  effect: NetworkRule["effect"],
+  networks: readonly string[] | undefined = [`${RIGHT}/32`],
+): NetworkRule => ({
+  direction,
+  peers: networks && { networks: [...networks] },
+  effect,
+});
+const drop: NetworkRule["effect"] = { $case: "partition", value: {} };
+const slow = (ms: number): NetworkRule["effect"] => ({ $case: "shape", value: { latencyUs: ms * 1000, jitterUs: 0, lossPercent: 0 } });
+const fault = (id: string, leaseMs: number, ...rules: readonly NetworkRule[]): Fault => ({
+  id,
+  experimentUid: "e",
+  experiment: "x",
+  leaseMs,
+  remainingMs: undefined,
+  family: { $case: "network", value: { rules: [...rules] } },
+});
+
+describe("an agent on the real kernel", () => {
+  let hosts: TwoHosts;
+  let agent: AgentHandle;
+  let before: string;
+  beforeEach(async () => {
+    hosts = await createTwoHosts();
+    agent = await hosts.startAgent();
+    // The kernel takes a moment to settle its own link-local addresses.
+    do {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      before = await agent.dump();
+    } while (before.includes("tentative"));
+  });
+  afterEach(() => hosts.close());
+
+  /** Median way of some datagrams to the right side, or why none came. */
+  async function reach(): Promise<number | "error at the sender" | "lost"> {
+    const { port = 0 } = await hosts.right.traffic({ do: "listen-udp" });
+    await hosts.right.traffic({ do: "take-arrivals" });
+    const { errors = [] } = await hosts.left.traffic({
+      do: "send-udp",
+      to: RIGHT,
+      port,
+      count: 5,
+      bytes: 100,
+      gapMs: 20,
+      burst: 1,
+      sockets: 1,
+    });
+    if (errors.length > 0) return "error at the sender";
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const { arrivals = [] } = await hosts.right.traffic({ do: "take-arrivals" });
+    return arrivals.map(({ delayMs }) => delayMs).toSorted((a, b) => a - b)[arrivals.length >> 1] ?? "lost";
+  }
+
+  it("cuts and mends, with an error at the sender, four programs at most, and nothing left", async () => {
+    const { programs, faults } = await agent.apply([fault("a", 60_000, rule(Direction.EGRESS, drop), rule(Direction.INGRESS, drop))]);
+    assert.ok(programs <= 4, `${programs} programs`);
+    assert.equal(faults[0]?.state, FaultState.ACTIVE);
+    assert.equal(await reach(), "error at the sender");
+    const { faults: ended } = await agent.apply([]);
+    assert.ok((ended[0]?.receipt?.dropped ?? 0) >= 5);
+    assert.ok(Number(await reach()) < 20);
+    assert.equal(await agent.dump(), before);
+  });
+
+  it("adds two delays up, and takes one of them back", async () => {
+    await agent.apply([
+      fault("a", 60_000, rule(Direction.EGRESS, slow(60))),
+      fault("b", 60_000, rule(Direction.EGRESS, slow(40), undefined)),
+    ]);
+    const both = Number(await reach());
+    assert.ok(both > 99 && both < 115, String(both));
+    await agent.apply([fault("b", 60_000, rule(Direction.EGRESS, slow(40), undefined))]);
+    const one = Number(await reach());
+    assert.ok(one > 39 && one < 55, String(one));
+    await agent.apply([]);
+    assert.equal(await agent.dump(), before);
+  });
+
+  it("ends by the kernel's clock with no process alive, and the next life sweeps", async () => {
+    await agent.apply([fault("a", 2_000, rule(Direction.EGRESS, drop))]);
+    agent.process.kill("SIGKILL");
+    assert.equal(await reach(), "error at the sender");
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    assert.ok(Number(await reach()) < 20);
+    const next = await hosts.startAgent();
+    assert.equal(await next.dump(), before);
+  });
+
+  it("refuses what is hostile and does the rest", async () => {
+    const { faults } = await agent.apply([
+      fault("bad", 60_000, rule(Direction.EGRESS, drop, ["; reboot"])),
+      fault("good", 60_000, rule(Direction.EGRESS, drop)),
+    ]);
+    assert.deepEqual(faults.map(({ id, state, reason }) => `${id} ${state} ${reason}`).toSorted(), [
+      `bad ${FaultState.REFUSED} InvalidPeers`,
+      `good ${FaultState.ACTIVE} `,
+    ]);
+  });
+});
