@@ -9,7 +9,7 @@ import type { BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
 import type { Observed } from "./observe.ts";
 import { decidePhase, isFollowing, isForced, type Lease, leaseOf, type Phase } from "./phase.ts";
 import { joinTargets, type Picked, pickTargets } from "./picking.ts";
-import { isTargetGone, stepRecord } from "./records.ts";
+import { isTargetGone, stepKill, stepRecord } from "./records.ts";
 
 /** What is to be done about an experiment now, and what its records should say. */
 export interface Decision {
@@ -105,13 +105,16 @@ interface Moved {
 /** A one-shot act is done by the visit itself; its records move by what comes of it. */
 function stayPut(records: readonly ContainerRecord[] | undefined, bound: BoundSpec, phase: Phase, observed: Observed): Moved {
   const graceSeconds = bound.killGraceSeconds;
-  const acting = phase.desired === "Run" ? (records ?? []) : [];
-  const kills = acting.flatMap(({ phase: at, id, targetUID }) =>
-    graceSeconds !== undefined && at === "Not Injected" && targetUID !== undefined && observed.findPod(targetUID) !== "gone"
-      ? [{ id, uid: targetUID, graceSeconds }]
-      : [],
+  if (records === undefined || records.length === 0) return { records: undefined, isUnderWay: false, wishes: [], kills: [] };
+  if (phase.desired === "Stop" || graceSeconds === undefined) return { records, isUnderWay: false, wishes: [], kills: [] };
+  const isDue = ({ phase: at }: ContainerRecord): boolean => at === "Not Injected";
+  const isGone = ({ targetUID }: ContainerRecord): boolean => targetUID !== undefined && observed.findPod(targetUID) === "gone";
+  const kills = records.flatMap((record) =>
+    isDue(record) && !isGone(record) && record.targetUID !== undefined ? [{ id: record.id, uid: record.targetUID, graceSeconds }] : [],
   );
-  return { records: records?.length === 0 ? undefined : records, isUnderWay: false, wishes: [], kills };
+  // Killed before a crash, or gone by itself: either way there is nothing left to kill.
+  const seen = records.map((record) => (isDue(record) && isGone(record) ? stepKill(record, { is: "gone" }, observed.now) : record));
+  return { records: seen, isUnderWay: false, wishes: [], kills };
 }
 
 interface MoveContext {
@@ -134,8 +137,9 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
     const evidence =
       podNow === "gone"
         ? ({ is: "gone" } as const)
-        : // What is not on record yet has not been sent, so nothing that an agent says is about it.
-          isNew || (record.phase === "Not Injected" && phase.desired === "Run")
+        : // What is not on record yet has not been sent, so nothing that an agent says is about it; and of a pod that
+          // nothing is known of, nothing can be said.
+          podNow === undefined || isNew || (record.phase === "Not Injected" && phase.desired === "Run")
           ? ({ is: "pending" } as const)
           : carries
             ? readEvidence(agents.get(uid), faultIdOf(experiment.metadata.uid, record), nowMs)
@@ -219,7 +223,7 @@ interface Ending {
 
 /** When an experiment may go: once nothing is left on its targets, by force, or when its lease is over and nobody answers. */
 function decideEnding(
-  { experiment, now }: Observed,
+  { experiment, now, nowMs, memory }: Observed,
   records: readonly ContainerRecord[] = [],
   { lease, isOneShot }: { readonly lease: Lease; readonly isOneShot: boolean },
 ): Ending {
@@ -228,7 +232,11 @@ function decideEnding(
   if (deletionTimestamp === undefined) return { finalizer: hasOurs ? "keep" : "add", unconfirmed: [], nextMs: undefined };
   if (!hasOurs) return { finalizer: "keep", unconfirmed: [], nextMs: undefined };
   const left = isOneShot ? [] : records.filter(({ phase }) => phase !== "Not Injected");
-  const waitMs = Date.parse(deletionTimestamp) + lease.ms + GRACE_MS - now.getTime();
+  // A controller that was away gives the agents the time to answer that they would have had.
+  const waitMs = Math.max(
+    Date.parse(deletionTimestamp) + lease.ms + GRACE_MS - now.getTime(),
+    (memory.deletingSinceMs ?? nowMs) + GRACE_MS - nowMs,
+  );
   if (left.length === 0 || isForced(experiment) || waitMs <= 0) return { finalizer: "remove", unconfirmed: left, nextMs: undefined };
   return { finalizer: "keep", unconfirmed: [], nextMs: waitMs };
 }

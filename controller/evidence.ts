@@ -23,6 +23,9 @@ export interface Effect {
   readonly interruptions: { readonly count: number; readonly seconds: number };
 }
 
+/** Reason of a fault that an agent is still working on. */
+const APPLYING = "Applying";
+
 /** Reads what an agent said of a fault. `nowMs` is monotonic. */
 export function readEvidence(view: AgentView | undefined, faultId: string, nowMs: number): Evidence {
   if (view === undefined || view.contact.is === "none") return { is: "pending" };
@@ -39,6 +42,7 @@ export function readEvidence(view: AgentView | undefined, faultId: string, nowMs
     case FaultState.REFUSED:
       return { is: "refused", reason: report.reason || "Refused", message: report.message };
     case FaultState.FAILED:
+      if (report.reason === APPLYING) return { is: "pending" };
       return { is: "failed", reason: report.reason || "AgentFailed", message: report.message };
     case FaultState.UNSPECIFIED:
     case FaultState.UNRECOGNIZED:

@@ -34,7 +34,8 @@ export async function serveHealth({
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(port, "::", resolve);
+    // Without an address Node takes both families, or the one that there is.
+    server.listen(port, resolve);
   });
   const bound = server.address();
   return {

@@ -1,24 +1,21 @@
 import { randomInt } from "node:crypto";
+import { isIPv6 } from "node:net";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { isKubeError } from "../kube/errors.ts";
-import type { Kube } from "../kube/kube.ts";
+import type { Kube, ObjectRef } from "../kube/kube.ts";
 import type { Leadership } from "../kube/lease.ts";
 import { Reflector } from "../kube/reflector.ts";
 import { configMaps, pods } from "../kube/resources.ts";
 import { wait } from "../kube/wait.ts";
 import { createDial } from "./agents/dial.ts";
-import { Dispatcher } from "./agents/dispatcher.ts";
 import { caConfigMapScope } from "./certificates/ca-config-maps.ts";
 import { CertificateKeeper } from "./certificates/keeper.ts";
 import type { ControllerConfig } from "./config.ts";
 import { writeEnrolmentEndpoint } from "./enrolment-endpoint.ts";
-import { type EnrolmentListener, startEnrolmentServer } from "./enrolment.ts";
-import { Memories } from "./memory.ts";
+import { startEnrolmentServer } from "./enrolment.ts";
+import { startExperiments } from "./experiments.ts";
 import type { ControllerMetrics } from "./metrics.ts";
-import { WorkQueue } from "./queue.ts";
-import { reconcile } from "./reconcile.ts";
-import { createRecorder } from "./recorder.ts";
 import type { World } from "./world.ts";
 
 export interface LeadingDeps {
@@ -33,96 +30,52 @@ export interface LeadingDeps {
 }
 
 const ENDPOINT_EVERY_MS = 30_000;
-/** An experiment that cannot be visited must not keep the others waiting for ever. */
-const FIRST_ROUND_LIMIT_MS = 10_000;
 
 /**
- * Everything that only the leader does, from the day it leads to the day it does not: certificates, enrolment, and the experiments. Resolves once
- * all of it has ended, which is when the leadership has.
+ * Everything that only the leader does, from the day it leads to the day it does not: certificates, experiments, enrolment. Resolves once
+ * all of it has ended, which is when the leadership has; throws when a part of it cannot be started.
  */
-export async function lead({ epoch, signal }: Leadership, deps: LeadingDeps): Promise<void> {
-  const { kube, world, clock, log, metrics, isLeading } = deps;
-  const caConfigMaps = new Reflector({ kube, resource: configMaps, scope: caConfigMapScope, clock, log });
-  const keeper = new CertificateKeeper({ kube, clock, log, namespaces: world.namespaces, caConfigMaps });
-  const memories = new Memories();
-  const recorder = createRecorder({ kube, clock, log, signal });
-  const agents = new Dispatcher({
-    leaderEpoch: epoch,
-    dial: createDial({ credentials: () => keeper.currentCredentials() }),
-    locate: (uid) => world.locate(uid),
-    clock,
-    log,
-    signal,
-    onChange: ({ key }) => {
-      if (key !== "") queue.add(key);
-    },
-  });
-  const mustLead = (): void => {
-    if (signal.aborted || !isLeading()) throw new Error("This process does not lead any more.");
-  };
-  const visit = async (key: string): Promise<void> => {
-    const end = metrics.startVisit();
-    try {
-      const { nextMs } = await reconcile(key, {
-        kube,
-        world,
-        agents,
-        memories,
-        clock,
-        recorder,
-        signal,
-        mustLead,
-        randomBelow: (bound) => randomInt(bound),
-      });
-      if (nextMs !== undefined) queue.addAfter(key, nextMs);
-    } finally {
-      end();
-    }
-  };
-  const queue = new WorkQueue({
-    clock,
-    visit,
-    onError: (key, error) => {
-      if (!signal.aborted) log.warn({ experiment: key, err: error }, "a visit failed and is repeated");
-    },
-    workers: deps.config.workers,
-  });
-  let listener: EnrolmentListener | undefined;
-  let off = (): void => undefined;
+export async function lead(leadership: Leadership, deps: LeadingDeps): Promise<void> {
+  const { config, kube, world, clock, log, metrics, isLeading } = deps;
+  const { signal } = leadership;
+  const closers: (() => Promise<void>)[] = [];
   try {
+    const caConfigMaps = new Reflector({ kube, resource: configMaps, scope: caConfigMapScope, clock, log });
+    closers.push(() => caConfigMaps.close());
     caConfigMaps.start();
     await unlessAborted(caConfigMaps.synced(), signal);
+    const keeper = new CertificateKeeper({ kube, clock, log, namespaces: world.namespaces, caConfigMaps });
+    closers.push(() => keeper.close());
     keeper.start();
     await unlessAborted(keeper.ready(), signal);
-    listener = await startEnrolmentServer({
+    const experiments = startExperiments({
+      leadership,
+      kube,
+      world,
+      dial: createDial({ credentials: () => keeper.currentCredentials() }),
+      clock,
+      log,
+      workers: config.workers,
+      randomBelow: (bound) => randomInt(bound),
+      isLeading,
+      metrics,
+    });
+    closers.push(() => experiments.close());
+    const listener = await startEnrolmentServer({
       kube,
       clock,
       log,
       certificates: keeper,
       findPodUid: (ref, within) => findPodUid(kube, ref, within),
-      desiredFor: ({ uid }) => agents.desiredFor(uid),
+      desiredFor: ({ uid }) => experiments.desiredFor(uid),
       isLeading,
-      address: `[::]:${deps.config.enrolmentPort}`,
+      // A node without IPv6 has no [::] to listen on.
+      address: `${config.podIps.some((ip) => isIPv6(ip)) ? "[::]" : "0.0.0.0"}:${config.enrolmentPort}`,
     });
-    const endpoint = keepEndpoint(deps, signal);
-    off = world.onChange(({ text }) => queue.add(text));
-    for (const { key } of world.experiments()) queue.add(key.text);
-    // The set that an agent gets is complete, so each experiment has its say before anything is sent.
-    const limitMs = clock.monotonicMs() + FIRST_ROUND_LIMIT_MS;
-    while (!signal.aborted && queue.depth > 0 && clock.monotonicMs() < limitMs) await wait(clock, 20, signal);
-    agents.open();
-    log.info({ epoch, experiments: world.experiments().length }, "leading");
-    await endpoint;
-  } catch (error) {
-    if (!signal.aborted) log.error({ err: error }, "leading failed");
+    closers.push(() => listener.close());
+    await keepEndpoint(deps, signal);
   } finally {
-    off();
-    await queue.close();
-    await agents.close();
-    await listener?.close();
-    await keeper.close();
-    await caConfigMaps.close();
-    await recorder.idle();
+    for (const close of closers.toReversed()) await close();
   }
 }
 
@@ -130,18 +83,14 @@ export async function lead({ epoch, signal }: Leadership, deps: LeadingDeps): Pr
 async function keepEndpoint({ config, kube, clock, log }: LeadingDeps, signal: AbortSignal): Promise<void> {
   const self = { name: config.podName, uid: config.podUid, ips: config.podIps };
   while (!signal.aborted) {
-    await writeEnrolmentEndpoint(kube, self).catch((error: unknown) =>
-      log.warn({ err: error }, "the enrolment endpoint could not be written"),
-    );
+    await writeEnrolmentEndpoint(kube, self, signal).catch((error: unknown) => {
+      if (!signal.aborted) log.warn({ err: error }, "the enrolment endpoint could not be written");
+    });
     await wait(clock, ENDPOINT_EVERY_MS, signal);
   }
 }
 
-async function findPodUid(
-  kube: Kube,
-  ref: { readonly namespace: string; readonly name: string },
-  signal: AbortSignal,
-): Promise<string | undefined> {
+async function findPodUid(kube: Kube, ref: ObjectRef, signal: AbortSignal): Promise<string | undefined> {
   try {
     return (await kube.get(pods, ref, signal)).metadata.uid;
   } catch (error) {
@@ -151,8 +100,13 @@ async function findPodUid(
 }
 
 async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  await Promise.race([
-    work,
-    new Promise<never>((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true })),
-  ]);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    signal.throwIfAborted();
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }

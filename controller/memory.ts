@@ -11,6 +11,10 @@ export interface Memory {
   busySinceMs: number | undefined;
   /** Attempts in a row that found no target. */
   emptySelections: number;
+  /** Attempts in a row in which a pod could not be deleted. */
+  failedKills: number;
+  /** Monotonic; when this process first saw that the experiment is to be deleted. */
+  deletingSinceMs: number | undefined;
   /** UIDs of targets that the API server said are gone. */
   readonly gone: Set<string>;
   /** Names of events already sent. */
@@ -27,8 +31,9 @@ export class Memories {
   /** The memory of the object in the cache, with whichever version is newer. */
   recall(key: string, cached: Experiment): Memory {
     const known = this.#byKey.get(key);
+    if (known !== undefined && !isNewer(cached, known.latest)) return known;
     if (known?.uid === cached.metadata.uid) {
-      if (isNewer(cached, known.latest)) known.latest = cached;
+      known.latest = cached;
       return known;
     }
     const fresh: Memory = {
@@ -37,6 +42,8 @@ export class Memories {
       lastWriteMs: undefined,
       busySinceMs: undefined,
       emptySelections: 0,
+      failedKills: 0,
+      deletingSinceMs: undefined,
       gone: new Set(),
       sentEvents: new Set(),
     };
@@ -54,7 +61,7 @@ export class Memories {
 }
 
 /**
- * Versions of one object can be compared as numbers:
+ * Versions of one kind can be compared as numbers:
  * https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version.
  */
 function isNewer(one: Experiment, other: Experiment): boolean {

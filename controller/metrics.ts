@@ -7,6 +7,8 @@ export interface ControllerMetrics {
   readonly registry: Registry;
   /** Measures a visit; call the result at its end. */
   startVisit(): () => void;
+  /** Targets that a deleted experiment left without a confirmation that the fault is lifted. */
+  countUnconfirmed(targets: number): void;
 }
 
 /** Gauges are read from the caches when somebody scrapes. */
@@ -18,6 +20,11 @@ export function createMetrics(world: World, isLeading: () => boolean): Controlle
     name: "squall_controller_visit_seconds",
     help: "Time of a visit to an experiment.",
     buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2.5],
+    registers,
+  });
+  const unconfirmed = new Counter({
+    name: "squall_recoveries_unconfirmed_total",
+    help: "Targets of deleted experiments of which nobody confirmed that the fault is lifted; their leases lift it.",
     registers,
   });
   const gauges = [
@@ -79,6 +86,7 @@ export function createMetrics(world: World, isLeading: () => boolean): Controlle
   for (const gauge of gauges) registry.registerMetric(gauge);
   return {
     registry,
+    countUnconfirmed: (targets) => unconfirmed.inc(targets),
     startVisit() {
       visits.inc();
       return durations.startTimer();

@@ -41,15 +41,32 @@ export interface ObserveDeps {
 
 /** Reads what a visit needs; "gone" where there is no such experiment. Asks the API server only for targets that the cache misses. */
 export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Observed | "gone"> {
+  const cached = deps.world.experiment(key);
+  if (cached === undefined) return "gone";
+  const memory = deps.memories.recall(key.text, cached);
+  const lost = new Map<string, Pod | "gone">();
+  for (const { targetUID, id } of memory.latest.status.experiment.containerRecords ?? []) {
+    if (targetUID === undefined || deps.world.pod(targetUID) !== undefined) continue;
+    lost.set(targetUID, await findLost(targetUID, id, memory, deps));
+  }
+  // The copy may have been brought up to date meanwhile.
+  return observeCached(key, deps, lost);
+}
+
+/** As `observe`, from memory alone: of a target that the cache misses nothing is known, unless `lost` says it. */
+export function observeCached(
+  key: ExperimentKey,
+  deps: Pick<ObserveDeps, "world" | "agents" | "memories" | "clock">,
+  lost: ReadonlyMap<string, Pod | "gone"> = new Map(),
+): Observed | "gone" {
   const { world, memories, clock } = deps;
   const cached = world.experiment(key);
   if (cached === undefined) return "gone";
   const memory = memories.recall(key.text, cached);
   const experiment = memory.latest;
+  if (experiment.metadata.deletionTimestamp !== undefined) memory.deletingSinceMs ??= clock.monotonicMs();
   const records = experiment.status.experiment.containerRecords ?? [];
-  const targets = new Map(records.flatMap(({ targetUID, id }) => (targetUID === undefined ? [] : [[targetUID, id]])));
-  const pods = new Map<string, Pod | "gone">();
-  for (const [uid, id] of targets) pods.set(uid, world.pod(uid) ?? (await findLost(uid, id, memory, deps)));
+  const targets = new Set(records.flatMap(({ targetUID }) => targetUID ?? []));
   const namespaces = new Set(records.map(({ id }) => id.slice(0, id.indexOf("/"))));
   return {
     key,
@@ -57,9 +74,9 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
     binding: binders[key.kind](experiment),
     now: clock.now(),
     nowMs: clock.monotonicMs(),
-    findPod: (uid) => pods.get(uid) ?? world.pod(uid),
+    findPod: (uid) => world.pod(uid) ?? lost.get(uid),
     agents: new Map(
-      [...targets.keys()].flatMap((uid) => {
+      [...targets].flatMap((uid) => {
         const view = deps.agents.view(uid);
         return view === undefined ? [] : [[uid, view]];
       }),

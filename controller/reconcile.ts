@@ -1,5 +1,6 @@
 import { FINALIZER } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
+import { experimentResource } from "../kube/experiments.ts";
 import { type ActDeps, act, writeFinalizers, writeStatus } from "./act.ts";
 import type { Owner, Wish } from "./agents/dispatcher.ts";
 import { type Decision, decide, soonest } from "./decide.ts";
@@ -13,6 +14,8 @@ export interface ReconcileDeps extends ObserveDeps, ActDeps {
   readonly agents: ObserveDeps["agents"] & { wish(owner: Owner, wishes: readonly Wish[]): void; forget(experimentUid: string): void };
   /** Whole numbers from 0 up to the bound, the bound excluded; not to be guessed. */
   readonly randomBelow: (bound: number) => number;
+  /** Told how many targets an experiment left without a confirmation that the fault is lifted. */
+  readonly countUnconfirmed?: ((targets: number) => void) | undefined;
 }
 
 /** When to come again if nothing happens before; undefined for never. */
@@ -21,8 +24,9 @@ export interface Outcome {
 }
 
 /** Some failures cost nothing but a second try, right away, from a fresh look. */
-const AGAIN: Outcome = { nextMs: 50 };
-const RETRY_MS = 1_000;
+const AGAIN: Outcome = { nextMs: 0 };
+const FIRST_KILL_RETRY_MS = 1_000;
+const LONGEST_KILL_RETRY_MS = 60_000;
 
 /**
  * One visit to an experiment: read everything once, decide purely, act, report. Knows only the key, never trusts what woke it, and changes
@@ -30,8 +34,11 @@ const RETRY_MS = 1_000;
  */
 export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<Outcome> {
   const key = parseExperimentKey(keyText);
+  const remembered = deps.memories.get(key.text);
   const observed = await observe(key, deps);
   const memory = deps.memories.get(key.text);
+  // One of the same name took its place: what the old one wanted is nobody's wish any more.
+  if (remembered !== undefined && memory !== undefined && remembered.uid !== memory.uid) deps.agents.forget(remembered.uid);
   if (observed === "gone" || memory === undefined) {
     forget(key, memory, deps);
     return { nextMs: undefined };
@@ -46,14 +53,31 @@ export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<O
       return { nextMs: undefined };
     }
     const waitMs = await report(seen, decision, { records: results.records, memory }, deps);
-    return { nextMs: soonest([decision.nextMs, waitMs, results.mustRetry ? RETRY_MS : undefined]) };
+    memory.failedKills = results.mustRetry ? memory.failedKills + 1 : 0;
+    return { nextMs: soonest([decision.nextMs, waitMs, results.mustRetry ? killRetryMs(memory.failedKills) : undefined]) };
   } catch (error) {
-    // Somebody changed the object first: the cache will have it in a moment.
-    if (isKubeError(error, "conflict")) return AGAIN;
+    if (isKubeError(error, "conflict")) return await lookAgain(key, memory, deps);
     if (!isKubeError(error, "not-found")) throw error;
     forget(key, memory, deps);
     return { nextMs: undefined };
   }
+}
+
+/** Somebody changed the object first. The cache may take its time to hear of it; the API server knows now. */
+async function lookAgain({ kind, ref, text }: ExperimentKey, memory: Memory, deps: ReconcileDeps): Promise<Outcome> {
+  try {
+    deps.memories.recall(text, await deps.kube.get(experimentResource(kind), ref, deps.signal));
+    if (deps.memories.get(text)?.uid !== memory.uid) deps.agents.forget(memory.uid);
+    return AGAIN;
+  } catch (error) {
+    if (!isKubeError(error, "not-found")) throw error;
+    forget({ kind, ref, text }, memory, deps);
+    return { nextMs: undefined };
+  }
+}
+
+function killRetryMs(failures: number): number {
+  return Math.min(FIRST_KILL_RETRY_MS * 2 ** Math.min(failures - 1, 10), LONGEST_KILL_RETRY_MS);
 }
 
 /** Writes the status if it is time to; otherwise gives back in how many milliseconds it will be. */
@@ -90,6 +114,7 @@ async function letGo(observed: Observed, decision: Decision, memory: Memory, dep
   deps.recorder.record(experiment, planEvents(experiment.status, status, decision), memory.sentEvents);
   const others = (experiment.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
   memory.latest = await writeFinalizers(experiment, others, deps);
+  if (decision.unconfirmed.length > 0) deps.countUnconfirmed?.(decision.unconfirmed.length);
   deps.agents.forget(experiment.metadata.uid);
   if (others.length === 0) deps.memories.forget(key.text);
 }

@@ -3,7 +3,8 @@ import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { SYSTEM_NAMESPACE } from "../common/names.ts";
 import type { Kube } from "../kube/kube.ts";
-import { LeaderElector } from "../kube/lease.ts";
+import { createBackOff } from "../kube/back-off.ts";
+import { LeaderElector, type Leadership } from "../kube/lease.ts";
 import { wait } from "../kube/wait.ts";
 import type { ControllerConfig } from "./config.ts";
 import { serveHealth } from "./health.ts";
@@ -52,9 +53,7 @@ export async function runController(
   let leading: Promise<void> = Promise.resolve();
   elector.onChange((leadership) => {
     if (!leadership) return;
-    leading = leading.then(() =>
-      leadership.signal.aborted ? undefined : lead(leadership, { config, kube, world, clock, log, metrics, isLeading }),
-    );
+    leading = leading.then(() => keepLeading(leadership));
   });
   const starting = start();
   return {
@@ -67,6 +66,20 @@ export async function runController(
       await health.close();
     },
   };
+
+  /** A leader that cannot lead tries again: whoever took over from it might fare no better. */
+  async function keepLeading(leadership: Leadership): Promise<void> {
+    const backOff = createBackOff({ firstMs: 500, longestMs: 30_000, random: Math.random });
+    while (!leadership.signal.aborted) {
+      try {
+        await lead(leadership, { config, kube, world, clock, log, metrics, isLeading });
+      } catch (error) {
+        if (leadership.signal.aborted) return;
+        log.error({ err: error }, "leading failed and is tried again");
+        await wait(clock, backOff.nextMs(), leadership.signal);
+      }
+    }
+  }
 
   /** Nothing is reconciled beside a Chaos Mesh controller. */
   async function start(): Promise<void> {

@@ -39,11 +39,11 @@ export function coverServices(peers: readonly Peer[], services: readonly Service
   for (const { metadata, spec } of services) {
     const key = keyOf(metadata.namespace, metadata.name);
     const own = (spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ""]).filter((ip) => ip !== "" && ip !== "None");
-    const serving = (slicesOf.get(key) ?? [])
-      .flatMap(({ endpoints }) => endpoints)
-      // One that is not ready but still serves gets the traffic of connections that last.
-      .filter(({ conditions }) => conditions?.ready !== false || conditions.serving === true)
-      .flatMap((endpoint) => endpoint.addresses);
+    const endpoints = (slicesOf.get(key) ?? []).flatMap((slice) => slice.endpoints);
+    const ready = endpoints.filter(({ conditions }) => conditions?.ready !== false);
+    // kube-proxy sends new connections to endpoints that end and still serve only where none is ready.
+    const used = ready.length > 0 ? ready : endpoints.filter(({ conditions }) => conditions?.serving === true);
+    const serving = used.flatMap((endpoint) => endpoint.addresses);
     const covered = serving.filter((address) => ofPeers.has(address)).length;
     if (own.length === 0 || covered === 0) continue;
     if (covered === serving.length) for (const address of own) addresses.add(address);

@@ -40,7 +40,11 @@ export const networkChaos: Translator<Spec> = {
       const isSource = target.selectorKey === ".";
       const rules = rulesOf(spec, target.selectorKey, isSource ? toFar : toNear);
       if (rules.length === 0 || !target.hasSidecar) return [];
-      return [{ target, family: { $case: "network", value: { rules: [...rules] } }, unmatchedServices: (isSource ? far : near).partly }];
+      // Only what is sent goes through Services, and a partition drops it at the other end too, where that end has a sidecar.
+      const isMatchedThere = spec.action === "partition" && (isSource ? targets : sources).every(({ hasSidecar }) => hasSidecar);
+      const sends = rules.some(({ direction }) => direction === Direction.EGRESS);
+      const unmatchedServices = sends && !isMatchedThere ? (isSource ? far : near).partly : [];
+      return [{ target, family: { $case: "network", value: { rules: [...rules] } }, unmatchedServices }];
     });
   },
 };

@@ -99,8 +99,16 @@ describe("coverServices", () => {
       { addresses: ["10.96.0.2"], partly: [] },
     ],
     [
-      "counts endpoints that end but still serve",
+      "leaves endpoints out that end and still serve, as kube-proxy does while others are ready",
       [{ addresses: ["10.0.0.2"] }, { addresses: ["10.0.0.3"], conditions: { ready: false, serving: true } }],
+      { addresses: ["10.96.0.2"], partly: [] },
+    ],
+    [
+      "counts endpoints that end and still serve where none is ready",
+      [
+        { addresses: ["10.0.0.2"], conditions: { ready: false, serving: true } },
+        { addresses: ["10.0.0.3"], conditions: { ready: false, serving: true } },
+      ],
       { addresses: [], partly: ["shop/store"] },
     ],
     ["leaves a foreign Service alone", [{ addresses: ["10.0.0.9"] }], { addresses: [], partly: [] }],

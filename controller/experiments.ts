@@ -1,0 +1,102 @@
+import type { Clock } from "../common/clock.ts";
+import type { Log } from "../common/log.ts";
+import type { Kube } from "../kube/kube.ts";
+import type { Leadership } from "../kube/lease.ts";
+import type { DesiredFaults } from "../proto/gen/agent.ts";
+import { Dispatcher } from "./agents/dispatcher.ts";
+import type { Dial } from "./agents/link.ts";
+import { Memories } from "./memory.ts";
+import { primeAgents } from "./prime.ts";
+import { WorkQueue } from "./queue.ts";
+import { reconcile } from "./reconcile.ts";
+import { createRecorder } from "./recorder.ts";
+import type { World } from "./world.ts";
+
+export interface ExperimentsOptions {
+  readonly leadership: Leadership;
+  readonly kube: Kube;
+  /** Synced already. */
+  readonly world: World;
+  readonly dial: Dial;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Experiments visited at a time. */
+  readonly workers: number;
+  /** Whole numbers from 0 up to the bound, the bound excluded; not to be guessed. */
+  readonly randomBelow: (bound: number) => number;
+  /** Asks the clock whether the leadership still holds: a frozen process wakes up without knowing. */
+  readonly isLeading: () => boolean;
+  readonly metrics: { startVisit(): () => void; countUnconfirmed(targets: number): void };
+}
+
+/** The experiments of one leadership, being looked after. */
+export interface Experiments {
+  /** What applies to a pod now; undefined while that is not known. */
+  desiredFor(podUid: string): DesiredFaults | undefined;
+  /** Stops visiting and sending. Faults in force go on under their leases. */
+  close(): Promise<void>;
+}
+
+/** Takes over what is on record, then visits each experiment whenever something that concerns it changes. */
+export function startExperiments(options: ExperimentsOptions): Experiments {
+  const { leadership, kube, world, dial, clock, log, metrics, isLeading } = options;
+  const { epoch, signal } = leadership;
+  const memories = new Memories();
+  const recorder = createRecorder({ kube, clock, log, signal });
+  const agents = new Dispatcher({
+    leaderEpoch: epoch,
+    dial,
+    locate: (uid) => world.locate(uid),
+    clock,
+    log,
+    signal,
+    onChange: ({ key }) => {
+      if (key !== "") queue.add(key);
+    },
+  });
+  const deps = {
+    kube,
+    world,
+    agents,
+    memories,
+    clock,
+    recorder,
+    signal,
+    randomBelow: options.randomBelow,
+    countUnconfirmed: (targets: number) => metrics.countUnconfirmed(targets),
+    mustLead() {
+      if (signal.aborted || !isLeading()) throw new Error("This process does not lead any more.");
+    },
+  };
+  const queue = new WorkQueue({
+    clock,
+    workers: options.workers,
+    async visit(key) {
+      const end = metrics.startVisit();
+      try {
+        const { nextMs } = await reconcile(key, deps);
+        if (nextMs !== undefined) queue.addAfter(key, nextMs);
+      } finally {
+        end();
+      }
+    },
+    onError: (key, error) => {
+      if (!signal.aborted) log.warn({ experiment: key, err: error }, "a visit failed and is repeated");
+    },
+  });
+  const keys = world.experiments().map(({ key }) => key);
+  primeAgents(keys, { world, agents, memories, clock, log });
+  agents.open();
+  const off = world.onChange(({ text }) => queue.add(text));
+  for (const { text } of keys) queue.add(text);
+  log.info({ epoch, experiments: keys.length }, "experiments taken over");
+  return {
+    desiredFor: (podUid) => agents.desiredFor(podUid),
+    async close() {
+      off();
+      await queue.close();
+      await agents.close();
+      await recorder.idle();
+    },
+  };
+}

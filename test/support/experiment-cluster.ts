@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import type { KindName } from "../../api/kinds/registry.ts";
+import type { ContainerRecord } from "../../api/status.ts";
+import { silentLog } from "../../common/log.ts";
+import { FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
+import { type Experiments, startExperiments } from "../../controller/experiments.ts";
+import { World } from "../../controller/world.ts";
+import { type Experiment, experimentResource } from "../../kube/experiments.ts";
+import type { CreateOptions, DeleteOptions, NewObject, ObjectRef, PatchOptions, Resource } from "../../kube/kube.ts";
+import { endpointSlices, events, namespaces, type Pod, pods, services } from "../../kube/resources.ts";
+import { FakeAgents } from "./fake-agent.ts";
+import { FakeClock } from "./fake-clock.ts";
+import { FakeKube } from "./fake-kube.ts";
+
+const NAMESPACE = "shop";
+
+export interface PodOptions {
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly namespace?: string;
+  readonly hasSidecar?: boolean;
+  readonly phase?: string;
+  readonly ip?: string | undefined;
+  readonly hostNetwork?: boolean;
+}
+
+/** Told of each write of the controller, counted from 1, before and after it is made; what it throws, the caller gets. */
+export type WriteHook = (moment: "before" | "after", write: number) => void;
+
+class HookedKube extends FakeKube {
+  hook: WriteHook = () => undefined;
+  #count = 0;
+
+  override create<T>(resource: Resource<T>, body: NewObject, options?: CreateOptions, signal?: AbortSignal): Promise<T> {
+    return this.#around(() => super.create(resource, body, options, signal));
+  }
+
+  override patch<T>(resource: Resource<T>, ref: ObjectRef, body: unknown, options: PatchOptions, signal?: AbortSignal): Promise<T> {
+    return this.#around(() => super.patch(resource, ref, body, options, signal));
+  }
+
+  override delete(resource: Resource<unknown>, ref: ObjectRef, options?: DeleteOptions, signal?: AbortSignal): Promise<void> {
+    return this.#around(() => super.delete(resource, ref, options, signal));
+  }
+
+  async #around<R>(write: () => Promise<R>): Promise<R> {
+    this.#count += 1;
+    const count = this.#count;
+    this.hook("before", count);
+    const result = await write();
+    this.hook("after", count);
+    return result;
+  }
+}
+
+/**
+ * The experiments of a controller over an API server and sidecars in memory, by a clock that a test moves. A leader can be
+ * replaced in the middle of anything.
+ */
+export class ExperimentCluster {
+  readonly clock = new FakeClock();
+  readonly kube = new HookedKube({ now: () => this.clock.now() });
+  readonly agents = new FakeAgents(this.clock);
+  /** Targets left without a confirmation. */
+  unconfirmed = 0;
+  isLeading = true;
+  #world: World | undefined;
+  #leader: { readonly experiments: Experiments; readonly end: AbortController } | undefined;
+  #epoch = 0;
+  #lastIp = 0;
+
+  /** Opts the namespace in and starts a leader. */
+  async start(): Promise<void> {
+    this.addNamespace(NAMESPACE);
+    await this.takeOver();
+  }
+
+  /** A new leader, with caches of its own; the one before is cut off wherever it is. */
+  async takeOver(): Promise<void> {
+    await this.stop();
+    this.#epoch += 1;
+    const world = new World({ kube: this.kube, clock: this.clock, log: silentLog, random: () => 0 });
+    this.#world = world;
+    world.start();
+    await world.synced();
+    const end = new AbortController();
+    const experiments = startExperiments({
+      leadership: { epoch: this.#epoch, signal: end.signal },
+      kube: this.kube,
+      world,
+      dial: this.agents.dial,
+      clock: this.clock,
+      log: silentLog,
+      workers: 4,
+      randomBelow: () => 0,
+      isLeading: () => this.isLeading,
+      metrics: { startVisit: () => () => undefined, countUnconfirmed: (targets) => (this.unconfirmed += targets) },
+    });
+    this.#leader = { experiments, end };
+    await this.pass(0);
+  }
+
+  /** The leader is cut off from this moment on. */
+  kill(): void {
+    this.#leader?.end.abort(new Error("the leader is gone"));
+  }
+
+  /** The leader dies: what it has under way is broken off. */
+  async stop(): Promise<void> {
+    this.kill();
+    await this.#leader?.experiments.close();
+    await this.#world?.close();
+    this.#leader = undefined;
+    this.#world = undefined;
+  }
+
+  get experiments(): Experiments {
+    return this.#leader?.experiments ?? assert.fail("nobody leads");
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.clock.advance(ms);
+    // Chains of visits, calls and watches that need no time; pieces of a millisecond let timers of 0 fire.
+    for (let turn = 0; turn < 8; turn += 1) await this.clock.advance(0);
+  }
+
+  addNamespace(name: string, { isOptedIn = true } = {}): void {
+    this.kube.seed(namespaces, { metadata: { name, labels: isOptedIn ? { [labels.inject]: OPTED_IN } : {} } });
+  }
+
+  /** Gives its UID. */
+  addPod(name: string, options: PodOptions = {}): string {
+    const { namespace = NAMESPACE, hasSidecar = true, phase = "Running", hostNetwork = false } = options;
+    this.#lastIp += 1;
+    const ip = "ip" in options ? options.ip : `10.244.0.${this.#lastIp}`;
+    this.kube.remove(pods, { namespace, name });
+    this.kube.seed(pods, {
+      metadata: { name, namespace, labels: { app: "web", [labels.inject]: OPTED_IN, ...options.labels } },
+      spec: {
+        nodeName: "node-1",
+        hostNetwork,
+        containers: [{ name: "app" }],
+        initContainers: hasSidecar ? [{ name: SIDECAR_CONTAINER }] : [],
+      },
+      status: { phase, ...(ip !== undefined && { podIP: ip, podIPs: [{ ip }] }) },
+    });
+    return this.pod(name, namespace).metadata.uid;
+  }
+
+  pod(name: string, namespace = NAMESPACE): Pod {
+    return pods.parse(this.kube.peek(pods, { namespace, name }) ?? assert.fail(`there is no pod ${name}`));
+  }
+
+  hasPod(name: string, namespace = NAMESPACE): boolean {
+    return this.kube.peek(pods, { namespace, name }) !== undefined;
+  }
+
+  addService(
+    name: string,
+    clusterIP: string,
+    endpoints: readonly { readonly ip: string; readonly ready?: boolean; readonly serving?: boolean }[],
+  ): void {
+    this.kube.seed(services, { metadata: { name, namespace: NAMESPACE }, spec: { clusterIP, clusterIPs: [clusterIP] } });
+    this.kube.seed(endpointSlices, {
+      metadata: { name: `${name}-1`, namespace: NAMESPACE, labels: { "kubernetes.io/service-name": name } },
+      addressType: "IPv4",
+      endpoints: endpoints.map(({ ip, ready = true, serving }) => ({ addresses: [ip], conditions: { ready, serving } })),
+      ports: [],
+    });
+  }
+
+  /** Creates an experiment as a user does, the webhook's finalizer included, and lets the controller work. */
+  async apply(kind: KindName, name: string, spec: object, annotations: Readonly<Record<string, string>> = {}): Promise<Experiment> {
+    // Watches of different kinds keep no order among them: what was there before has arrived by now.
+    await this.pass(0);
+    this.kube.seed(experimentResource(kind), {
+      metadata: { name, namespace: NAMESPACE, annotations, finalizers: [FINALIZER] },
+      spec: { mode: "all", selector: { namespaces: [NAMESPACE], labelSelectors: { app: "web" } }, ...spec },
+    });
+    await this.pass(0);
+    return this.experiment(name, kind);
+  }
+
+  /** A partition of the pods labelled app=web from the rest of the world. */
+  partition(name: string, spec: object = {}, annotations: Readonly<Record<string, string>> = {}): Promise<Experiment> {
+    return this.apply("NetworkChaos", name, { action: "partition", ...spec }, annotations);
+  }
+
+  async annotate(name: string, annotations: Readonly<Record<string, string | null>>, kind: KindName = "NetworkChaos"): Promise<void> {
+    await this.#asUser(() =>
+      this.kube.patch(experimentResource(kind), { namespace: NAMESPACE, name }, { metadata: { annotations } }, { type: "merge" }),
+    );
+    await this.pass(0);
+  }
+
+  async delete(name: string, kind: KindName = "NetworkChaos"): Promise<void> {
+    await this.#asUser(() => this.kube.delete(experimentResource(kind), { namespace: NAMESPACE, name }));
+    await this.pass(0);
+  }
+
+  /** Not among the controller's writes, and nothing goes wrong with it. */
+  async #asUser(act: () => Promise<unknown>): Promise<void> {
+    const { hook } = this.kube;
+    this.kube.hook = () => undefined;
+    await act();
+    this.kube.requests.pop();
+    this.kube.hook = hook;
+  }
+
+  find(name: string, kind: KindName = "NetworkChaos"): Experiment | undefined {
+    const found = this.kube.peek(experimentResource(kind), { namespace: NAMESPACE, name });
+    return found === undefined ? undefined : experimentResource(kind).parse(found);
+  }
+
+  experiment(name: string, kind: KindName = "NetworkChaos"): Experiment {
+    return this.find(name, kind) ?? assert.fail(`there is no ${kind} ${name}`);
+  }
+
+  /** `shop/a: Injected` for each record, with its reason. */
+  records(name: string, kind: KindName = "NetworkChaos"): readonly string[] {
+    const show = ({ selectorKey, id, phase, reason }: ContainerRecord): string =>
+      `${selectorKey === "." ? "" : "target "}${id}: ${phase}${reason === undefined ? "" : ` ${reason}`}`;
+    return (this.experiment(name, kind).status.experiment.containerRecords ?? []).map(show);
+  }
+
+  condition(name: string, type: string, kind: KindName = "NetworkChaos") {
+    const found = this.experiment(name, kind).status.conditions?.find((condition) => condition.type === type);
+    return found ?? assert.fail(`${name} has no condition ${type}`);
+  }
+
+  /** `Started: Experiment has started` for each event of an experiment, in order. */
+  events(name: string): readonly string[] {
+    return this.kube.requests.flatMap(({ verb, plural, body }) => {
+      if (verb !== "create" || plural !== "events") return [];
+      const { involvedObject, reason, message } = events.parse({ ...Object(body), metadata: { name: "e", uid: "u" } });
+      return involvedObject.name === name ? [`${reason}: ${message}`] : [];
+    });
+  }
+
+  /** What the controller wrote: `patch networkchaos/status`, `create events`, … */
+  get writes(): readonly string[] {
+    return this.kube.requests.flatMap(({ verb, plural, options }) => {
+      if (verb === "get" || verb === "list" || verb === "watch") return [];
+      const isStatus = typeof options === "object" && options !== null && "subresource" in options && options.subresource === "status";
+      return [`${verb} ${plural}${isStatus ? "/status" : ""}`];
+    });
+  }
+}
