@@ -23,9 +23,15 @@ function memoryJournal(leftovers: readonly Command[] = []): Journal & { readonly
 
 function setUp(clock = new FakeClock(), kernel = new FakeKernel(clock), journal = memoryJournal()) {
   const family = createFakeFamily(kernel);
-  const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
+  const sweep = (): Promise<void> => Promise.resolve(kernel.clear());
+  // A process that died does nothing any more, whatever timers it had.
+  const life = { isOver: false };
+  const never = new Promise<never>(() => undefined);
+  family.sweep = () => (life.isOver ? never : sweep());
+  const programs = { run: (command: Command) => (life.isOver ? never : kernel.run(command)) };
+  const executor = createExecutor({ family, programs, journal, log: silentLog });
   const agent = new Agent({ targetUid: UID, version: "test", family, executor, clock, log: silentLog });
-  return { clock, kernel, journal, family, agent };
+  return { clock, kernel, journal, family, agent, life };
 }
 
 const fault = (
@@ -181,7 +187,7 @@ describe("Agent", () => {
       fc.asyncProperty(fc.array(action, { maxLength: 25 }), async (actions) => {
         const clock = new FakeClock();
         const kernel = new FakeKernel(clock);
-        let { agent, journal } = setUp(clock, kernel);
+        let { agent, journal, life } = setUp(clock, kernel);
         let generation = 0;
         /** Until when each fault may have an effect at most, by what the agent was told. */
         let limits = new Map<string, { readonly deadlineMs: number; readonly leaseMs: number; leaseUntilMs: number }>();
@@ -219,7 +225,8 @@ describe("Agent", () => {
             case "crash": {
               kernel.failOn = undefined;
               const leftovers = [...journal.entries];
-              ({ agent, journal } = setUp(clock, kernel, memoryJournal(leftovers)));
+              life.isOver = true;
+              ({ agent, journal, life } = setUp(clock, kernel, memoryJournal(leftovers)));
               await agent.start();
               assert.equal(kernel.state.size, 0);
               limits = new Map();
@@ -237,7 +244,7 @@ describe("Agent", () => {
         await agent.close();
         assert.equal(kernel.state.size, 0);
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 });
