@@ -123,9 +123,9 @@ async function killOne({ id, uid, graceSeconds }: Kill, { kube, signal, mustLead
     await kube.delete(pods, { namespace, name }, { gracePeriodSeconds: graceSeconds, uid }, signal);
     return { is: "killed" };
   } catch (error) {
-    // A conflict is another pod of that name: the one that was chosen is gone.
-    if (isKubeError(error, "not-found", "conflict")) return { is: "gone" };
-    if (isTransient(error)) return "retry";
+    if (isKubeError(error, "not-found")) return { is: "gone" };
+    // A conflict is most often another pod of that name; whether the one that was chosen is gone, the next visit finds out.
+    if (isTransient(error) || isKubeError(error, "conflict")) return "retry";
     return { is: "failed", message: error instanceof Error ? error.message : String(error) };
   }
 }

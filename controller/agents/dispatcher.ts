@@ -71,6 +71,8 @@ export class Dispatcher {
       if (own === undefined) entry.wishes.delete(owner.uid);
       else entry.wishes.set(owner.uid, { owner, wishes: own });
       entry.sender.want([...entry.wishes.values()].flatMap((one) => one.wishes.flatMap(({ fault }) => fault ?? [])));
+      // Not before it knows what to send: the first set of a new sender would be an empty one.
+      if (this.#isOpen) entry.sender.start();
       this.#forgetIfDone(podUid, entry);
     }
   }
@@ -136,7 +138,6 @@ export class Dispatcher {
       }),
     };
     this.#pods.set(podUid, entry);
-    if (this.#isOpen) entry.sender.start();
     return entry;
   }
 
