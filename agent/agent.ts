@@ -58,6 +58,7 @@ export class Agent {
       this.#mustRebuild = true;
       void this.#converge();
     });
+    options.family.onChange(() => void this.#converge());
   }
 
   /** Removes whatever an earlier life left in the kernel. Call it once, before anything else. */
@@ -97,8 +98,11 @@ export class Agent {
     return {
       targetUid: this.#options.targetUid,
       order: this.#order,
-      faults: [...this.#held.values(), ...this.#removed].map((held) => reportFault(held, nowMs)),
+      faults: [...this.#held.values(), ...this.#removed].map((held) =>
+        reportFault(held, nowMs, [...this.#options.family.resolvedOf(held.fault)]),
+      ),
       agentVersion: this.#options.version,
+      passport: this.#options.family.passport,
     };
   }
 
@@ -158,7 +162,9 @@ export class Agent {
   async #visit(): Promise<void> {
     const { family, executor, clock, log } = this.#options;
     this.#held = mapValues(this.#held, (held) => passTime(held, clock.monotonicMs()));
-    const inForce = [...this.#held.values()].filter(({ outcome }) => outcome.is === "wanted" || outcome.is === "failed");
+    const isWanted = ({ outcome }: HeldFault): boolean => outcome.is === "wanted" || outcome.is === "failed";
+    await family.prepare([...this.#held.values()].filter(isWanted).map(({ fault }) => fault));
+    const inForce = [...this.#held.values()].filter(isWanted);
     const plan = family.plan(inForce.map(({ fault }) => fault));
     const refused = new Map(plan.refused.map((refusal) => [refusal.faultId, refusal]));
     const applied = inForce.filter(({ fault }) => !refused.has(fault.id));
@@ -173,11 +179,11 @@ export class Agent {
       );
       this.#settle(inForce, (held) => {
         const refusal = refused.get(held.fault.id);
-        return refusal
-          ? { ...held, outcome: { is: "refused", reason: refusal.reason, message: refusal.message } }
-          : { ...held, outcome: { is: "wanted", isApplied: true } };
+        if (!refusal) return { ...held, outcome: { is: "wanted", isApplied: true } };
+        const { reason, message, isTransient } = refusal;
+        return { ...held, outcome: isTransient === true ? { is: "failed", message } : { is: "refused", reason, message } };
       });
-      this.#retryMs = FIRST_RETRY_MS;
+      if (!plan.refused.some(({ isTransient }) => isTransient === true)) this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
       log.error({ err: error }, "faults could not be applied; everything was taken back and is tried again");
       const message = error instanceof Error ? error.message : String(error);

@@ -33,14 +33,15 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     await programs.run(command);
   }
 
-  async function apply(step: Step, clock: Command | undefined): Promise<void> {
+  async function apply(step: Step, old: Step | undefined, clock: Command | undefined): Promise<void> {
     switch (step.do) {
       case "engine":
         return family.runEngine(step.rules);
-      case "run":
+      case "run": {
         await journal.add(step.undo);
-        await run(step.command);
-        if (step.thenClock === true && clock) await run(clock);
+        const commands = [commandOver(old, step), step.thenClock === true ? clock : undefined].filter((command) => command !== undefined);
+        for (const command of join(commands)) await run(command);
+      }
     }
   }
 
@@ -70,7 +71,7 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
       const isSame = isDeepStrictEqual(old, step);
       // What may be half done counts as done, so that taking back covers it.
       if (!isSame) current = [...current.filter(({ id }) => id !== step.id), step];
-      if (!isSame) await apply(step, clock);
+      if (!isSame) await apply(step, old, clock);
       else if (step.do === "run" && step.thenClock === true && clock) await run(clock);
     }
     const kept = new Set(wanted.map(({ id }) => id));
@@ -120,6 +121,23 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     current = [];
     await journal.clear();
   }
+}
+
+/** What leads to a step from an older version of it, or from nothing. */
+function commandOver(old: Step | undefined, step: Extract<Step, { do: "run" }>): Command | undefined {
+  if (old?.do !== "run") return step.command;
+  if (step.change) return step.change;
+  if (step.isAdditive !== true) return step.command;
+  const known = new Set((old.command.stdin ?? "").split("\n"));
+  const lines = (step.command.stdin ?? "").split("\n").filter((line) => !known.has(line));
+  return lines.length === 0 ? undefined : { argv: step.command.argv, stdin: `${lines.join("\n")}\n` };
+}
+
+/** One program reads what two runs of it would. */
+function join(commands: readonly Command[]): readonly Command[] {
+  const [first, second] = commands;
+  if (!first || !second || !isDeepStrictEqual(first.argv, second.argv)) return commands;
+  return [{ argv: first.argv, stdin: `${first.stdin ?? ""}${second.stdin ?? ""}` }];
 }
 
 /** The lines of the old undo that the new one lacks: parts of the old version that nothing refers to any more. */

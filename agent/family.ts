@@ -1,4 +1,4 @@
-import type { Fault, Receipt } from "../proto/gen/agent.ts";
+import type { Fault, Passport, Receipt, ResolvedName } from "../proto/gen/agent.ts";
 import type { Command, Plan } from "./plan.ts";
 
 /** A fault and how long it may still last: the lesser of what is left of its lease and of its deadline. */
@@ -19,6 +19,14 @@ export interface FaultFamily {
   planClock(faults: readonly FaultInForce[]): Command | undefined;
   /** Starts or changes the engine of an engine step; undefined stops it. Rejects when it cannot run here. */
   runEngine(rules: unknown): Promise<void>;
+  /** Makes ready what plans for these faults need and what cannot be had at once; within 2 s, ready or not. */
+  prepare(faults: readonly Fault[]): Promise<void>;
+  /** Called when something that plans depend on changed. */
+  onChange(callback: () => void): void;
+  /** Host names of a fault with their present addresses. */
+  resolvedOf(fault: Fault): readonly ResolvedName[];
+  /** What can be done here. */
+  readonly passport: Passport;
   /** Called when the engine ended by itself. */
   onEngineDeath(callback: (reason: Error) => void): void;
   /** What each of these faults did so far. Read it right before rules are replaced: what they counted is gone with them. */

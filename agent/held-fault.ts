@@ -25,7 +25,17 @@ export type Outcome =
   | { readonly is: "lease-ended" }
   | { readonly is: "ended" };
 
-export const noReceipt: Receipt = { matched: 0, dropped: 0, delayed: 0, exempted: 0, firstMs: 0, lastMs: 0 };
+export const noReceipt: Receipt = {
+  matched: 0,
+  dropped: 0,
+  delayed: 0,
+  exempted: 0,
+  firstMs: 0,
+  lastMs: 0,
+  duplicated: 0,
+  corrupted: 0,
+  reordered: 0,
+};
 
 export function addReceipts(one: Receipt, other: Receipt): Receipt {
   const starts = [one.firstMs, other.firstMs].filter((ms) => ms > 0);
@@ -36,6 +46,9 @@ export function addReceipts(one: Receipt, other: Receipt): Receipt {
     exempted: one.exempted + other.exempted,
     firstMs: starts.length === 0 ? 0 : Math.min(...starts),
     lastMs: Math.max(one.lastMs, other.lastMs),
+    duplicated: one.duplicated + other.duplicated,
+    corrupted: one.corrupted + other.corrupted,
+    reordered: one.reordered + other.reordered,
   };
 }
 
@@ -109,13 +122,14 @@ export function remainingMs(held: HeldFault, nowMs: number): number {
   return Math.min(held.leaseUntilMs, held.deadlineMs ?? Infinity) - nowMs;
 }
 
-export function reportFault(held: HeldFault, nowMs: number): FaultReport {
+export function reportFault(held: HeldFault, nowMs: number, resolved: FaultReport["resolved"]): FaultReport {
   const { outcome } = held;
   return {
     id: held.fault.id,
     ...explainOutcome(outcome),
     receipt: addReceipts(held.before, held.present),
     interruptions: held.interruptions,
+    resolved,
     interruptedMs: Math.round(held.interruptedMs + (held.interruptedSinceMs === undefined ? 0 : nowMs - held.interruptedSinceMs)),
   };
 }

@@ -18,6 +18,10 @@ export type Step =
       readonly do: "run";
       readonly id: string;
       readonly command: Command;
+      /** Runs instead of `command` where an older version of this step is in force. */
+      readonly change?: Command | undefined;
+      /** Each line of the command's input adds something by itself: over an older version, only lines that it lacks are run. */
+      readonly isAdditive?: boolean | undefined;
       readonly undo: Command;
       /** Set the kernel-held clock right after this step. */
       readonly thenClock?: boolean | undefined;
@@ -31,6 +35,8 @@ export interface Refusal {
   readonly reason: string;
   /** One sentence: what was found and what to do. */
   readonly message: string;
+  /** Whether trying again may help. */
+  readonly isTransient?: boolean | undefined;
 }
 
 export interface Plan {

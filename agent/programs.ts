@@ -12,7 +12,9 @@ const known = [
   "iptables-legacy-save",
   "iptables-legacy-restore",
   "ip6tables-nft-save",
+  "ip6tables-nft-restore",
   "ip6tables-legacy-save",
+  "ip6tables-legacy-restore",
 ] as const;
 export type ProgramName = (typeof known)[number];
 

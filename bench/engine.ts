@@ -1,3 +1,4 @@
+import { engineRules } from "../test/support/engine-rules.ts";
 import { createTwoHosts, RIGHT, type EngineHandle, type TwoHosts } from "../test/netns/support/two-hosts.ts";
 import type { BenchResult } from "./result.ts";
 
@@ -61,8 +62,7 @@ function note(speeds: Map<string, number[]>, name: string, mbits: number): void 
 }
 
 async function setDelay(engine: EngineHandle, ms: number): Promise<void> {
-  const fault = { id: "bench", networks: [`${RIGHT}/32`], latencyUs: ms * 1000, jitterUs: 0, lossPercent: 0 };
-  await engine.ask({ do: "set-rules", rules: { faults: [fault] } });
+  await engine.ask({ do: "set-rules", rules: engineRules([{ id: "bench", latencyUs: ms * 1000 }]) });
 }
 
 async function measureTcp(hosts: TwoHosts, port: number): Promise<number> {

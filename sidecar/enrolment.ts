@@ -5,7 +5,7 @@ import { checkServerDnsName } from "../certs/peer.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { services, SYSTEM_NAMESPACE } from "../common/names.ts";
-import { type DesiredFaults, EnrolmentClient, type EnrolReply } from "../proto/gen/agent.ts";
+import { type DesiredFaults, EnrolmentClient, type EnrolReply, type Passport } from "../proto/gen/agent.ts";
 
 /** A certificate and all that came with it. */
 export interface Enrolled {
@@ -23,6 +23,8 @@ export interface EnrolmentOptions {
   readonly caPath: string;
   readonly podIps: readonly string[];
   readonly version: string;
+  /** What can be done here. */
+  readonly passport: Passport;
 }
 
 const CALL_TIMEOUT_MS = 5_000;
@@ -30,7 +32,7 @@ const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 15_000;
 
 /** Enrols once: makes a key in memory, proves that it and the token are ours, gets a certificate. Throws with the reason, which never holds the token. */
-export async function enrol({ address, tokenPath, caPath, podIps, version }: EnrolmentOptions): Promise<Enrolled> {
+export async function enrol({ address, tokenPath, caPath, podIps, version, passport }: EnrolmentOptions): Promise<Enrolled> {
   // Both are read anew each time: the kubelet replaces them.
   const [token, ca] = await Promise.all([readFile(tokenPath, "utf8"), readFile(caPath)]);
   const key = await createAgentKey();
@@ -39,7 +41,14 @@ export async function enrol({ address, tokenPath, caPath, podIps, version }: Enr
     "grpc.enable_retries": 0,
   });
   try {
-    const request = { token, publicKey: key.publicKey, proof: proveKey(key, token), agentVersion: version, addresses: [...podIps] };
+    const request = {
+      token,
+      publicKey: key.publicKey,
+      proof: proveKey(key, token),
+      agentVersion: version,
+      addresses: [...podIps],
+      passport,
+    };
     const reply = await new Promise<EnrolReply>((resolve, reject) => {
       client.enrol(request, new Metadata(), { deadline: Date.now() + CALL_TIMEOUT_MS }, (error: ServiceError | null, found) =>
         error ? reject(error) : resolve(found),

@@ -1,11 +1,13 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Agent } from "../agent/agent.ts";
 import { createExecutor } from "../agent/executor.ts";
 import { openJournal } from "../agent/journal.ts";
 import { createNetworkFamily } from "../agent/network/driver.ts";
 import { startEngine } from "../agent/network/engine/engine.ts";
+import { watchDnsAnswers } from "../agent/network/dns-watch.ts";
 import { readPodFacts } from "../agent/network/facts.ts";
+import { createLookup } from "../agent/network/host-names.ts";
 import { findPrograms } from "../agent/programs.ts";
 import { serveAgent } from "../agent/server.ts";
 import { RenewableServerCredentials } from "../certs/grpc-server-credentials.ts";
@@ -33,9 +35,22 @@ export async function runSidecar(
 ): Promise<Sidecar> {
   await rm(sidecarPaths.ready, { force: true });
   const programs = findPrograms();
-  const facts = await readPodFacts(programs, { hostIps: config.hostIps, probePorts: config.probePorts, agentPort: ports.sidecar });
+  const facts = await readPodFacts(programs, {
+    hostIps: config.hostIps,
+    podIps: config.podIps,
+    probePorts: config.probePorts,
+    agentPort: ports.sidecar,
+  });
   log.info({ ...facts, version: VERSION }, "sidecar starts");
-  const family = createNetworkFamily({ facts, programs, log, clock, startEngine });
+  const family = createNetworkFamily({
+    facts,
+    programs,
+    log,
+    clock,
+    startEngine,
+    lookup: createLookup(await readFile("/etc/resolv.conf", "utf8").catch(() => "")), // without one, names are asked for as they are
+    watchDns: watchDnsAnswers,
+  });
   const executor = createExecutor({ family, programs, log, journal: await openJournal(join(sidecarPaths.state, "journal")) });
   const agent = new Agent({ targetUid: config.podUid, version: VERSION, family, executor, clock, log });
   await agent.start();
@@ -46,6 +61,7 @@ export async function runSidecar(
     caPath: sidecarPaths.ca,
     podIps: config.podIps,
     version: VERSION,
+    passport: family.passport,
   };
   const enrolAgain = (): Promise<Enrolled> => enrolUntilDone(options, { clock, log, signal });
   const first = await enrolAgain();

@@ -1,36 +1,44 @@
 import { KERNEL_PREFIX } from "../../common/names.ts";
 import type { Command } from "../plan.ts";
 import type { ProgramName, Programs } from "../programs.ts";
+import { ROOT_HANDLE } from "./names.ts";
 
 /** Tables that chains of ours may be in. */
 const tables = ["filter", "mangle"] as const;
-const backends = ["nft", "legacy"] as const;
+const backends = ["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"] as const;
+type Backend = (typeof backends)[number];
 
 /**
- * Removes every chain, jump and set that carries our name in this network namespace, whoever made it, in both back ends of iptables.
+ * Removes every chain, jump, set and queueing discipline that carries our name in this network namespace, whoever made it, in both families
+ * and both back ends of iptables.
  * Fine when there is nothing. What is foreign stays, even a rule that mentions one of our sets: then the set stays as well, and ipset says so.
  */
 export async function sweepNetwork(programs: Programs): Promise<void> {
   for (const backend of backends) {
-    const save: ProgramName = `iptables-${backend}-save`;
+    const save: ProgramName = `${backend}-save`;
     if (!programs.has(save)) continue;
     const saved = await programs.run({ argv: [save] }).catch(() => undefined); // a back end that this kernel does not serve holds no rules
     const command = saved && planRuleSweep(backend, saved.stdout);
     if (command) await programs.run(command);
   }
-  const { stdout } = await programs.run({ argv: ["ipset", "list", "-name"] });
-  const command = planSetSweep(stdout);
-  if (command) await programs.run(command);
+  const [sets, qdiscs] = await Promise.all([
+    programs.run({ argv: ["ipset", "list", "-name"] }),
+    programs.run({ argv: ["tc", "qdisc", "show"] }),
+  ]);
+  for (const command of [planSetSweep(sets.stdout), planTreeSweep(qdiscs.stdout)]) if (command) await programs.run(command);
 }
 
 /** From what iptables-save printed: one restore that takes out the jumps to our chains, then the chains; undefined when there are none. */
-export function planRuleSweep(backend: (typeof backends)[number], saved: string): Command | undefined {
+export function planRuleSweep(backend: Backend, saved: string): Command | undefined {
   const lines = tables.flatMap((table) => {
     const section = sectionOf(saved, table);
     const ours = section.flatMap((line) => new RegExp(`^:(${KERNEL_PREFIX}\\S+) `).exec(line)?.[1] ?? []);
     if (ours.length === 0) return [];
     const jumps = section.filter(
-      (line) => line.startsWith("-A ") && !line.startsWith(`-A ${KERNEL_PREFIX}`) && ours.some((name) => line.endsWith(` -j ${name}`)),
+      (line) =>
+        line.startsWith("-A ") &&
+        !line.startsWith(`-A ${KERNEL_PREFIX}`) &&
+        ours.some((name) => line.endsWith(` -j ${name}`) || line.endsWith(` -g ${name}`)),
     );
     return [
       `*${table}`,
@@ -40,13 +48,28 @@ export function planRuleSweep(backend: (typeof backends)[number], saved: string)
       "COMMIT",
     ];
   });
-  return lines.length === 0 ? undefined : { argv: [`iptables-${backend}-restore`, "--noflush"], stdin: `${lines.join("\n")}\n` };
+  return lines.length === 0 ? undefined : { argv: [`${backend}-restore`, "--noflush"], stdin: `${lines.join("\n")}\n` };
 }
 
 /** From what `ipset list -name` printed. */
 export function planSetSweep(listed: string): Command | undefined {
-  const ours = listed.split("\n").filter((name) => name.startsWith(KERNEL_PREFIX));
+  // lists first: a set that is in one cannot be destroyed
+  const isList = (name: string): number => (name.startsWith(`${KERNEL_PREFIX}l-`) ? 0 : 1);
+  const ours = listed
+    .split("\n")
+    .filter((name) => name.startsWith(KERNEL_PREFIX))
+    .toSorted((a, b) => isList(a) - isList(b));
   return ours.length === 0 ? undefined : { argv: ["ipset", "restore"], stdin: `${ours.map((name) => `destroy ${name}`).join("\n")}\n` };
+}
+
+/** From what `tc qdisc show` printed: removes our root from every device. */
+export function planTreeSweep(listed: string): Command | undefined {
+  const ours = listed.split("\n").flatMap((line) => new RegExp(`^qdisc \\S+ ${ROOT_HANDLE}: dev (\\S+) root`).exec(line)?.[1] ?? []);
+  if (ours.length === 0) return undefined;
+  return {
+    argv: ["tc", "-batch", "-"],
+    stdin: `${ours.map((device) => `qdisc del dev ${device} root handle ${ROOT_HANDLE}:`).join("\n")}\n`,
+  };
 }
 
 /** The lines of one table in the output of iptables-save. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { parseExternalTarget, problemWithExternalTarget } from "../blocks/external-target.ts";
+import { problemWithExternalTarget } from "../blocks/external-target.ts";
+import { portList } from "../blocks/ports.ts";
 import { durationOrEmpty, objectName, textWith } from "../blocks/scalars.ts";
 import { checkValue, describeSelection, fillNamespaces, selectorBlock, valueRules } from "../blocks/selector.ts";
 import { trafficControl } from "../blocks/traffic-control.ts";
@@ -39,6 +40,19 @@ const schema = z
     device: deviceName().optional().describe("Network device in the selected pods; eth0 by default."),
     targetDevice: deviceName().optional().describe("Network device in the target pods; eth0 by default."),
     ...trafficControl,
+    protocol: z.enum(["tcp", "udp", "icmp"]).optional().describe("Squall only. Packets of this protocol alone."),
+    ports: portList().optional().describe('Squall only. Ports at the target\'s end, such as "443" or "8000-8010"; needs a protocol.'),
+    sourcePorts: portList().optional().describe("Squall only. Ports at the selected pods' end; needs a protocol."),
+    exclude: z
+      .array(textWith(problemWithExternalTarget, { max: 300 }))
+      .max(1_000)
+      .optional()
+      .describe("Squall only. Traffic to and from these is left alone; written like externalTargets."),
+    affectProbes: z.boolean().optional().describe("Squall only. Whether the kubelet's probes suffer, too; false by default."),
+    engine: z
+      .enum(["auto", "netem", "nfqueue"])
+      .optional()
+      .describe("Squall only. What shapes packets: the kernel's netem, user space over NFQUEUE, or whichever can."),
     duration: durationOrEmpty().optional().describe(duration),
     remoteCluster: objectName().optional().describe(remoteCluster),
   })
@@ -52,6 +66,10 @@ const schema = z
       {
         rule: "self.action == 'partition' || !has(self.direction) || self.direction == 'to' || has(self.target)",
         message: "the directions from and both need a target, or a partition",
+      },
+      {
+        rule: "!(has(self.ports) || has(self.sourcePorts)) || (has(self.protocol) && self.protocol != 'icmp')",
+        message: "ports and sourcePorts need the protocol tcp or udp",
       },
     ],
   });
@@ -70,6 +88,10 @@ function prepare(spec: JsonObject, namespace: string): JsonObject {
 
 function check(spec: Spec): readonly FieldError[] {
   const errors = [...checkValue(spec, "spec"), ...(spec.target ? checkValue(spec.target, "spec.target") : [])];
+  for (const name of ["ports", "sourcePorts"] as const) {
+    if (spec[name] === undefined || spec.protocol === "tcp" || spec.protocol === "udp") continue;
+    errors.push({ path: `spec.${name}`, message: "needs a protocol that has ports. Write protocol: tcp or protocol: udp beside it." });
+  }
   if (spec.action === "partition" || spec.direction === "to") return errors;
   if ((spec.externalTargets ?? []).length > 0) {
     errors.push({
@@ -86,53 +108,46 @@ function check(spec: Spec): readonly FieldError[] {
   return errors;
 }
 
-/** What the packet faults of this version can do; everything else is named. */
+/** The blocks that the action uses: all but `bandwidth`, or that alone. */
+export function asWritten(spec: Spec): Pick<Spec, "delay" | "loss" | "duplicate" | "corrupt" | "rate" | "bandwidth"> {
+  const { delay, loss, duplicate, corrupt, rate, bandwidth } = spec;
+  return spec.action === "bandwidth" ? { bandwidth } : { delay, loss, duplicate, corrupt, rate };
+}
+
+/** Chaos Mesh accepts these and then does nothing, or fails when it is too late. */
 function unsupported(spec: Spec): readonly FieldError[] {
   const found: FieldError[] = [];
-  const refuse = (path: string, what: string): void =>
-    void found.push({ path: `spec.${path}`, message: `${what} cannot be carried out yet.` });
-  if (!["delay", "loss", "netem", "partition"].includes(spec.action)) {
-    found.push({
-      path: "spec.action",
-      message: `${spec.action} cannot be carried out yet. Supported: delay, loss, netem with delay and loss, partition.`,
-    });
-  }
-  const isShaped = spec.action !== "partition";
-  if (isShaped && !spec.delay && !spec.loss && !(spec.duplicate || spec.corrupt || spec.bandwidth || spec.rate)) {
+  if (spec.action !== "partition" && Object.values(asWritten(spec)).every((block) => block === undefined)) {
     found.push({
       path: `spec.${spec.action === "netem" ? "delay" : spec.action}`,
-      message: `is missing, so ${spec.action} would do nothing. Write what it should do, such as delay: {latency: 200ms}.`,
+      message: `is missing, so ${spec.action} would do nothing. Write what it should do, such as ${SAMPLES[spec.action]}.`,
     });
-  }
-  for (const name of ["duplicate", "corrupt", "bandwidth", "rate"] as const) if (spec[name] && isShaped) refuse(name, `The block ${name}`);
-  if (isShaped && spec.delay?.reorder) refuse("delay.reorder", "Reordering");
-  if (isShaped && Number(spec.delay?.correlation ?? 0) !== 0) refuse("delay.correlation", "Correlation");
-  if (isShaped && Number(spec.loss?.correlation ?? 0) !== 0) refuse("loss.correlation", "Correlation");
-  for (const name of ["device", "targetDevice"] as const) {
-    if (spec[name] && spec[name] !== "eth0") refuse(name, `A device other than eth0 (${show(spec[name])})`);
-  }
-  for (const [index, text] of (spec.externalTargets ?? []).entries()) {
-    const target = parseExternalTarget(text);
-    const path = `externalTargets[${index}]`;
-    if (target?.port !== undefined) refuse(path, `A port (${show(text)})`);
-    else if (target?.is === "name") refuse(path, `A host name (${show(text)})`);
-    else if (target?.is === "network" && target.family === "ipv6") refuse(path, `An IPv6 address (${show(text)})`);
   }
   return [...found, ...unsupportedEverywhere(spec)];
 }
 
+const SAMPLES = {
+  netem: "delay: {latency: 200ms}",
+  delay: "delay: {latency: 200ms}",
+  loss: 'loss: {loss: "25"}',
+  duplicate: 'duplicate: {duplicate: "25"}',
+  corrupt: 'corrupt: {corrupt: "25"}',
+  bandwidth: "bandwidth: {rate: 10mbit, limit: 100000, buffer: 10000}",
+} as const;
+
 function explain(spec: Spec): string {
+  const { delay, loss, duplicate, corrupt, bandwidth, rate } = asWritten(spec);
   const effects = [
-    ...(spec.delay
-      ? [`delays packets by ${spec.delay.latency}${Number.parseFloat(spec.delay.jitter) > 0 ? ` ± ${spec.delay.jitter}` : ""}`]
-      : []),
-    ...(spec.loss ? [`loses ${spec.loss.loss} % of the packets`] : []),
-    ...(spec.duplicate ? [`duplicates ${spec.duplicate.duplicate} % of the packets`] : []),
-    ...(spec.corrupt ? [`corrupts ${spec.corrupt.corrupt} % of the packets`] : []),
-    ...(spec.bandwidth ? [`limits the bandwidth to ${spec.bandwidth.rate}`] : []),
-    ...(spec.rate ? [`limits the rate to ${spec.rate.rate}`] : []),
+    ...(delay ? [`delays packets by ${delay.latency}${Number.parseFloat(delay.jitter) > 0 ? ` ± ${delay.jitter}` : ""}`] : []),
+    ...(delay?.reorder ? [`sends ${delay.reorder.reorder} % of them at once`] : []),
+    ...(loss ? [`loses ${loss.loss} % of the packets`] : []),
+    ...(duplicate ? [`duplicates ${duplicate.duplicate} % of the packets`] : []),
+    ...(corrupt ? [`corrupts ${corrupt.corrupt} % of the packets`] : []),
+    ...(bandwidth ? [`limits the bandwidth to ${bandwidth.rate}`] : []),
+    ...(rate ? [`limits the rate to ${rate.rate}`] : []),
   ];
-  const effect = spec.action === "partition" ? "drops all packets" : effects.join(" and ") || "does nothing to packets";
+  const what = spec.protocol === undefined ? "" : ` (${spec.protocol}${spec.ports ? ` ${spec.ports.join(", ")}` : ""} only)`;
+  const effect = `${spec.action === "partition" ? "drops all packets" : effects.join(" and ") || "does nothing to packets"}${what}`;
   const others = [
     ...(spec.target ? [describeSelection(spec.target)] : []),
     ...(spec.externalTargets?.length

@@ -1,12 +1,22 @@
+import ipaddr from "ipaddr.js";
 import { parseExternalTarget } from "../../api/blocks/external-target.ts";
+import { parsePorts } from "../../api/blocks/ports.ts";
+import { parseRate } from "../../api/blocks/scalars.ts";
+import { asWritten } from "../../api/kinds/network-chaos.ts";
 import type { SpecOf } from "../../api/kinds/registry.ts";
 import { parseDurationMs } from "../../common/duration.ts";
-import { Direction, type NetworkRule, type Peers } from "../../proto/gen/faults.ts";
+import { Direction, Engine, type NetworkFault, type NetworkRule, type Peers, Protocol, type Shape } from "../../proto/gen/faults.ts";
 import type { ServiceCoverage } from "../services.ts";
 import type { SelectorKey, Target, TargetFault, Translator } from "./translator.ts";
 
 type Spec = SpecOf<"NetworkChaos">;
-type Effect = NonNullable<NetworkRule["effect"]>;
+
+/** Packets that go from some pods to others, or to and from everybody. */
+interface Flow {
+  /** Undefined: anybody. */
+  readonly senders: SelectorKey | undefined;
+  readonly receivers: SelectorKey | undefined;
+}
 
 /**
  * What each target of a NetworkChaos carries, as seen from that pod:
@@ -19,7 +29,8 @@ type Effect = NonNullable<NetworkRule["effect"]>;
  * | partition from | ingress from target and external | egress to selected       |
  *
  * `both` is `to` and `from` together. With neither target nor external targets, all traffic of the selected pods is meant. What a partition
- * does on target pods is for the other end to see it, too; one without a sidecar goes without.
+ * does on target pods is for the other end to see it, too; one without a sidecar goes without. Where packets go through a Service that has
+ * other endpoints as well, they are shaped where they arrive, if all receivers can do that.
  */
 export const networkChaos: Translator<Spec> = {
   selectorsOf: (spec) => [{ key: ".", block: spec }, ...(spec.target ? [{ key: ".Target" as const, block: spec.target }] : [])],
@@ -28,51 +39,142 @@ export const networkChaos: Translator<Spec> = {
     return spec.action !== "partition" && spec.direction !== "to" ? "sidecar" : "address";
   },
   killGraceSecondsOf: () => undefined,
-  faultsOf(spec, around) {
-    const { sources, targets } = around;
-    const far = spec.target ? around.coverServices(targets) : nothing;
-    const near = around.coverServices(sources);
-    const external = (spec.externalTargets ?? []).flatMap(networkOf);
-    const hasFarSide = spec.target !== undefined || external.length > 0;
-    const toFar = hasFarSide ? peersOf(targets, far, external) : undefined;
-    const toNear = peersOf(sources, near, []);
+  faultsOf(spec, { sources, targets, coverServices }) {
+    const podsOf = (key: SelectorKey): readonly Target[] => (key === "." ? sources : targets);
+    const coverage = { ".": coverServices(sources), ".Target": spec.target ? coverServices(targets) : nothing };
+    const external = externalPeers(spec.externalTargets ?? []);
+    const hasFarSide = spec.target !== undefined || !isEmpty(external);
+    const far = hasFarSide ? (".Target" as const) : undefined;
+    const flows: readonly Flow[] = [
+      ...(spec.direction !== "from" ? [{ senders: "." as const, receivers: far }] : []),
+      ...(spec.direction !== "to" ? [{ senders: far, receivers: "." as const }] : []),
+    ];
+    const shape = shapeOf(spec);
+    const isShapedOnArrival = ({ senders, receivers }: Flow): boolean =>
+      senders !== undefined &&
+      receivers !== undefined &&
+      coverage[receivers].partly.length > 0 &&
+      podsOf(receivers).every(({ hasSidecar }) => hasSidecar) &&
+      shape !== undefined &&
+      shape.duplicatePercent === 0 &&
+      spec.engine !== "netem";
+    const peersOf = (key: SelectorKey, way: "to" | "from", { withPods }: { readonly withPods: boolean }): Peers =>
+      joinPeers(
+        withPods ? podPeers(podsOf(key), way === "to" ? coverage[key].addresses : []) : noPeers,
+        key === ".Target" ? external : noPeers,
+      );
+
     return [...sources, ...targets].flatMap((target): readonly TargetFault[] => {
-      const isSource = target.selectorKey === ".";
-      const rules = rulesOf(spec, target.selectorKey, isSource ? toFar : toNear);
-      if (rules.length === 0 || !target.hasSidecar) return [];
-      // Only what is sent goes through Services, and a partition drops it at the other end too, where that end has a sidecar.
-      const isMatchedThere = spec.action === "partition" && (isSource ? targets : sources).every(({ hasSidecar }) => hasSidecar);
-      const sends = rules.some(({ direction }) => direction === Direction.EGRESS);
-      const unmatchedServices = sends && !isMatchedThere ? (isSource ? far : near).partly : [];
-      return [{ target, family: { $case: "network", value: { rules: [...rules] } }, unmatchedServices }];
+      if (!target.hasSidecar || (target.selectorKey === ".Target" && isExcluded(spec, target))) return [];
+      const rules: NetworkRule[] = [];
+      const unmatched = new Set<string>();
+      for (const flow of flows) {
+        const { senders, receivers } = flow;
+        const onArrival = isShapedOnArrival(flow);
+        if (senders === target.selectorKey) {
+          const peers = receivers && peersOf(receivers, "to", { withPods: !onArrival });
+          if (peers === undefined || !isEmpty(peers)) rules.push(ruleOf(spec, Direction.EGRESS, target.selectorKey, peers));
+          // A partition drops packets at the other end, too, where that end has a sidecar.
+          const isDroppedThere = shape === undefined && receivers !== undefined && podsOf(receivers).every(({ hasSidecar }) => hasSidecar);
+          if (receivers !== undefined && !onArrival && !isDroppedThere) for (const name of coverage[receivers].partly) unmatched.add(name);
+        }
+        if (receivers === target.selectorKey && (shape === undefined || onArrival)) {
+          const peers = senders && peersOf(senders, "from", { withPods: true });
+          rules.push(ruleOf(spec, Direction.INGRESS, target.selectorKey, peers));
+        }
+      }
+      if (rules.length === 0) return [];
+      const value: NetworkFault = { rules, engine: engines[spec.engine ?? "auto"], affectsProbes: spec.affectProbes === true };
+      return [{ target, family: { $case: "network", value }, unmatchedServices: [...unmatched].toSorted() }];
     });
   },
 };
 
 const nothing: ServiceCoverage = { addresses: [], partly: [] };
+const noPeers: Peers = { networks: [], endpoints: [], hostNames: [] };
+const engines = { auto: Engine.UNSPECIFIED, netem: Engine.NETEM, nfqueue: Engine.NFQUEUE } as const;
+const protocols = { tcp: Protocol.TCP, udp: Protocol.UDP, icmp: Protocol.ICMP } as const;
 
-function rulesOf(spec: Spec, key: SelectorKey, peers: Peers | undefined): readonly NetworkRule[] {
-  const effect = effectOf(spec);
-  const isPartition = spec.action === "partition";
-  const sends = key === "." ? spec.direction !== "from" : spec.direction !== "to";
-  const receives = isPartition && (key === "." ? spec.direction !== "to" : spec.direction !== "from");
-  const rule = (direction: Direction): NetworkRule => ({ direction, peers, effect });
-  return [...(sends ? [rule(Direction.EGRESS)] : []), ...(receives ? [rule(Direction.INGRESS)] : [])];
+const isEmpty = ({ networks, endpoints, hostNames }: Peers): boolean => networks.length + endpoints.length + hostNames.length === 0;
+
+function ruleOf(spec: Spec, direction: Direction, key: SelectorKey, peers: Peers | undefined): NetworkRule {
+  const shape = shapeOf(spec);
+  const [near, far] = [parsePorts(spec.sourcePorts ?? []), parsePorts(spec.ports ?? [])];
+  const except = key === "." && spec.exclude ? externalPeers(spec.exclude) : undefined;
+  return {
+    direction,
+    peers,
+    except,
+    device: (key === "." ? spec.device : spec.targetDevice) ?? "",
+    protocol: spec.protocol === undefined ? Protocol.UNSPECIFIED : protocols[spec.protocol],
+    localPorts: [...(key === "." ? near : far)],
+    peerPorts: [...(key === "." ? far : near)],
+    effect: shape === undefined ? { $case: "partition", value: {} } : { $case: "shape", value: shape },
+  };
 }
 
-function effectOf({ action, delay, loss }: Spec): Effect {
-  if (action === "partition") return { $case: "partition", value: {} };
+/** Undefined for a partition. Blocks that the action does not use are left out, as Chaos Mesh does. */
+function shapeOf(spec: Spec): Shape | undefined {
+  const { delay, loss, duplicate, corrupt, rate, bandwidth } = asWritten(spec);
+  if (spec.action === "partition") return undefined;
   const us = (duration: string | undefined): number => Math.round((parseDurationMs(duration ?? "0") ?? 0) * 1000);
-  return { $case: "shape", value: { latencyUs: us(delay?.latency), jitterUs: us(delay?.jitter), lossPercent: Number(loss?.loss ?? 0) } };
+  const bits = (text: string | undefined): number => Number(parseRate(text ?? "0bit") ?? 0n);
+  return {
+    latencyUs: us(delay?.latency),
+    jitterUs: us(delay?.jitter),
+    latencyCorrelation: Number(delay?.correlation ?? 0),
+    reorder: delay?.reorder && {
+      percent: Number(delay.reorder.reorder),
+      correlation: Number(delay.reorder.correlation),
+      gap: delay.reorder.gap,
+    },
+    lossPercent: Number(loss?.loss ?? 0),
+    lossCorrelation: Number(loss?.correlation ?? 0),
+    duplicatePercent: Number(duplicate?.duplicate ?? 0),
+    duplicateCorrelation: Number(duplicate?.correlation ?? 0),
+    corruptPercent: Number(corrupt?.corrupt ?? 0),
+    corruptCorrelation: Number(corrupt?.correlation ?? 0),
+    rateBitsPerSecond: bits(rate?.rate),
+    bandwidth: bandwidth && {
+      rateBitsPerSecond: bits(bandwidth.rate),
+      limitBytes: bandwidth.limit,
+      bufferBytes: bandwidth.buffer,
+      // a plain number, which tc(8) reads as bits per second
+      peakRateBitsPerSecond: bandwidth.peakrate ?? 0,
+      minBurstBytes: bandwidth.minburst ?? 0,
+    },
+  };
 }
 
-/** IPv6 addresses of dual-stack pods and Services stay out until agents can match them. */
-function peersOf(pods: readonly Target[], { addresses }: ServiceCoverage, external: readonly string[]): Peers {
-  const own = [...pods.flatMap((pod) => pod.addresses), ...addresses].filter((ip) => !ip.includes(":")).map((ip) => `${ip}/32`);
-  return { networks: [...new Set([...own, ...external])].toSorted() };
+function podPeers(pods: readonly Target[], services: readonly string[]): Peers {
+  const addresses = [...pods.flatMap((pod) => pod.addresses), ...services];
+  return { ...noPeers, networks: [...new Set(addresses.map((ip) => `${ip}/${ip.includes(":") ? 128 : 32}`))].toSorted() };
 }
 
-function networkOf(text: string): readonly string[] {
-  const target = parseExternalTarget(text);
-  return target?.is === "network" ? [target.network] : [];
+function joinPeers(one: Peers, other: Peers): Peers {
+  return {
+    networks: [...new Set([...one.networks, ...other.networks])].toSorted(),
+    endpoints: [...one.endpoints, ...other.endpoints],
+    hostNames: [...one.hostNames, ...other.hostNames],
+  };
+}
+
+function externalPeers(texts: readonly string[]): Peers {
+  const peers: Peers = { networks: [], endpoints: [], hostNames: [] };
+  for (const text of texts) {
+    const target = parseExternalTarget(text);
+    if (target?.is === "name") peers.hostNames.push({ name: target.name, port: target.port ?? 0 });
+    else if (target?.port !== undefined) peers.endpoints.push({ network: target.network, port: target.port });
+    else if (target !== undefined) peers.networks.push(target.network);
+  }
+  return peers;
+}
+
+/** Whether a target pod is among the addresses that are left alone as a whole. */
+function isExcluded({ exclude = [] }: Spec, { addresses }: Target): boolean {
+  const networks = externalPeers(exclude).networks.map((network) => ipaddr.parseCIDR(network));
+  return addresses.some((address) => {
+    const parsed = ipaddr.parse(address);
+    return networks.some(([base, bits]) => base.kind() === parsed.kind() && parsed.match(base, bits));
+  });
 }

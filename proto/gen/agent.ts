@@ -93,6 +93,7 @@ export interface Report {
   order: Order | undefined;
   faults: FaultReport[];
   agentVersion: string;
+  passport: Passport | undefined;
 }
 
 export interface FaultReport {
@@ -106,6 +107,13 @@ export interface FaultReport {
   /** How often and for how long a fault was lifted because its lease ended. */
   interruptions: number;
   interruptedMs: number;
+  /** Host names of the fault with their present addresses. */
+  resolved: ResolvedName[];
+}
+
+export interface ResolvedName {
+  name: string;
+  addresses: string[];
 }
 
 /** What a fault did to its target. */
@@ -118,6 +126,30 @@ export interface Receipt {
   /** Wall-clock time of the first and last touch, milliseconds since 1970; 0 for none. */
   firstMs: number;
   lastMs: number;
+  duplicated: number;
+  corrupted: number;
+  /** Packets sent earlier than others that came before them. */
+  reordered: number;
+}
+
+/** What the kernel and the spec of this pod allow, measured when the agent starts. */
+export interface Passport {
+  /** Engines that shape packets here: "netem", "nfqueue". */
+  engines: string[];
+  /** Why an engine cannot be used, as NAME: reason. */
+  missing: string[];
+  /** "nft" or "legacy". */
+  iptables: string;
+  /** Families that are faulted: "ipv4", "ipv6". */
+  families: string[];
+  /** Network devices but loopback. */
+  devices: string[];
+  /** Whether the kernel has intermediate functional block devices. */
+  hasIfb: boolean;
+  /** Whether a service mesh redirects the pod's connections. */
+  hasMeshRedirect: boolean;
+  /** Whether an eBPF program sits on a device of the pod: it may send packets past every rule. */
+  hasBpf: boolean;
 }
 
 export interface EnrolRequest {
@@ -130,6 +162,7 @@ export interface EnrolRequest {
   agentVersion: string;
   /** Addresses at which the controller can dial the agent: IP addresses of the pod. */
   addresses: string[];
+  passport: Passport | undefined;
 }
 
 export interface EnrolReply {
@@ -479,7 +512,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
 };
 
 function createBaseReport(): Report {
-  return { targetUid: "", order: undefined, faults: [], agentVersion: "" };
+  return { targetUid: "", order: undefined, faults: [], agentVersion: "", passport: undefined };
 }
 
 export const Report: MessageFns<Report> = {
@@ -495,6 +528,9 @@ export const Report: MessageFns<Report> = {
     }
     if (message.agentVersion !== "") {
       writer.uint32(34).string(message.agentVersion);
+    }
+    if (message.passport !== undefined) {
+      Passport.encode(message.passport, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -544,6 +580,14 @@ export const Report: MessageFns<Report> = {
             message.agentVersion = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.passport = Passport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -565,12 +609,22 @@ export const Report: MessageFns<Report> = {
     message.order = object.order !== undefined && object.order !== null ? Order.fromPartial(object.order) : undefined;
     message.faults = object.faults?.map((e) => FaultReport.fromPartial(e)) || [];
     message.agentVersion = object.agentVersion ?? "";
+    message.passport = object.passport !== undefined && object.passport !== null ? Passport.fromPartial(object.passport) : undefined;
     return message;
   },
 };
 
 function createBaseFaultReport(): FaultReport {
-  return { id: "", state: 0, reason: "", message: "", receipt: undefined, interruptions: 0, interruptedMs: 0 };
+  return {
+    id: "",
+    state: 0,
+    reason: "",
+    message: "",
+    receipt: undefined,
+    interruptions: 0,
+    interruptedMs: 0,
+    resolved: [],
+  };
 }
 
 export const FaultReport: MessageFns<FaultReport> = {
@@ -595,6 +649,9 @@ export const FaultReport: MessageFns<FaultReport> = {
     }
     if (message.interruptedMs !== 0) {
       writer.uint32(56).uint64(message.interruptedMs);
+    }
+    for (const v of message.resolved) {
+      ResolvedName.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -668,6 +725,14 @@ export const FaultReport: MessageFns<FaultReport> = {
             message.interruptedMs = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.resolved.push(ResolvedName.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -692,12 +757,90 @@ export const FaultReport: MessageFns<FaultReport> = {
     message.receipt = object.receipt !== undefined && object.receipt !== null ? Receipt.fromPartial(object.receipt) : undefined;
     message.interruptions = object.interruptions ?? 0;
     message.interruptedMs = object.interruptedMs ?? 0;
+    message.resolved = object.resolved?.map((e) => ResolvedName.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseResolvedName(): ResolvedName {
+  return { name: "", addresses: [] };
+}
+
+export const ResolvedName: MessageFns<ResolvedName> = {
+  encode(message: ResolvedName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    for (const v of message.addresses) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResolvedName {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResolvedName();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ResolvedName>, I>>(base?: I): ResolvedName {
+    return ResolvedName.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResolvedName>, I>>(object: I): ResolvedName {
+    const message = createBaseResolvedName();
+    message.name = object.name ?? "";
+    message.addresses = object.addresses?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseReceipt(): Receipt {
-  return { matched: 0, dropped: 0, delayed: 0, exempted: 0, firstMs: 0, lastMs: 0 };
+  return {
+    matched: 0,
+    dropped: 0,
+    delayed: 0,
+    exempted: 0,
+    firstMs: 0,
+    lastMs: 0,
+    duplicated: 0,
+    corrupted: 0,
+    reordered: 0,
+  };
 }
 
 export const Receipt: MessageFns<Receipt> = {
@@ -719,6 +862,15 @@ export const Receipt: MessageFns<Receipt> = {
     }
     if (message.lastMs !== 0) {
       writer.uint32(48).uint64(message.lastMs);
+    }
+    if (message.duplicated !== 0) {
+      writer.uint32(56).uint64(message.duplicated);
+    }
+    if (message.corrupted !== 0) {
+      writer.uint32(64).uint64(message.corrupted);
+    }
+    if (message.reordered !== 0) {
+      writer.uint32(72).uint64(message.reordered);
     }
     return writer;
   },
@@ -784,6 +936,30 @@ export const Receipt: MessageFns<Receipt> = {
             message.lastMs = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.duplicated = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.corrupted = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.reordered = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -807,12 +983,170 @@ export const Receipt: MessageFns<Receipt> = {
     message.exempted = object.exempted ?? 0;
     message.firstMs = object.firstMs ?? 0;
     message.lastMs = object.lastMs ?? 0;
+    message.duplicated = object.duplicated ?? 0;
+    message.corrupted = object.corrupted ?? 0;
+    message.reordered = object.reordered ?? 0;
+    return message;
+  },
+};
+
+function createBasePassport(): Passport {
+  return {
+    engines: [],
+    missing: [],
+    iptables: "",
+    families: [],
+    devices: [],
+    hasIfb: false,
+    hasMeshRedirect: false,
+    hasBpf: false,
+  };
+}
+
+export const Passport: MessageFns<Passport> = {
+  encode(message: Passport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.engines) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.missing) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.iptables !== "") {
+      writer.uint32(26).string(message.iptables);
+    }
+    for (const v of message.families) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.devices) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.hasIfb !== false) {
+      writer.uint32(48).bool(message.hasIfb);
+    }
+    if (message.hasMeshRedirect !== false) {
+      writer.uint32(56).bool(message.hasMeshRedirect);
+    }
+    if (message.hasBpf !== false) {
+      writer.uint32(64).bool(message.hasBpf);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Passport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePassport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.engines.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.missing.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.iptables = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.families.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.devices.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.hasIfb = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.hasMeshRedirect = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.hasBpf = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Passport>, I>>(base?: I): Passport {
+    return Passport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Passport>, I>>(object: I): Passport {
+    const message = createBasePassport();
+    message.engines = object.engines?.map((e) => e) || [];
+    message.missing = object.missing?.map((e) => e) || [];
+    message.iptables = object.iptables ?? "";
+    message.families = object.families?.map((e) => e) || [];
+    message.devices = object.devices?.map((e) => e) || [];
+    message.hasIfb = object.hasIfb ?? false;
+    message.hasMeshRedirect = object.hasMeshRedirect ?? false;
+    message.hasBpf = object.hasBpf ?? false;
     return message;
   },
 };
 
 function createBaseEnrolRequest(): EnrolRequest {
-  return { token: "", publicKey: Buffer.alloc(0), proof: Buffer.alloc(0), agentVersion: "", addresses: [] };
+  return {
+    token: "",
+    publicKey: Buffer.alloc(0),
+    proof: Buffer.alloc(0),
+    agentVersion: "",
+    addresses: [],
+    passport: undefined,
+  };
 }
 
 export const EnrolRequest: MessageFns<EnrolRequest> = {
@@ -831,6 +1165,9 @@ export const EnrolRequest: MessageFns<EnrolRequest> = {
     }
     for (const v of message.addresses) {
       writer.uint32(42).string(v!);
+    }
+    if (message.passport !== undefined) {
+      Passport.encode(message.passport, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -888,6 +1225,14 @@ export const EnrolRequest: MessageFns<EnrolRequest> = {
             message.addresses.push(reader.string());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.passport = Passport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -910,6 +1255,7 @@ export const EnrolRequest: MessageFns<EnrolRequest> = {
     message.proof = object.proof ?? Buffer.alloc(0);
     message.agentVersion = object.agentVersion ?? "";
     message.addresses = object.addresses?.map((e) => e) || [];
+    message.passport = object.passport !== undefined && object.passport !== null ? Passport.fromPartial(object.passport) : undefined;
     return message;
   },
 };

@@ -11,6 +11,23 @@ export const protobufPackage = "squall.faults.v1";
 
 export const protobufFileName = "faults.proto";
 
+export const Engine = {
+  /** UNSPECIFIED - netem where the kernel has it and it can do what is asked, NFQUEUE otherwise. */
+  UNSPECIFIED: 0,
+  NETEM: 1,
+  NFQUEUE: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type Engine = (typeof Engine)[keyof typeof Engine];
+
+export namespace Engine {
+  export type UNSPECIFIED = typeof Engine.UNSPECIFIED;
+  export type NETEM = typeof Engine.NETEM;
+  export type NFQUEUE = typeof Engine.NFQUEUE;
+  export type UNRECOGNIZED = typeof Engine.UNRECOGNIZED;
+}
+
 /** As seen from the pod that carries the fault. */
 export const Direction = { UNSPECIFIED: 0, EGRESS: 1, INGRESS: 2, UNRECOGNIZED: -1 } as const;
 
@@ -23,26 +40,73 @@ export namespace Direction {
   export type UNRECOGNIZED = typeof Direction.UNRECOGNIZED;
 }
 
+export const Protocol = { UNSPECIFIED: 0, TCP: 1, UDP: 2, ICMP: 3, UNRECOGNIZED: -1 } as const;
+
+export type Protocol = (typeof Protocol)[keyof typeof Protocol];
+
+export namespace Protocol {
+  export type UNSPECIFIED = typeof Protocol.UNSPECIFIED;
+  export type TCP = typeof Protocol.TCP;
+  export type UDP = typeof Protocol.UDP;
+  export type ICMP = typeof Protocol.ICMP;
+  export type UNRECOGNIZED = typeof Protocol.UNRECOGNIZED;
+}
+
 /** What happens to packets of a pod. Rules of one fault add up; so do those of several faults on one pod. */
 export interface NetworkFault {
   rules: NetworkRule[];
+  /** By which means packets are shaped. */
+  engine: Engine;
+  /** Whether the kubelet's probes suffer too. */
+  affectsProbes: boolean;
 }
 
 export interface NetworkRule {
   direction: Direction;
   /** The other side. Absent: all traffic. */
   peers: Peers | undefined;
+  /** Traffic that is left alone although it matches. */
+  except: Peers | undefined;
+  /** Network device; empty: every one but loopback. */
+  device: string;
+  protocol: Protocol;
+  /** Ports at this pod's end and at the other one, for TCP and UDP; empty: all. */
+  localPorts: PortRange[];
+  peerPorts: PortRange[];
   effect: { $case: "partition"; value: Partition } | { $case: "shape"; value: Shape } | undefined;
 }
 
+/** Both ends included. */
+export interface PortRange {
+  first: number;
+  last: number;
+}
+
+/** The lists add up. All empty: nothing is matched. */
 export interface Peers {
-  /** Networks in CIDR notation, IPv4 or IPv6: pods, Services and external addresses. Empty: nothing is matched. */
+  /** Networks in CIDR notation, IPv4 or IPv6: pods, Services and external addresses. */
   networks: string[];
+  /** TCP and UDP ports of networks. */
+  endpoints: Endpoint[];
+  /** Host names, resolved in the pod and followed while the fault lasts. */
+  hostNames: HostName[];
+}
+
+export interface Endpoint {
+  network: string;
+  port: number;
+}
+
+export interface HostName {
+  name: string;
+  /** 0: all ports, and all protocols. */
+  port: number;
 }
 
 /** Packets are dropped; a sender inside the pod sees the error at once. */
 export interface Partition {}
 
+/** What tc-netem(8) and tc-tbf(8) do. Correlations are percentages: how much a draw depends on the one before. */
 export interface Shape {
   /** Added latency, microseconds. */
   latencyUs: number;
@@ -50,16 +114,53 @@ export interface Shape {
   jitterUs: number;
   /** Share of packets that are lost without an error at the sender, 0 to 100. */
   lossPercent: number;
+  latencyCorrelation: number;
+  lossCorrelation: number;
+  /** Share of packets that are sent twice. */
+  duplicatePercent: number;
+  duplicateCorrelation: number;
+  /** Share of packets in which a bit is flipped. */
+  corruptPercent: number;
+  corruptCorrelation: number;
+  reorder: Reorder | undefined;
+  /** Packets leave at this rate, one after the other; 0: no limit. */
+  rateBitsPerSecond: number;
+  bandwidth: TokenBucket | undefined;
+}
+
+/** Some packets are sent at once while the others are delayed. */
+export interface Reorder {
+  percent: number;
+  correlation: number;
+  /** Every gap-th packet is a candidate; 0 and 1: every one. */
+  gap: number;
+}
+
+export interface TokenBucket {
+  rateBitsPerSecond: number;
+  /** Bytes that may wait; what comes beyond is lost. */
+  limitBytes: number;
+  /** Size of the bucket. */
+  bufferBytes: number;
+  /** 0: none. */
+  peakRateBitsPerSecond: number;
+  minBurstBytes: number;
 }
 
 function createBaseNetworkFault(): NetworkFault {
-  return { rules: [] };
+  return { rules: [], engine: 0, affectsProbes: false };
 }
 
 export const NetworkFault: MessageFns<NetworkFault> = {
   encode(message: NetworkFault, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.rules) {
       NetworkRule.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.engine !== 0) {
+      writer.uint32(16).int32(message.engine);
+    }
+    if (message.affectsProbes !== false) {
+      writer.uint32(24).bool(message.affectsProbes);
     }
     return writer;
   },
@@ -85,6 +186,22 @@ export const NetworkFault: MessageFns<NetworkFault> = {
             message.rules.push(NetworkRule.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.engine = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.affectsProbes = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -103,12 +220,23 @@ export const NetworkFault: MessageFns<NetworkFault> = {
   fromPartial<I extends Exact<DeepPartial<NetworkFault>, I>>(object: I): NetworkFault {
     const message = createBaseNetworkFault();
     message.rules = object.rules?.map((e) => NetworkRule.fromPartial(e)) || [];
+    message.engine = object.engine ?? 0;
+    message.affectsProbes = object.affectsProbes ?? false;
     return message;
   },
 };
 
 function createBaseNetworkRule(): NetworkRule {
-  return { direction: 0, peers: undefined, effect: undefined };
+  return {
+    direction: 0,
+    peers: undefined,
+    except: undefined,
+    device: "",
+    protocol: 0,
+    localPorts: [],
+    peerPorts: [],
+    effect: undefined,
+  };
 }
 
 export const NetworkRule: MessageFns<NetworkRule> = {
@@ -118,6 +246,21 @@ export const NetworkRule: MessageFns<NetworkRule> = {
     }
     if (message.peers !== undefined) {
       Peers.encode(message.peers, writer.uint32(18).fork()).join();
+    }
+    if (message.except !== undefined) {
+      Peers.encode(message.except, writer.uint32(26).fork()).join();
+    }
+    if (message.device !== "") {
+      writer.uint32(34).string(message.device);
+    }
+    if (message.protocol !== 0) {
+      writer.uint32(40).int32(message.protocol);
+    }
+    for (const v of message.localPorts) {
+      PortRange.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.peerPorts) {
+      PortRange.encode(v!, writer.uint32(58).fork()).join();
     }
     switch (message.effect?.$case) {
       case "partition":
@@ -159,6 +302,46 @@ export const NetworkRule: MessageFns<NetworkRule> = {
             message.peers = Peers.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.except = Peers.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.protocol = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.localPorts.push(PortRange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.peerPorts.push(PortRange.decode(reader, reader.uint32()));
+            continue;
+          }
           case 10: {
             if (tag !== 82) {
               break;
@@ -194,6 +377,11 @@ export const NetworkRule: MessageFns<NetworkRule> = {
     const message = createBaseNetworkRule();
     message.direction = object.direction ?? 0;
     message.peers = object.peers !== undefined && object.peers !== null ? Peers.fromPartial(object.peers) : undefined;
+    message.except = object.except !== undefined && object.except !== null ? Peers.fromPartial(object.except) : undefined;
+    message.device = object.device ?? "";
+    message.protocol = object.protocol ?? 0;
+    message.localPorts = object.localPorts?.map((e) => PortRange.fromPartial(e)) || [];
+    message.peerPorts = object.peerPorts?.map((e) => PortRange.fromPartial(e)) || [];
     switch (object.effect?.$case) {
       case "partition": {
         if (object.effect?.value !== undefined && object.effect?.value !== null) {
@@ -212,14 +400,87 @@ export const NetworkRule: MessageFns<NetworkRule> = {
   },
 };
 
+function createBasePortRange(): PortRange {
+  return { first: 0, last: 0 };
+}
+
+export const PortRange: MessageFns<PortRange> = {
+  encode(message: PortRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0) {
+      writer.uint32(8).uint32(message.first);
+    }
+    if (message.last !== 0) {
+      writer.uint32(16).uint32(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PortRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePortRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.first = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PortRange>, I>>(base?: I): PortRange {
+    return PortRange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PortRange>, I>>(object: I): PortRange {
+    const message = createBasePortRange();
+    message.first = object.first ?? 0;
+    message.last = object.last ?? 0;
+    return message;
+  },
+};
+
 function createBasePeers(): Peers {
-  return { networks: [] };
+  return { networks: [], endpoints: [], hostNames: [] };
 }
 
 export const Peers: MessageFns<Peers> = {
   encode(message: Peers, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.networks) {
       writer.uint32(10).string(v!);
+    }
+    for (const v of message.endpoints) {
+      Endpoint.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.hostNames) {
+      HostName.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -245,6 +506,22 @@ export const Peers: MessageFns<Peers> = {
             message.networks.push(reader.string());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.endpoints.push(Endpoint.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hostNames.push(HostName.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -263,6 +540,142 @@ export const Peers: MessageFns<Peers> = {
   fromPartial<I extends Exact<DeepPartial<Peers>, I>>(object: I): Peers {
     const message = createBasePeers();
     message.networks = object.networks?.map((e) => e) || [];
+    message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
+    message.hostNames = object.hostNames?.map((e) => HostName.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEndpoint(): Endpoint {
+  return { network: "", port: 0 };
+}
+
+export const Endpoint: MessageFns<Endpoint> = {
+  encode(message: Endpoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Endpoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Endpoint>, I>>(base?: I): Endpoint {
+    return Endpoint.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Endpoint>, I>>(object: I): Endpoint {
+    const message = createBaseEndpoint();
+    message.network = object.network ?? "";
+    message.port = object.port ?? 0;
+    return message;
+  },
+};
+
+function createBaseHostName(): HostName {
+  return { name: "", port: 0 };
+}
+
+export const HostName: MessageFns<HostName> = {
+  encode(message: HostName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostName {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostName();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<HostName>, I>>(base?: I): HostName {
+    return HostName.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostName>, I>>(object: I): HostName {
+    const message = createBaseHostName();
+    message.name = object.name ?? "";
+    message.port = object.port ?? 0;
     return message;
   },
 };
@@ -311,7 +724,20 @@ export const Partition: MessageFns<Partition> = {
 };
 
 function createBaseShape(): Shape {
-  return { latencyUs: 0, jitterUs: 0, lossPercent: 0 };
+  return {
+    latencyUs: 0,
+    jitterUs: 0,
+    lossPercent: 0,
+    latencyCorrelation: 0,
+    lossCorrelation: 0,
+    duplicatePercent: 0,
+    duplicateCorrelation: 0,
+    corruptPercent: 0,
+    corruptCorrelation: 0,
+    reorder: undefined,
+    rateBitsPerSecond: 0,
+    bandwidth: undefined,
+  };
 }
 
 export const Shape: MessageFns<Shape> = {
@@ -324,6 +750,33 @@ export const Shape: MessageFns<Shape> = {
     }
     if (message.lossPercent !== 0) {
       writer.uint32(25).double(message.lossPercent);
+    }
+    if (message.latencyCorrelation !== 0) {
+      writer.uint32(33).double(message.latencyCorrelation);
+    }
+    if (message.lossCorrelation !== 0) {
+      writer.uint32(41).double(message.lossCorrelation);
+    }
+    if (message.duplicatePercent !== 0) {
+      writer.uint32(49).double(message.duplicatePercent);
+    }
+    if (message.duplicateCorrelation !== 0) {
+      writer.uint32(57).double(message.duplicateCorrelation);
+    }
+    if (message.corruptPercent !== 0) {
+      writer.uint32(65).double(message.corruptPercent);
+    }
+    if (message.corruptCorrelation !== 0) {
+      writer.uint32(73).double(message.corruptCorrelation);
+    }
+    if (message.reorder !== undefined) {
+      Reorder.encode(message.reorder, writer.uint32(82).fork()).join();
+    }
+    if (message.rateBitsPerSecond !== 0) {
+      writer.uint32(88).uint64(message.rateBitsPerSecond);
+    }
+    if (message.bandwidth !== undefined) {
+      TokenBucket.encode(message.bandwidth, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -365,6 +818,78 @@ export const Shape: MessageFns<Shape> = {
             message.lossPercent = reader.double();
             continue;
           }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.latencyCorrelation = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.lossCorrelation = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.duplicatePercent = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.duplicateCorrelation = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.corruptPercent = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.corruptCorrelation = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.reorder = Reorder.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.rateBitsPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.bandwidth = TokenBucket.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -385,6 +910,197 @@ export const Shape: MessageFns<Shape> = {
     message.latencyUs = object.latencyUs ?? 0;
     message.jitterUs = object.jitterUs ?? 0;
     message.lossPercent = object.lossPercent ?? 0;
+    message.latencyCorrelation = object.latencyCorrelation ?? 0;
+    message.lossCorrelation = object.lossCorrelation ?? 0;
+    message.duplicatePercent = object.duplicatePercent ?? 0;
+    message.duplicateCorrelation = object.duplicateCorrelation ?? 0;
+    message.corruptPercent = object.corruptPercent ?? 0;
+    message.corruptCorrelation = object.corruptCorrelation ?? 0;
+    message.reorder = object.reorder !== undefined && object.reorder !== null ? Reorder.fromPartial(object.reorder) : undefined;
+    message.rateBitsPerSecond = object.rateBitsPerSecond ?? 0;
+    message.bandwidth = object.bandwidth !== undefined && object.bandwidth !== null ? TokenBucket.fromPartial(object.bandwidth) : undefined;
+    return message;
+  },
+};
+
+function createBaseReorder(): Reorder {
+  return { percent: 0, correlation: 0, gap: 0 };
+}
+
+export const Reorder: MessageFns<Reorder> = {
+  encode(message: Reorder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== 0) {
+      writer.uint32(9).double(message.percent);
+    }
+    if (message.correlation !== 0) {
+      writer.uint32(17).double(message.correlation);
+    }
+    if (message.gap !== 0) {
+      writer.uint32(24).uint64(message.gap);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Reorder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReorder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.percent = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.correlation = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.gap = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Reorder>, I>>(base?: I): Reorder {
+    return Reorder.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Reorder>, I>>(object: I): Reorder {
+    const message = createBaseReorder();
+    message.percent = object.percent ?? 0;
+    message.correlation = object.correlation ?? 0;
+    message.gap = object.gap ?? 0;
+    return message;
+  },
+};
+
+function createBaseTokenBucket(): TokenBucket {
+  return { rateBitsPerSecond: 0, limitBytes: 0, bufferBytes: 0, peakRateBitsPerSecond: 0, minBurstBytes: 0 };
+}
+
+export const TokenBucket: MessageFns<TokenBucket> = {
+  encode(message: TokenBucket, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rateBitsPerSecond !== 0) {
+      writer.uint32(8).uint64(message.rateBitsPerSecond);
+    }
+    if (message.limitBytes !== 0) {
+      writer.uint32(16).uint64(message.limitBytes);
+    }
+    if (message.bufferBytes !== 0) {
+      writer.uint32(24).uint64(message.bufferBytes);
+    }
+    if (message.peakRateBitsPerSecond !== 0) {
+      writer.uint32(32).uint64(message.peakRateBitsPerSecond);
+    }
+    if (message.minBurstBytes !== 0) {
+      writer.uint32(40).uint64(message.minBurstBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TokenBucket {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTokenBucket();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rateBitsPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limitBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bufferBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.peakRateBitsPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.minBurstBytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TokenBucket>, I>>(base?: I): TokenBucket {
+    return TokenBucket.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TokenBucket>, I>>(object: I): TokenBucket {
+    const message = createBaseTokenBucket();
+    message.rateBitsPerSecond = object.rateBitsPerSecond ?? 0;
+    message.limitBytes = object.limitBytes ?? 0;
+    message.bufferBytes = object.bufferBytes ?? 0;
+    message.peakRateBitsPerSecond = object.peakRateBitsPerSecond ?? 0;
+    message.minBurstBytes = object.minBurstBytes ?? 0;
     return message;
   },
 };

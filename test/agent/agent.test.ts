@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { noReceipt } from "../../agent/held-fault.ts";
 import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
@@ -43,7 +44,7 @@ const fault = (
   experiment: "NetworkChaos/shop/x",
   leaseMs,
   remainingMs,
-  family: { $case: "network", value: { rules: [] } },
+  family: { $case: "network", value: { rules: [], engine: 0, affectsProbes: false } },
 });
 const desired = (generation: number, faults: readonly Fault[], leaderEpoch = 1) => ({
   targetUid: UID,
@@ -57,7 +58,7 @@ describe("Agent", () => {
     const { agent, kernel, family } = setUp();
     assert.deepEqual(states(await agent.apply(desired(1, [fault("a"), fault("b")]))), { a: FaultState.ACTIVE, b: FaultState.ACTIVE });
     assert.deepEqual(kernel.inForce, ["a", "b"]);
-    family.receipts.set("a", { matched: 7, dropped: 7, delayed: 0, exempted: 0, firstMs: 1, lastMs: 2 });
+    family.receipts.set("a", { ...noReceipt, matched: 7, dropped: 7, firstMs: 1, lastMs: 2 });
     const report = await agent.apply(desired(2, [fault("b")]));
     assert.deepEqual(states(report), { a: FaultState.ENDED, b: FaultState.ACTIVE });
     assert.equal(report.faults.find(({ id }) => id === "a")?.receipt?.dropped, 7);

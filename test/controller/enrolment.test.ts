@@ -97,7 +97,15 @@ describe("enrolment", () => {
   }
   function request(change: Partial<EnrolRequest> = {}): EnrolRequest {
     const token = change.token ?? "token-of-cart";
-    return { token, publicKey: key.publicKey, proof: proveKey(key, token), agentVersion: "0.1.0", addresses: ["10.244.0.7"], ...change };
+    return {
+      token,
+      publicKey: key.publicKey,
+      proof: proveKey(key, token),
+      agentVersion: "0.1.0",
+      addresses: ["10.244.0.7"],
+      passport: undefined,
+      ...change,
+    };
   }
   function enrol(sent = request(), through = client): Promise<EnrolReply> {
     return new Promise((resolve, reject) => {

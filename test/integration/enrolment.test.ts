@@ -161,7 +161,14 @@ describe("identity against a real API server", () => {
         const pod = await makePod("enrols");
         const key = await createAgentKey();
         const token = await tokenFor(pod);
-        const request = { token, publicKey: key.publicKey, proof: proveKey(key, token), agentVersion: "0", addresses: [] };
+        const request = {
+          token,
+          publicKey: key.publicKey,
+          proof: proveKey(key, token),
+          agentVersion: "0",
+          addresses: [],
+          passport: undefined,
+        };
         const reply = await new Promise<EnrolReply>((resolve, reject) => {
           client.enrol(request, (error, answer) => (error === null ? resolve(answer) : reject(error)));
         });

@@ -1,17 +1,11 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { EngineFault } from "../../agent/network/engine/rules.ts";
+import { type EngineFault, engineRules } from "../support/engine-rules.ts";
 import type { Arrival } from "./support/traffic.ts";
 import { createTwoHosts, type EngineHandle, LEFT, QUEUE, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
 
-const fault = (changes: Partial<EngineFault>): EngineFault => ({
-  id: "uid/.",
-  networks: [`${RIGHT}/32`],
-  latencyUs: 0,
-  jitterUs: 0,
-  lossPercent: 0,
-  ...changes,
-});
+const fault = (changes: Partial<EngineFault>): EngineFault => ({ id: "uid/.", ...changes });
+const share = (percent: number): { readonly share: number; readonly correlation: number } => ({ share: percent / 100, correlation: 0 });
 
 const sorted = (arrivals: readonly Arrival[]): readonly number[] => arrivals.map(({ delayMs }) => delayMs).sort((a, b) => a - b);
 const at = (numbers: readonly number[], share: number): number => numbers[Math.floor((numbers.length - 1) * share)] ?? Number.NaN;
@@ -43,7 +37,7 @@ describe("the network engine on a real kernel", () => {
 
   async function start(faults: readonly EngineFault[], options: { readonly maxHeldBytes?: number } = {}): Promise<EngineHandle> {
     engine = await hosts.startEngine(options);
-    await engine.ask({ do: "set-rules", rules: { faults } });
+    await engine.ask({ do: "set-rules", rules: engineRules(faults) });
     await hosts.queueOn();
     return engine;
   }
@@ -89,7 +83,7 @@ describe("the network engine on a real kernel", () => {
   });
 
   it("loses the share that was asked for, without an error at the sender, and passes the rest at once", async () => {
-    const running = await start([fault({ lossPercent: 25 })]);
+    const running = await start([fault({ loss: share(25) })]);
     const arrivals = await send({ count: 5000, burst: 10, gapMs: 1 });
     const lost = 5000 - arrivals.length;
     assert.ok(Math.abs(lost - 1250) <= binomialMargin(5000, 0.25), `lost ${lost}`);
@@ -98,11 +92,7 @@ describe("the network engine on a real kernel", () => {
   });
 
   it("combines two faults: delays add, losses are independent", async () => {
-    await start([
-      fault({ id: "a", latencyUs: 20_000, lossPercent: 20 }),
-      fault({ id: "b", networks: ["10.99.0.0/16"], latencyUs: 10_000, lossPercent: 30 }),
-      fault({ id: "c", networks: ["10.98.0.0/16"], latencyUs: 500_000 }),
-    ]);
+    await start([fault({ id: "a", latencyUs: 20_000, loss: share(20) }), fault({ id: "b", latencyUs: 10_000, loss: share(30) })]);
     const arrivals = await send({ count: 2000, burst: 4, gapMs: 1 });
     const median = at(sorted(arrivals), 0.5);
     assert.ok(median >= 30 && median <= 31, `median ${median}`);
@@ -113,7 +103,7 @@ describe("the network engine on a real kernel", () => {
     const running = await start([fault({ latencyUs: 200_000 })]);
     const first = hosts.left.traffic({ do: "send-udp", to: RIGHT, port: udpPort, count: 60, bytes: 100, gapMs: 3, burst: 1, sockets: 1 });
     await sleep(90);
-    await running.ask({ do: "set-rules", rules: { faults: [fault({ latencyUs: 1000 })] } });
+    await running.ask({ do: "set-rules", rules: engineRules([fault({ latencyUs: 1000 })]) });
     await first;
     await sleep(400);
     const { arrivals = [] } = await hosts.right.traffic({ do: "take-arrivals" });
@@ -131,7 +121,7 @@ describe("the network engine on a real kernel", () => {
   });
 
   it("leaves TCP intact under 2 % loss", async () => {
-    const running = await start([fault({ lossPercent: 2 })]);
+    const running = await start([fault({ loss: share(2) })]);
     await transfer(10_000_000);
     assert.ok(((await running.counters())["uid/."]?.dropped ?? 0) > 0);
   });
@@ -140,7 +130,7 @@ describe("the network engine on a real kernel", () => {
     const masquerade = ["POSTROUTING", "-d", RIGHT, "-p", "tcp", "-j", "MASQUERADE", "--random-fully"];
     await hosts.left.run("iptables", "-t", "nat", "-A", ...masquerade);
     try {
-      await start([fault({ latencyUs: 20_000, lossPercent: 0.5 })]);
+      await start([fault({ latencyUs: 20_000, loss: share(0.5) })]);
       assert.ok((await transfer(2_000_000)) > 0.06);
     } finally {
       await hosts.left.run("iptables", "-t", "nat", "-F");
@@ -219,33 +209,39 @@ describe("the network engine on a real kernel", () => {
     assert.ok(at(sorted(await send({ count: 10 })), 1) < 50);
     await assert.rejects(running.counters(), /failed: E/);
     // and another can take its place
-    await running.ask({ do: "start", queue: QUEUE });
-    await running.ask({ do: "set-rules", rules: { faults: [fault({ latencyUs: 10_000 })] } });
+    await running.ask({ do: "start" });
+    await running.ask({ do: "set-rules", rules: engineRules([fault({ latencyUs: 10_000 })]) });
     assert.ok(at(sorted(await send({ count: 10 })), 0) >= 10);
   });
 
   it("tells who has the queue when it is taken", async () => {
     await start([]);
-    await assert.rejects(hosts.startEngine(), /NFQUEUE 7 is already bound in this network namespace, by netlink port \d+/);
+    const second = await hosts.startEngine();
+    await assert.rejects(
+      second.ask({ do: "set-rules", rules: engineRules([]) }),
+      /NFQUEUE 7 is already bound in this network namespace, by netlink port \d+/,
+    );
   });
 
   it("refuses rules that it cannot carry out and keeps the old ones", async () => {
     const running = await start([fault({ latencyUs: 20_000 })]);
-    const wrong = { faults: [fault({ networks: ["fd00::/8"] })] };
-    await assert.rejects(running.ask({ do: "set-rules", rules: wrong }), /"fd00::\/8" is not an IPv4 network/);
+    const wrong = { rules: [], classes: [{ queue: QUEUE, at: "egress" as const, rules: ["nobody"] }] };
+    await assert.rejects(running.ask({ do: "set-rules", rules: wrong }), /has the rule nobody, which is not there/);
     assert.ok(at(sorted(await send({ count: 10 })), 0) >= 20);
   });
 
   it("works with NET_ADMIN and NET_RAW alone", async () => {
     engine = await hosts.startEngine({ capabilities: ["cap_net_admin", "cap_net_raw"] });
-    await engine.ask({ do: "set-rules", rules: { faults: [fault({ latencyUs: 10_000 })] } });
+    await engine.ask({ do: "set-rules", rules: engineRules([fault({ latencyUs: 10_000 })]) });
     await hosts.queueOn();
     assert.ok(at(sorted(await send({ count: 10 })), 0) >= 10);
   });
 
-  it("does not touch what goes elsewhere", async () => {
-    const running = await start([fault({ latencyUs: 500_000, networks: [`${LEFT}/32`] })]);
-    assert.ok(at(sorted(await send({ count: 20 })), 0.5) < 2);
-    assert.deepEqual([(await running.totals()).passed, (await running.counters())["uid/."]?.matched], [20, 0]);
+  it("serves a class for two seconds after the rules forgot it, for the kernel's own rules are replaced later", async () => {
+    const running = await start([fault({ latencyUs: 30_000 })]);
+    await running.ask({ do: "set-rules", rules: { rules: [], classes: [] } });
+    assert.ok(at(sorted(await send({ count: 10 })), 0) >= 30);
+    await sleep(2_600);
+    assert.ok(at(sorted(await send({ count: 10 })), 0.5) < 2);
   });
 });

@@ -1,27 +1,17 @@
 import assert from "node:assert/strict";
 import { type Fault, FaultState } from "../../proto/gen/agent.ts";
 import { Direction, type NetworkRule } from "../../proto/gen/faults.ts";
+import { networkFault, networks as peers, rule as anyRule, shape } from "../support/network-faults.ts";
 import { type AgentHandle, createTwoHosts, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
 
 const rule = (
   direction: Direction,
   effect: NetworkRule["effect"],
   networks: readonly string[] | undefined = [`${RIGHT}/32`],
-): NetworkRule => ({
-  direction,
-  peers: networks && { networks: [...networks] },
-  effect,
-});
+): NetworkRule => anyRule({ direction, effect, peers: networks && peers(...networks) });
 const drop: NetworkRule["effect"] = { $case: "partition", value: {} };
-const slow = (ms: number): NetworkRule["effect"] => ({ $case: "shape", value: { latencyUs: ms * 1000, jitterUs: 0, lossPercent: 0 } });
-const fault = (id: string, leaseMs: number, ...rules: readonly NetworkRule[]): Fault => ({
-  id,
-  experimentUid: "e",
-  experiment: "x",
-  leaseMs,
-  remainingMs: undefined,
-  family: { $case: "network", value: { rules: [...rules] } },
-});
+const slow = (ms: number): NetworkRule["effect"] => shape({ latencyUs: ms * 1000 });
+const fault = (id: string, leaseMs: number, ...rules: readonly NetworkRule[]): Fault => networkFault(id, rules, { leaseMs });
 
 describe("an agent on the real kernel", () => {
   let hosts: TwoHosts;

@@ -1,3 +1,4 @@
+import { noReceipt } from "../../agent/held-fault.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { AgentLink, AgentTarget, Dial } from "../../controller/agents/link.ts";
 import {
@@ -121,13 +122,13 @@ export class FakeAgent {
   }
 
   report(): Report {
-    const receipt = { matched: this.matched, dropped: 0, delayed: 0, exempted: 0, firstMs: 0, lastMs: 0 };
-    const shared = { reason: "", message: "", receipt, interruptions: 0, interruptedMs: 0 };
+    const receipt = { ...noReceipt, matched: this.matched };
+    const shared = { reason: "", message: "", receipt, interruptions: 0, interruptedMs: 0, resolved: [] };
     const faults: FaultReport[] = [
       ...[...this.#held.values()].map((held) => ({ ...shared, id: held.fault.id, ...this.#explain(held) })),
       ...this.#ended.map((id) => ({ ...shared, id, state: FaultState.ENDED })),
     ];
-    return { targetUid: this.uid, order: this.#order, faults, agentVersion: "0.1.0" };
+    return { targetUid: this.uid, order: this.#order, faults, agentVersion: "0.1.0", passport: undefined };
   }
 
   connect(): AgentLink {

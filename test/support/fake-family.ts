@@ -2,7 +2,7 @@ import type { FaultFamily, FaultInForce } from "../../agent/family.ts";
 import type { Command, Plan } from "../../agent/plan.ts";
 import type { Programs } from "../../agent/programs.ts";
 import type { Clock } from "../../common/clock.ts";
-import type { Fault, Receipt } from "../../proto/gen/agent.ts";
+import type { Fault, Passport, Receipt } from "../../proto/gen/agent.ts";
 
 /** A kernel that remembers what is in force: lines of set-up, and until when its own clock lets each fault have an effect. */
 export class FakeKernel implements Pick<Programs, "run"> {
@@ -47,6 +47,17 @@ export class FakeKernel implements Pick<Programs, "run"> {
   }
 }
 
+export const emptyPassport: Passport = {
+  engines: [],
+  missing: [],
+  iptables: "nft",
+  families: ["ipv4"],
+  devices: ["eth0"],
+  hasIfb: false,
+  hasMeshRedirect: false,
+  hasBpf: false,
+};
+
 const lines = (texts: readonly string[]): string => `${texts.join("\n")}\n`;
 
 /** A family whose faults are lines in a FakeKernel; ids that begin with "bad" are refused. */
@@ -58,6 +69,10 @@ export function createFakeFamily(
   return {
     name: "network",
     receipts,
+    passport: emptyPassport,
+    prepare: () => Promise.resolve(),
+    onChange: () => undefined,
+    resolvedOf: () => [],
     plan(faults: readonly Fault[]): Plan {
       const refused = faults
         .filter(({ id }) => id.startsWith("bad"))

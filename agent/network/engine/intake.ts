@@ -1,9 +1,10 @@
-import type { Destinations } from "./destinations.ts";
+import { fragmentIpv4, isIpv4, mayFragment, payloadOfIpv4 } from "./ipv4.ts";
+import { fragmentIpv6, isIpv6, payloadOfIpv6 } from "./ipv6.ts";
 import { newReceivedMessage, readMessage, verdicts } from "./netlink.ts";
-import { destinationOf, fragmentIpv4, isIpv4, mayFragment } from "./packet.ts";
 import { RECEIVE_SLOT_BYTES, type Receiver } from "./receiver.ts";
-import { drawDelayMs, drawLoss, type Random } from "./rules.ts";
+import type { ClassState, CompiledRules } from "./rules.ts";
 import type { Schedule } from "./schedule.ts";
+import { newCopies, type Random, shapePacket } from "./shaper.ts";
 import type { Slots } from "./slots.ts";
 import type { VerdictWriter } from "./verdict-writer.ts";
 
@@ -12,13 +13,13 @@ export interface IntakeCounters {
   received: number;
   /** Passed at once because no fault wants anything of them. */
   passed: number;
-  /** Should have been held, and passed at once instead: no memory left within the bound. */
+  /** Should have been held and found no memory left within the bound: passed at once, or lost where a rate is to be kept. */
   overflow: number;
   /** Larger than the device's MTU with the DF bit set: passed, so that the kernel answers the sender as it always does. */
   tooLarge: number;
   /** Cut into fragments by us. */
   fragmented: number;
-  /** Passed: not IPv4, or cut off by the kernel while copying. */
+  /** Passed: neither IPv4 nor IPv6, or cut off by the kernel while copying. */
   notUnderstood: number;
 }
 
@@ -33,6 +34,7 @@ export const newIntakeCounters = (): IntakeCounters => ({
 
 /** Decides about packets and puts those to be held into the schedule. */
 export interface Intake {
+  setRules(rules: Pick<CompiledRules, "classes">): void;
   /** Takes one batch from the queue and answers for it; returns how many messages there were. */
   takeBatch(nowMs: number, wallMs: number): number;
 }
@@ -43,7 +45,6 @@ const SMALL_BYTES = 256;
 export interface IntakeParts {
   readonly receiver: Receiver;
   readonly slots: Slots;
-  readonly destinations: Destinations;
   readonly schedule: Schedule;
   readonly verdictWriter: VerdictWriter;
   readonly counters: IntakeCounters;
@@ -51,102 +52,137 @@ export interface IntakeParts {
   readonly random: Random;
 }
 
-export function createIntake({ receiver, slots, destinations, schedule, verdictWriter, counters, mtuOf, random }: IntakeParts): Intake {
-  const message = newReceivedMessage();
+/** The original passes; it is dropped, being lost or copied elsewhere; it stays in the kernel for now; it is dropped, and its slot now belongs to the copy. */
+type Outcome = "passed" | "taken" | "held-there" | "kept-slot";
 
-  /** Holds the packet of message `i`, which lies in `slot`; false when there is no room. */
-  function hold(i: number, slot: number, dueMs: number): boolean {
-    const length = message.packetLength;
-    const inChunk = message.packetStart;
-    if (receiver.isSpilled(i)) {
-      slots.setPacket(slot, inChunk, length, message.mark); // the caller made `slot` for it
-      schedule.push(dueMs, slot);
-      return true;
-    }
-    const small = length <= SMALL_BYTES;
-    const fresh = slots.take(small ? length : RECEIVE_SLOT_BYTES);
-    if (fresh < 0) return false;
-    if (small) {
-      const start = slots.startOf(fresh);
-      slots.memoryOf(slot).copy(slots.memoryOf(fresh), start, inChunk, inChunk + length);
-      slots.setPacket(fresh, start, length, message.mark);
-      schedule.push(dueMs, fresh);
-    } else {
-      receiver.exchangeSlot(i, fresh);
-      slots.setPacket(slot, inChunk, length, message.mark);
-      schedule.push(dueMs, slot);
-    }
-    return true;
+export function createIntake({ receiver, slots, schedule, verdictWriter, counters, mtuOf, random }: IntakeParts): Intake {
+  const message = newReceivedMessage();
+  const copies = newCopies();
+  let classes: ReadonlyMap<number, ClassState> = new Map();
+
+  /** Holds the packet of message `i`, which lies in `slot`; returns the slot that holds it then, -1 when there is no room. */
+  function holdOriginal(i: number, slot: number, dueMs: number): number {
+    if (receiver.isSpilled(i) || message.packetLength <= SMALL_BYTES)
+      return receiver.isSpilled(i) ? keep(slot, dueMs) : holdCopy(slot, dueMs);
+    const fresh = slots.take(RECEIVE_SLOT_BYTES);
+    if (fresh < 0) return -1;
+    receiver.exchangeSlot(i, fresh);
+    return keep(slot, dueMs);
+  }
+
+  function keep(slot: number, dueMs: number): number {
+    slots.setPacket(slot, message.packetStart, message.packetLength, message.mark, message.outDevice);
+    schedule.push(dueMs, slot);
+    return slot;
+  }
+
+  function holdCopy(slot: number, dueMs: number): number {
+    const from = slots.memoryOf(slot);
+    return holdBytes(from.subarray(message.packetStart, message.packetStart + message.packetLength), dueMs);
+  }
+
+  function holdBytes(bytes: Buffer, dueMs: number): number {
+    const own = slots.take(bytes.length);
+    if (own < 0) return -1;
+    const start = slots.startOf(own);
+    bytes.copy(slots.memoryOf(own), start);
+    slots.setPacket(own, start, bytes.length, message.mark, message.outDevice);
+    schedule.push(dueMs, own);
+    return own;
   }
 
   /** Holds the packet as fragments of the device's size, all or none of them. */
-  function holdFragments(slot: number, mtu: number, dueMs: number): boolean {
+  function holdFragments(slot: number, mtu: number, dueMs: number, flips: number, isV4: boolean): boolean {
     const packet = slots.memoryOf(slot).subarray(message.packetStart, message.packetStart + message.packetLength);
-    const fragments = fragmentIpv4(packet, mtu);
-    const taken: number[] = [];
-    for (const fragment of fragments) {
-      const own = slots.take(fragment.length);
-      if (own < 0) {
-        for (const other of taken) slots.give(other);
-        return false;
-      }
-      taken.push(own);
+    const fragments = isV4 ? fragmentIpv4(packet, mtu) : fragmentIpv6(packet, mtu, Math.floor(random() * 2 ** 32));
+    const held = fragments.map((fragment) => slots.take(fragment.length));
+    if (held.includes(-1)) {
+      for (const own of held) if (own >= 0) slots.give(own);
+      return false;
+    }
+    for (const [index, fragment] of fragments.entries()) {
+      const own = held[index] ?? -1;
       const start = slots.startOf(own);
       fragment.copy(slots.memoryOf(own), start);
-      slots.setPacket(own, start, fragment.length, message.mark);
+      slots.setPacket(own, start, fragment.length, message.mark, message.outDevice);
+      schedule.push(dueMs, own);
     }
-    for (const own of taken) schedule.push(dueMs, own);
+    for (let flip = 0; flip < flips; flip++) flipBit(held[Math.floor(random() * held.length)] ?? -1, isV4);
     counters.fragmented++;
     return true;
+  }
+
+  /** In what the IP headers carry: a flipped address would send the packet to somebody else. */
+  function flipBit(slot: number, isV4: boolean): void {
+    const start = slots.packetStart(slot);
+    const packet = slots.memoryOf(slot).subarray(start, start + slots.packetLength(slot));
+    const header = isV4 ? payloadOfIpv4(packet) : payloadOfIpv6(packet);
+    if (header >= packet.length) return;
+    const at = header + Math.floor(random() * (packet.length - header));
+    packet[at] = (packet[at] ?? 0) ^ (1 << Math.floor(random() * 8));
   }
 
   /** Decides about the packet of message `i`, which lies in `slot`. */
   function decide(i: number, slot: number, nowMs: number, wallMs: number): Outcome {
     const view = slots.viewOf(slot);
     const start = message.packetStart;
-    if (message.truncatedFrom > 0 || !isIpv4(view, start, message.packetLength)) {
+    const length = message.packetLength;
+    const state = classes.get(message.queue);
+    if (state === undefined) {
+      counters.passed++;
+      return "passed";
+    }
+    const isV4 = isIpv4(view, start, length);
+    if (message.truncatedFrom > 0 || !(isV4 || isIpv6(view, start, length))) {
       counters.notUnderstood++;
       return "passed";
     }
-    const destination = destinations.find(destinationOf(view, start));
-    const effect = destination.effect;
-    if (effect === undefined && destination.lastDueMs <= nowMs) {
+    shapePacket(state, length, { nowMs, wallMs, random }, copies);
+    if (copies.count === 0) return "taken";
+    if (copies.count === 1 && (copies.dueMs[0] ?? 0) <= nowMs && copies.flips[0] === 0) {
       counters.passed++;
       return "passed";
     }
-    if (effect !== undefined) {
-      for (const matched of effect.matching) {
-        matched.matched++;
-        if (matched.firstMs === 0) matched.firstMs = wallMs;
-        matched.lastMs = wallMs;
-      }
-      const lostBy = drawLoss(effect, random);
-      if (lostBy !== undefined) {
-        lostBy.dropped++;
-        return "taken";
-      }
-    }
-    let dueMs = nowMs + (effect === undefined ? 0 : drawDelayMs(effect, random));
-    if (effect === undefined || effect.jittersMs.length === 0) {
-      dueMs = Math.max(dueMs, destination.lastDueMs);
-      destination.lastDueMs = dueMs;
-    }
-    if (dueMs <= nowMs) {
-      counters.passed++;
-      return "passed";
-    }
+    const outcome = state.at === "ingress" ? holdThere(slot, isV4) : holdHere(i, slot, nowMs, isV4);
+    if (outcome !== "overflow") return outcome;
+    counters.overflow++;
+    return state.isLimited ? "taken" : "passed";
+  }
+
+  /** Takes the packet out: copies of it are sent again when they are due. */
+  function holdHere(i: number, slot: number, nowMs: number, isV4: boolean): Outcome | "overflow" {
     const mtu = mtuOf(message.outDevice, nowMs);
     const isTooLarge = mtu > 0 && message.packetLength > mtu;
-    if (isTooLarge && !mayFragment(view, start)) {
+    if (isTooLarge && isV4 && !mayFragment(slots.viewOf(slot), message.packetStart)) {
       counters.tooLarge++;
       return "passed";
     }
-    if (!(isTooLarge ? holdFragments(slot, mtu, dueMs) : hold(i, slot, dueMs))) {
-      counters.overflow++;
-      return "passed";
+    let isAnyHeld = false;
+    // the first one last: it may take the slot itself
+    for (let copy = copies.count - 1; copy >= 0; copy--) {
+      const dueMs = copies.dueMs[copy] ?? nowMs;
+      const flips = copies.flips[copy] ?? 0;
+      if (isTooLarge) {
+        isAnyHeld = holdFragments(slot, mtu, dueMs, flips, isV4) || isAnyHeld;
+        continue;
+      }
+      const held = copy === 0 ? holdOriginal(i, slot, dueMs) : holdCopy(slot, dueMs);
+      for (let flip = 0; held >= 0 && flip < flips; flip++) flipBit(held, isV4);
+      isAnyHeld ||= held >= 0;
+      if (held === slot) return "kept-slot";
     }
-    if (effect !== undefined) for (const delaying of effect.delaying) delaying.delayed++;
-    return isTooLarge ? "taken" : "held";
+    return isAnyHeld ? "taken" : "overflow";
+  }
+
+  /** Leaves the packet in the kernel until it is due; its bytes are only kept where some of them change. */
+  function holdThere(slot: number, isV4: boolean): Outcome | "overflow" {
+    const dueMs = copies.dueMs[0] ?? 0;
+    const flips = copies.flips[0] ?? 0;
+    const own = flips > 0 ? holdCopy(slot, dueMs) : holdBytes(NOTHING, dueMs);
+    if (own < 0) return "overflow";
+    slots.setHeldThere(own, message.queue, message.id);
+    for (let flip = 0; flip < flips; flip++) flipBit(own, isV4);
+    return "held-there";
   }
 
   function takeFrom(i: number, slot: number, nowMs: number, wallMs: number): Outcome {
@@ -154,8 +190,14 @@ export function createIntake({ receiver, slots, destinations, schedule, verdictW
     if (message.kind !== "packet") return "passed";
     counters.received++;
     const outcome = decide(i, slot, nowMs, wallMs);
-    verdictWriter.add(message.id, outcome === "passed" ? verdicts.accept : verdicts.drop);
+    if (outcome !== "held-there") answer(outcome === "passed" ? verdicts.accept : verdicts.drop);
     return outcome;
+  }
+
+  function answer(verdict: (typeof verdicts)[keyof typeof verdicts]): void {
+    const isIngress = classes.get(message.queue)?.at === "ingress";
+    if (isIngress) verdictWriter.addOne(message.queue, message.id, verdict);
+    else verdictWriter.addUpTo(message.queue, message.id, verdict);
   }
 
   /** A message that goes beyond its slot is put together in a larger one, which a held packet keeps. */
@@ -166,14 +208,17 @@ export function createIntake({ receiver, slots, destinations, schedule, verdictW
       readMessage(slots.viewOf(receiver.slot(i)), slots.startOf(receiver.slot(i)), RECEIVE_SLOT_BYTES, message);
       counters.received++;
       counters.overflow++;
-      verdictWriter.add(message.id, verdicts.accept);
+      answer(classes.get(message.queue)?.isLimited === true ? verdicts.drop : verdicts.accept);
       return;
     }
     receiver.copy(i, slots.memoryOf(slot), slots.startOf(slot));
-    if (takeFrom(i, slot, nowMs, wallMs) !== "held") slots.give(slot);
+    if (takeFrom(i, slot, nowMs, wallMs) !== "kept-slot") slots.give(slot);
   }
 
   return {
+    setRules(rules) {
+      classes = rules.classes;
+    },
     takeBatch(nowMs, wallMs) {
       const count = receiver.receive();
       for (let i = 0; i < count; i++) {
@@ -186,5 +231,4 @@ export function createIntake({ receiver, slots, destinations, schedule, verdictW
   };
 }
 
-/** The original passes; it is dropped, being lost or copied elsewhere; it is dropped, and its slot now belongs to the copy. */
-type Outcome = "passed" | "taken" | "held";
+const NOTHING = Buffer.alloc(0);

@@ -28,7 +28,7 @@ export interface Libc {
 
 export type Pointer = Buffer | bigint;
 
-export const errors = { EPERM: 1, EINTR: 4, EAGAIN: 11, EBUSY: 16, ENODEV: 19, ENOBUFS: 105, EMSGSIZE: 90 } as const;
+export const errors = { EPERM: 1, EINTR: 4, EAGAIN: 11, EBUSY: 16, ENODEV: 19, ENOBUFS: 105, EMSGSIZE: 90, EAFNOSUPPORT: 97 } as const;
 
 /** Binds the functions from the C library that this process already runs on, so that glibc and musl both do. */
 export function openLibc(): Libc {

@@ -1,15 +1,14 @@
 import { performance } from "node:perf_hooks";
 import { assertNever } from "../../../common/assert-never.ts";
-import { createDestinations } from "./destinations.ts";
 import { createIntake, newIntakeCounters } from "./intake.ts";
 import { addressOf, errors, failure, type Libc } from "./libc.ts";
 import type { Answer, Counters, EngineSettings, Request } from "./messages.ts";
 import { createReceiver } from "./receiver.ts";
-import { compileRules } from "./rules.ts";
+import { type ClassState, compileRules, type EngineRules } from "./rules.ts";
 import { createSchedule } from "./schedule.ts";
 import { createSender, type SenderCounters } from "./sender.ts";
 import { createSlots } from "./slots.ts";
-import { createMtuReader, openAskSocket, openQueue, openRawSocket, openWakeFd, unbindQueue } from "./sockets.ts";
+import { bindQueue, createMtuReader, openAskSocket, openQueueSocket, openRawSocket, openWakeFd, unbindQueue } from "./sockets.ts";
 import { createVerdictWriter } from "./verdict-writer.ts";
 
 const PR_SET_TIMERSLACK = 29;
@@ -22,6 +21,8 @@ const LONGEST_WAIT_MS = 500;
 const BATCHES_IN_A_ROW = 4;
 /** How long packets that are let go at the end may wait for a full socket. */
 const LAST_SEND_MS = 2000;
+/** How long a class outlives the rules that named it. */
+const RETIRED_MS = 2000;
 /** Memory that an engine with nothing to hold keeps. */
 const IDLE_BYTES = 1024 * 1024;
 
@@ -46,9 +47,10 @@ export function runLoop({ libc, settings, post, nextRequest }: LoopParts): void 
   try {
     parts = {
       wakeFd: open(openWakeFd(libc)),
-      rawFd: open(openRawSocket(libc, settings.mark.value)),
+      rawFd4: open(openRawSocket(libc, "ipv4", settings.mark.value)),
+      rawFd6: openIpv6(libc, settings, open),
       askFd: open(openAskSocket(libc)),
-      queueFd: open(openQueue(libc, settings.queue)),
+      queueFd: open(openQueueSocket(libc)),
     };
   } catch (error) {
     for (const fd of opened) libc.close(fd);
@@ -61,39 +63,85 @@ export function runLoop({ libc, settings, post, nextRequest }: LoopParts): void 
 
 interface ServeParts extends LoopParts {
   readonly wakeFd: number;
-  readonly rawFd: number;
+  readonly rawFd4: number;
+  /** -1 where the kernel has no IPv6. */
+  readonly rawFd6: number;
   readonly queueFd: number;
   /** For questions about devices. */
   readonly askFd: number;
 }
 
-function serve({ libc, settings, post, nextRequest, wakeFd, rawFd, queueFd, askFd }: ServeParts): void {
+/** A kernel without IPv6 has no packets of it either. */
+function openIpv6(libc: Libc, settings: EngineSettings, open: (fd: number) => number): number {
+  try {
+    return open(openRawSocket(libc, "ipv6", settings.mark.value));
+  } catch (error) {
+    if (libc.errno() === errors.EAFNOSUPPORT) return -1;
+    throw error;
+  }
+}
+
+function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queueFd, askFd }: ServeParts): void {
   const slots = createSlots({ maxBytes: settings.maxHeldBytes });
   const schedule = createSchedule();
   const receiver = createReceiver(libc, queueFd, slots);
-  let rules = compileRules({ faults: [] });
-  const destinations = createDestinations(rules);
+  let rules = compileRules({ rules: [], classes: [] });
+  /** Classes that rules no longer name are served for a while: the kernel's own rules may still send packets to them. */
+  let retired: { readonly classes: ReadonlyMap<number, ClassState>; readonly untilMs: number } | undefined;
+  const bound = new Map<number, ClassState["at"]>();
   const intakeCounters = newIntakeCounters();
   const senderCounters: SenderCounters = { sent: 0, refused: 0, lastErrno: 0 };
-  const verdictWriter = createVerdictWriter(libc, queueFd, settings.queue);
+  const verdictWriter = createVerdictWriter(libc, queueFd);
   const intake = createIntake({
     receiver,
     slots,
-    destinations,
     schedule,
     verdictWriter,
     counters: intakeCounters,
     mtuOf: createMtuReader(libc, askFd),
     random: Math.random,
   });
-  const sender = createSender({ libc, fd: rawFd, mark: settings.mark, slots, schedule, counters: senderCounters });
-  const poll = createPoll(libc, { queueFd, wakeFd, rawFd });
+  const sender = createSender({
+    libc,
+    fd4: rawFd4,
+    fd6: rawFd6,
+    mark: settings.mark,
+    slots,
+    schedule,
+    counters: senderCounters,
+    verdictWriter,
+  });
+  const poll = createPoll(libc, { queueFd, wakeFd, rawFds: [rawFd4, rawFd6] });
   let isFull = false;
 
   const readCounters = (): Counters => ({
     faults: [...rules.counters].map(([id, counters]) => [id, { ...counters }]),
     totals: { ...intakeCounters, ...senderCounters, held: schedule.size() + sender.waiting(), allocatedBytes: slots.allocatedBytes() },
   });
+
+  function setRules(wanted: EngineRules): void {
+    const next = compileRules(wanted, rules);
+    for (const { queue, at } of next.classes.values()) {
+      if (bound.has(queue)) continue;
+      bindQueue(libc, queueFd, queue, at);
+      bound.set(queue, at);
+    }
+    retired = { classes: rules.classes, untilMs: performance.now() + RETIRED_MS };
+    rules = next;
+    intake.setRules({ classes: new Map([...retired.classes, ...rules.classes]) });
+  }
+
+  /** Gives up the queues of classes that are gone for good. One of arriving packets stays: some may still wait in it for their time. */
+  function forgetRetired(): void {
+    if (retired === undefined || performance.now() < retired.untilMs) return;
+    retired = undefined;
+    intake.setRules(rules);
+    for (const [queue, at] of bound) {
+      if (rules.classes.has(queue) || at === "ingress") continue;
+      unbindQueue(libc, queueFd, queue);
+      bound.delete(queue);
+    }
+  }
 
   /** Sends everything, due or not, in the order of its due times. */
   function releaseAll(): void {
@@ -106,8 +154,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd, queueFd, askF
     switch (order.do) {
       case "set-rules":
         try {
-          rules = compileRules(order.rules, rules);
-          destinations.setRules(rules);
+          setRules(order.rules);
           post({ is: "done", number });
         } catch (error) {
           post({ is: "failed", number, message: error instanceof Error ? error.message : String(error) });
@@ -122,10 +169,9 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd, queueFd, askF
       case "close":
         // first what is held, then what still waits in the queue: the order in which it came
         releaseAll();
-        rules = compileRules({ faults: [] }, rules);
-        destinations.setRules(rules);
+        intake.setRules({ classes: new Map([...rules.classes].map(([queue, state]) => [queue, { ...state, rules: [] }])) });
         while (intake.takeBatch(performance.now(), Date.now()) > 0) releaseAll();
-        unbindQueue(libc, queueFd, settings.queue);
+        for (const queue of bound.keys()) unbindQueue(libc, queueFd, queue);
         post({ is: "done", number, counters: readCounters() });
         return true;
       default:
@@ -140,6 +186,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd, queueFd, askF
       for (let batches = 0; batches < BATCHES_IN_A_ROW && intake.takeBatch(performance.now(), Date.now()) > 0; batches++);
     }
     isFull = !sender.sendDue(performance.now());
+    forgetRetired();
     if (poll.isWoken()) for (let request = nextRequest(); request !== undefined; request = nextRequest()) if (obey(request)) return;
     if (slots.allocatedBytes() > IDLE_BYTES && waitMs >= LONGEST_WAIT_MS && schedule.size() + sender.waiting() === 0) {
       receiver.release();
@@ -165,17 +212,19 @@ interface Poll {
 
 function createPoll(
   libc: Libc,
-  { queueFd, wakeFd, rawFd }: { readonly queueFd: number; readonly wakeFd: number; readonly rawFd: number },
+  { queueFd, wakeFd, rawFds }: { readonly queueFd: number; readonly wakeFd: number; readonly rawFds: readonly [number, number] },
 ): Poll {
-  const descriptors = Buffer.alloc(3 * 8);
+  const descriptors = Buffer.alloc(4 * 8);
   const timeout = Buffer.alloc(16);
   const scratch = Buffer.alloc(8);
   descriptors.writeInt32LE(queueFd, 0);
   descriptors.writeInt16LE(POLLIN, 4);
   descriptors.writeInt32LE(wakeFd, 8);
   descriptors.writeInt16LE(POLLIN, 12);
-  descriptors.writeInt32LE(rawFd, 16);
-  descriptors.writeInt16LE(POLLOUT, 20);
+  for (const [index, fd] of rawFds.entries()) {
+    descriptors.writeInt32LE(fd, 16 + index * 8); // poll(2) skips a negative one
+    descriptors.writeInt16LE(POLLOUT, 20 + index * 8);
+  }
   const descriptorsAddress = addressOf(descriptors);
   const timeoutAddress = addressOf(timeout);
   const view = new DataView(descriptors.buffer, descriptors.byteOffset, descriptors.length);
@@ -187,7 +236,7 @@ function createPoll(
       timeoutView.setUint32(8, Math.floor((waitMs - seconds * 1000) * 1e6), true);
       view.setUint16(6, 0, true);
       view.setUint16(14, 0, true);
-      if (libc.ppoll(descriptorsAddress, forRoom ? 3 : 2, timeoutAddress, 0n) < 0 && libc.errno() !== errors.EINTR)
+      if (libc.ppoll(descriptorsAddress, forRoom ? 4 : 2, timeoutAddress, 0n) < 0 && libc.errno() !== errors.EINTR)
         throw failure(libc, "ppoll");
     },
     isReadable: () => view.getUint16(6, true) !== 0,

@@ -2,7 +2,6 @@ import type { EngineRules, FaultCounters } from "./rules.ts";
 
 /** What the engine's thread is started with. */
 export interface EngineSettings {
-  readonly queue: number;
   /** Bits on packets that our own rules let pass. */
   readonly mark: { readonly value: number; readonly mask: number };
   /** Bound of the memory that held packets take. */
@@ -47,7 +46,7 @@ export type Answer =
       readonly is: "ready";
       /** Writing 8 bytes (a 1) to it wakes the engine. */
       readonly wakeFd: number;
-      /** So that the main thread can give the queue up when the engine no longer can. */
+      /** So that the main thread can give queues up when the engine no longer can. */
       readonly queueFd: number;
       /** All descriptors of the engine, these two among them: the main thread closes them once the thread is gone. */
       readonly allFds: readonly number[];

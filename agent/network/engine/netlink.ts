@@ -10,6 +10,7 @@ const ACK = 4;
 const TYPE_ERROR = 2;
 const TYPE_PACKET = 0x300;
 const TYPE_CONFIG = 0x302;
+const TYPE_VERDICT = 0x301;
 const TYPE_VERDICT_BATCH = 0x303;
 
 export const verdicts = { drop: 0, accept: 1 } as const;
@@ -61,8 +62,32 @@ export const VERDICT_BYTES = 32;
 
 /** One verdict for every packet still waiting whose id is `id` or older. Writes VERDICT_BYTES at `offset`. */
 export function writeVerdictUpTo(into: DataView, offset: number, queue: number, id: number, verdict: Verdict): void {
+  writeVerdict(into, offset, { type: TYPE_VERDICT_BATCH, queue, id, verdict });
+}
+
+/** The verdict for one packet. Writes VERDICT_BYTES at `offset`. */
+export function writeVerdictFor(into: DataView, offset: number, queue: number, id: number, verdict: Verdict): void {
+  writeVerdict(into, offset, { type: TYPE_VERDICT, queue, id, verdict });
+}
+
+/** Lets one packet go with other bytes than it had. */
+export function encodeChangedPacket(queue: number, id: number, packet: Buffer): Buffer {
+  const message = Buffer.alloc(VERDICT_BYTES + align(ATTRIBUTE_BYTES + packet.length));
+  writeVerdictFor(new DataView(message.buffer, message.byteOffset, message.length), 0, queue, id, verdicts.accept);
+  message.writeUInt32LE(message.length, 0);
+  message.writeUInt16LE(ATTRIBUTE_BYTES + packet.length, VERDICT_BYTES);
+  message.writeUInt16LE(10, VERDICT_BYTES + 2);
+  packet.copy(message, VERDICT_BYTES + ATTRIBUTE_BYTES);
+  return message;
+}
+
+function writeVerdict(
+  into: DataView,
+  offset: number,
+  { type, queue, id, verdict }: { readonly type: number; readonly queue: number; readonly id: number; readonly verdict: Verdict },
+): void {
   into.setUint32(offset, VERDICT_BYTES, true);
-  into.setUint16(offset + 4, TYPE_VERDICT_BATCH, true);
+  into.setUint16(offset + 4, type, true);
   into.setUint16(offset + 6, REQUEST, true);
   into.setUint32(offset + 8, 0);
   into.setUint32(offset + 12, 0);
@@ -79,6 +104,8 @@ export interface ReceivedMessage {
   kind: "packet" | "error" | "other";
   /** Of an error: 0 for an acknowledgement, else the positive errno. */
   errno: number;
+  /** Number of the queue that the packet is in. */
+  queue: number;
   id: number;
   /** Index of the device that the packet is about to leave by; 0 when unknown. */
   outDevice: number;
@@ -94,6 +121,7 @@ export interface ReceivedMessage {
 export const newReceivedMessage = (): ReceivedMessage => ({
   kind: "other",
   errno: 0,
+  queue: 0,
   id: 0,
   outDevice: 0,
   mark: 0,
@@ -114,6 +142,7 @@ export function readMessage(view: DataView, start: number, length: number, messa
     return;
   }
   if (type !== TYPE_PACKET) return;
+  message.queue = view.getUint16(start + 18);
   message.id = 0;
   message.outDevice = 0;
   message.mark = 0;

@@ -1,19 +1,46 @@
-import { isIPv4 } from "node:net";
+import type { TokenBucket } from "../../../proto/gen/faults.ts";
 
-/** All faults that the engine carries out at once. */
+/** All that the engine carries out at once. */
 export interface EngineRules {
-  readonly faults: readonly EngineFault[];
+  readonly rules: readonly EngineRule[];
+  readonly classes: readonly EngineClass[];
 }
 
-export interface EngineFault {
-  readonly id: string;
-  /** IPv4 networks in CIDR notation; a packet to any of them is matched. */
-  readonly networks: readonly string[] | "all";
+/** What happens to the packets of one rule of a fault. Shares are between 0 and 1, and so are correlations. */
+export interface EngineRule {
+  readonly key: string;
+  readonly faultId: string;
+  readonly shape: EngineShape;
+}
+
+export interface EngineShape {
   readonly latencyUs: number;
   /** The latency of a packet varies evenly by this much to either side; packets may overtake one another. */
   readonly jitterUs: number;
-  /** Share of packets that are lost, 0 to 100. */
-  readonly lossPercent: number;
+  readonly latencyCorrelation: number;
+  readonly reorder: { readonly share: number; readonly correlation: number; readonly gap: number } | undefined;
+  readonly loss: Chance;
+  readonly duplicate: Chance;
+  readonly corrupt: Chance;
+  /** 0: no limit. */
+  readonly rateBitsPerSecond: number;
+  /** Packets that may wait for the rate; what comes beyond is lost. */
+  readonly queueLimitPackets: number;
+  readonly bandwidth: TokenBucket | undefined;
+}
+
+export interface Chance {
+  readonly share: number;
+  readonly correlation: number;
+}
+
+/** Packets that the same rules match: the kernel sorts them by its own rules and puts each class into a queue of its own. */
+export interface EngineClass {
+  readonly queue: number;
+  /** Leaving packets are taken out and sent again; arriving ones are held in the kernel. */
+  readonly at: "egress" | "ingress";
+  /** Keys of rules, in the order in which a packet passes them. */
+  readonly rules: readonly string[];
 }
 
 /** What one fault did since it was first named to `setRules`. Wall-clock times in milliseconds since 1970, 0 for never. */
@@ -21,109 +48,103 @@ export interface FaultCounters {
   readonly matched: number;
   readonly dropped: number;
   readonly delayed: number;
+  readonly duplicated: number;
+  readonly corrupted: number;
+  readonly reordered: number;
   readonly firstMs: number;
   readonly lastMs: number;
 }
 
 export type MutableCounters = { -readonly [K in keyof FaultCounters]: FaultCounters[K] };
 
-/** The combined faults of one destination: latencies add up, jitters are drawn one by one, losses are independent events. */
-export interface Effect {
-  readonly latencyMs: number;
-  /** Half widths of the jitters. */
-  readonly jittersMs: readonly number[];
-  readonly losses: readonly { readonly probability: number; readonly counters: MutableCounters }[];
-  /** The counters of all matching faults, and of those that delay. */
-  readonly matching: readonly MutableCounters[];
-  readonly delaying: readonly MutableCounters[];
+export const newFaultCounters = (): MutableCounters => ({
+  matched: 0,
+  dropped: 0,
+  delayed: 0,
+  duplicated: 0,
+  corrupted: 0,
+  reordered: 0,
+  firstMs: 0,
+  lastMs: 0,
+});
+
+/** One rule at work. Every class that has the rule shares this state, so that a rate is one rate for all of them. */
+export interface RuleState {
+  readonly shape: EngineShape;
+  readonly counters: MutableCounters;
+  /** The last draw of each correlated chance, between 0 and 1. */
+  readonly last: { delay: number; reorder: number; loss: number; duplicate: number; corrupt: number };
+  sinceReorder: number;
+  /** When the last packet under the rate, or out of the bucket, is due. */
+  lastDueMs: number;
+  readonly bucket: { bytes: number; peakBytes: number; atMs: number };
+}
+
+export interface ClassState {
+  readonly queue: number;
+  readonly at: EngineClass["at"];
+  readonly rules: readonly RuleState[];
+  /** Whether packets keep their order: nothing of it is drawn by chance. */
+  readonly isOrdered: boolean;
+  /** Whether packets beyond the memory must be lost: to let them pass would break a rate. */
+  readonly isLimited: boolean;
+  /** When the last packet is due; one under newer rules must not overtake it. */
+  lastDueMs: number;
 }
 
 export interface CompiledRules {
-  /** What happens to packets to this IPv4 address (a number); undefined for nothing. */
-  effectOf(address: number): Effect | undefined;
+  readonly classes: ReadonlyMap<number, ClassState>;
   /** By fault id, in the order of the rules. */
   readonly counters: ReadonlyMap<string, FaultCounters>;
+  readonly rules: ReadonlyMap<string, RuleState>;
 }
-
-interface CompiledFault {
-  readonly fault: EngineFault;
-  readonly networks: readonly Network[] | "all";
-  readonly counters: MutableCounters;
-}
-
-interface Network {
-  readonly base: number;
-  readonly mask: number;
-}
-
-export type Random = () => number;
 
 /**
- * Prepares rules for questions about addresses. Faults that `before` already had keep their counters. Throws RangeError for
- * a network that is not IPv4 and for a number outside its range.
+ * Prepares rules. Faults that `before` already had keep their counters, unchanged rules their state, and classes the order of their
+ * packets. Throws RangeError for a number outside its range and for a class with a rule that is not there.
  */
-export function compileRules(rules: EngineRules, before?: CompiledRules): CompiledRules {
+export function compileRules({ rules, classes }: EngineRules, before?: CompiledRules): CompiledRules {
   const counters = new Map<string, MutableCounters>();
-  const faults = rules.faults.map((fault): CompiledFault => {
-    requireRanges(fault);
-    const own = { matched: 0, dropped: 0, delayed: 0, firstMs: 0, lastMs: 0, ...before?.counters.get(fault.id) };
-    counters.set(fault.id, own);
-    return { fault, networks: fault.networks === "all" ? "all" : fault.networks.map(parseNetwork), counters: own };
+  const states = new Map<string, RuleState>();
+  for (const { key, faultId, shape } of rules) {
+    requireRanges(faultId, shape);
+    const own = counters.get(faultId) ?? { ...newFaultCounters(), ...before?.counters.get(faultId) };
+    counters.set(faultId, own);
+    const old = before?.rules.get(key);
+    states.set(key, {
+      shape,
+      counters: own,
+      last: old?.last ?? { delay: 0.5, reorder: 0.5, loss: 0.5, duplicate: 0.5, corrupt: 0.5 },
+      sinceReorder: old?.sinceReorder ?? 0,
+      lastDueMs: old?.lastDueMs ?? 0,
+      bucket: old?.bucket ?? { bytes: shape.bandwidth?.bufferBytes ?? 0, peakBytes: shape.bandwidth?.minBurstBytes ?? 0, atMs: 0 },
+    });
+  }
+  const compiled = classes.map(({ queue, at, rules: keys }): readonly [number, ClassState] => {
+    const own = keys.map((key) => {
+      const state = states.get(key);
+      if (state === undefined) throw new RangeError(`The class of queue ${queue} has the rule ${key}, which is not there.`);
+      return state;
+    });
+    const isOrdered = own.every(({ shape }) => shape.jitterUs === 0 && shape.reorder === undefined);
+    const isLimited = own.some(({ shape }) => shape.rateBitsPerSecond > 0 || shape.bandwidth !== undefined);
+    return [queue, { queue, at, rules: own, isOrdered, isLimited, lastDueMs: before?.classes.get(queue)?.lastDueMs ?? 0 }];
   });
-  return {
-    counters,
-    effectOf(address) {
-      const matching = faults.filter(({ networks }) => networks === "all" || networks.some((network) => contains(network, address)));
-      return matching.length === 0 ? undefined : combine(matching);
-    },
-  };
+  return { classes: new Map(compiled), counters, rules: states };
 }
 
-function combine(matching: readonly CompiledFault[]): Effect {
-  return {
-    latencyMs: matching.reduce((sum, { fault }) => sum + fault.latencyUs, 0) / 1000,
-    jittersMs: matching.filter(({ fault }) => fault.jitterUs > 0).map(({ fault }) => fault.jitterUs / 1000),
-    losses: matching
-      .filter(({ fault }) => fault.lossPercent > 0)
-      .map(({ fault, counters }) => ({ probability: fault.lossPercent / 100, counters })),
-    matching: matching.map(({ counters }) => counters),
-    delaying: matching.filter(({ fault }) => fault.latencyUs > 0 || fault.jitterUs > 0).map(({ counters }) => counters),
-  };
-}
-
-/** The counters of the fault that loses this packet; undefined when it is not lost. The first that hits gets the count. */
-export function drawLoss(effect: Effect, random: Random): MutableCounters | undefined {
-  for (const loss of effect.losses) if (random() < loss.probability) return loss.counters;
-  return undefined;
-}
-
-/** How long to hold this packet, never below 0. */
-export function drawDelayMs(effect: Effect, random: Random): number {
-  let delayMs = effect.latencyMs;
-  for (const halfWidth of effect.jittersMs) delayMs += (random() * 2 - 1) * halfWidth;
-  return Math.max(delayMs, 0);
-}
-
-/** `10.1.2.3/32` as numbers. */
-export function parseNetwork(text: string): Network {
-  const [address = "", prefix = "", ...rest] = text.split("/");
-  const bits = /^\d{1,2}$/.test(prefix) ? Number(prefix) : Number.NaN;
-  if (!isIPv4(address) || !(bits >= 0 && bits <= 32) || rest.length > 0)
-    throw new RangeError(`"${text}" is not an IPv4 network in CIDR notation such as 10.1.2.3/32.`);
-  const mask = bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0;
-  const number = address.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
-  return { base: (number & mask) >>> 0, mask };
-}
-
-const contains = ({ base, mask }: Network, address: number): boolean => (address & mask) >>> 0 === base;
-
-function requireRanges({ id, latencyUs, jitterUs, lossPercent }: EngineFault): void {
-  const wrong = !(latencyUs >= 0 && latencyUs < Infinity)
-    ? `latencyUs ${latencyUs}`
-    : !(jitterUs >= 0 && jitterUs < Infinity)
-      ? `jitterUs ${jitterUs}`
-      : !(lossPercent >= 0 && lossPercent <= 100)
-        ? `lossPercent ${lossPercent}`
-        : undefined;
-  if (wrong !== undefined) throw new RangeError(`Fault ${id}: ${wrong} is out of range.`);
+function requireRanges(faultId: string, shape: EngineShape): void {
+  const chances = [shape.loss, shape.duplicate, shape.corrupt, ...(shape.reorder ? [shape.reorder] : [])];
+  const shares = [shape.latencyCorrelation, ...chances.flatMap(({ share, correlation }) => [share, correlation])];
+  const amounts = [
+    shape.latencyUs,
+    shape.jitterUs,
+    shape.rateBitsPerSecond,
+    shape.queueLimitPackets,
+    shape.reorder?.gap ?? 0,
+    ...Object.values(shape.bandwidth ?? {}),
+  ];
+  const wrong =
+    shares.find((share) => !(share >= 0 && share <= 1)) ?? amounts.find((amount) => !(amount >= 0 && amount < Number.POSITIVE_INFINITY));
+  if (wrong !== undefined) throw new RangeError(`Fault ${faultId}: ${wrong} is out of range.`);
 }

@@ -13,11 +13,17 @@ export interface Slots {
   viewOf(slot: number): DataView;
   startOf(slot: number): number;
   addressOf(slot: number): number;
-  /** Says which bytes of the slot's memory (counted from the start of the chunk) are a packet, and its mark. */
-  setPacket(slot: number, start: number, length: number, mark: number): void;
+  /** Says which bytes of the slot's memory (counted from the start of the chunk) are a packet, its mark and the device it leaves by. */
+  setPacket(slot: number, start: number, length: number, mark: number, device: number): void;
+  /** Says that the packet itself waits in a queue of the kernel; the slot then has its changed bytes, or none. */
+  setHeldThere(slot: number, queue: number, id: number): void;
   packetStart(slot: number): number;
   packetLength(slot: number): number;
   packetMark(slot: number): number;
+  packetDevice(slot: number): number;
+  /** The queue in which the packet waits; 0 for one that is only here. */
+  heldQueue(slot: number): number;
+  heldId(slot: number): number;
   /** Memory taken from the system, bytes. */
   allocatedBytes(): number;
   takenSlots(): number;
@@ -28,6 +34,8 @@ export interface Slots {
 /** For acknowledgements and queries; for the wire's 1,500 bytes; for jumbo frames; for the loopback device's 65,536. */
 export const slotSizes = [256, 2048, 16_384, 67_584] as const;
 const CHUNK_BYTES = 256 * 1024;
+/** Numbers kept of each slot. */
+const FIELDS = 6;
 
 interface Chunk {
   readonly memory: Buffer;
@@ -42,7 +50,7 @@ interface Chunk {
 export function createSlots({ maxBytes }: { readonly maxBytes: number }): Slots {
   let free: number[][] = slotSizes.map(() => []);
   let chunkOf: Chunk[] = [];
-  let packets = new Uint32Array(0); // start, length and mark of each slot
+  let packets = new Uint32Array(0); // of each slot: start, length, mark, device, queue and id
   let allocated = 0;
   let taken = 0;
 
@@ -62,7 +70,7 @@ export function createSlots({ maxBytes }: { readonly maxBytes: number }): Slots 
     };
     for (let i = 0; i < count; i++) chunkOf.push(chunk);
     for (let i = count - 1; i >= 0; i--) free[sizeClass]?.push(chunk.firstSlot + i);
-    const grown = new Uint32Array(chunkOf.length * 3);
+    const grown = new Uint32Array(chunkOf.length * FIELDS);
     grown.set(packets);
     packets = grown;
     allocated += bytes;
@@ -101,14 +109,24 @@ export function createSlots({ maxBytes }: { readonly maxBytes: number }): Slots 
     viewOf: (slot) => chunk(slot).view,
     startOf,
     addressOf: (slot) => chunk(slot).address + startOf(slot),
-    setPacket(slot, start, length, mark) {
-      packets[slot * 3] = start;
-      packets[slot * 3 + 1] = length;
-      packets[slot * 3 + 2] = mark;
+    setPacket(slot, start, length, mark, device) {
+      const at = slot * FIELDS;
+      packets[at] = start;
+      packets[at + 1] = length;
+      packets[at + 2] = mark;
+      packets[at + 3] = device;
+      packets[at + 4] = 0;
     },
-    packetStart: (slot) => packets[slot * 3] ?? 0,
-    packetLength: (slot) => packets[slot * 3 + 1] ?? 0,
-    packetMark: (slot) => packets[slot * 3 + 2] ?? 0,
+    setHeldThere(slot, queue, id) {
+      packets[slot * FIELDS + 4] = queue;
+      packets[slot * FIELDS + 5] = id;
+    },
+    packetStart: (slot) => packets[slot * FIELDS] ?? 0,
+    packetLength: (slot) => packets[slot * FIELDS + 1] ?? 0,
+    packetMark: (slot) => packets[slot * FIELDS + 2] ?? 0,
+    packetDevice: (slot) => packets[slot * FIELDS + 3] ?? 0,
+    heldQueue: (slot) => packets[slot * FIELDS + 4] ?? 0,
+    heldId: (slot) => packets[slot * FIELDS + 5] ?? 0,
     allocatedBytes: () => allocated,
     takenSlots: () => taken,
     clear() {

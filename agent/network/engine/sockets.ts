@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { errors, failure, type Libc } from "./libc.ts";
-import { encodeBind, encodeUnbind, newReceivedMessage, readMessage, VERDICT_BYTES, verdicts, writeVerdictUpTo } from "./netlink.ts";
+import { encodeBind, encodeUnbind, newReceivedMessage, readMessage, VERDICT_BYTES, verdicts, writeVerdictFor } from "./netlink.ts";
 
 const AF_INET = 2;
+const AF_INET6 = 10;
 const AF_NETLINK = 16;
 const SOCK_DGRAM = 2;
 const SOCK_RAW = 3;
@@ -29,13 +30,12 @@ const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
  * What waits here is charged to the socket that sent it. When this process hangs, a socket stalls once its send buffer is
  * full, and FAIL_OPEN helps only from this many packets on: so no more than a short hiccup of this process needs.
  */
-const MOST_WAITING_PACKETS = 4096;
+const MOST_LEAVING_PACKETS = 4096;
+/** Packets that arrive are charged to nobody here, and wait in the queue for as long as they are delayed. */
+const MOST_ARRIVING_PACKETS = 100_000;
 
-/**
- * Binds the queue of this network namespace to a new netlink socket. Throws when another process has it, and when the
- * process may not (NET_ADMIN).
- */
-export function openQueue(libc: Libc, queue: number): number {
+/** A netlink socket to which queues of this network namespace can be bound. */
+export function openQueueSocket(libc: Libc): number {
   const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
   if (fd < 0) throw failure(libc, "Opening a netlink socket");
   try {
@@ -45,8 +45,6 @@ export function openQueue(libc: Libc, queue: number): number {
     setBuffer(libc, fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER_BYTES);
     // an overrun must not become an error of the next read: FAIL_OPEN has let those packets pass
     setOption(libc, fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
-    const errno = request(libc, fd, queue, encodeBind(queue, { maxPackets: MOST_WAITING_PACKETS }));
-    if (errno !== 0) throw new Error(explainRefusedBind(queue, errno));
     return fd;
   } catch (error) {
     libc.close(fd);
@@ -54,14 +52,24 @@ export function openQueue(libc: Libc, queue: number): number {
   }
 }
 
-/** Gives the queue up. Packets that still wait in it are dropped by the kernel. */
+/**
+ * Binds a queue. Throws when another process has it, and when the process may not (NET_ADMIN). Packets of other queues that come
+ * meanwhile pass.
+ */
+export function bindQueue(libc: Libc, fd: number, queue: number, at: "egress" | "ingress"): void {
+  const maxPackets = at === "egress" ? MOST_LEAVING_PACKETS : MOST_ARRIVING_PACKETS;
+  const errno = request(libc, fd, encodeBind(queue, { maxPackets }));
+  if (errno !== 0) throw new Error(explainRefusedBind(queue, errno));
+}
+
+/** Gives a queue up. Packets that still wait in it are dropped by the kernel. */
 export function unbindQueue(libc: Libc, fd: number, queue: number): void {
-  const errno = request(libc, fd, queue, encodeUnbind(queue));
+  const errno = request(libc, fd, encodeUnbind(queue));
   if (errno !== 0) throw new Error(`Unbinding queue ${queue} failed: errno ${errno}`);
 }
 
 /** Sends a configuration message and waits for the kernel's answer: 0 or an errno. Packets that come meanwhile pass. */
-function request(libc: Libc, fd: number, queue: number, message: Buffer): number {
+function request(libc: Libc, fd: number, message: Buffer): number {
   if (libc.send(fd, message, message.length, 0) < 0) throw failure(libc, "Sending to nfnetlink_queue");
   const reply = Buffer.alloc(70_000);
   const view = new DataView(reply.buffer, reply.byteOffset, reply.length);
@@ -74,7 +82,7 @@ function request(libc: Libc, fd: number, queue: number, message: Buffer): number
     readMessage(view, 0, length, received);
     if (received.kind === "error") return received.errno;
     if (received.kind !== "packet") continue;
-    writeVerdictUpTo(new DataView(verdict.buffer, verdict.byteOffset, VERDICT_BYTES), 0, queue, received.id, verdicts.accept);
+    writeVerdictFor(new DataView(verdict.buffer, verdict.byteOffset, VERDICT_BYTES), 0, received.queue, received.id, verdicts.accept);
     if (libc.send(fd, verdict, VERDICT_BYTES, 0) < 0) throw failure(libc, "Sending a verdict");
   }
 }
@@ -99,9 +107,9 @@ function ownerOf(queue: number): number | undefined {
   }
 }
 
-/** A socket that sends whole IPv4 packets as they are, with a mark by which our own rules let them pass. Needs NET_RAW. */
-export function openRawSocket(libc: Libc, mark: number): number {
-  const fd = libc.socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+/** A socket that sends whole packets as they are, with a mark by which our own rules let them pass. Needs NET_RAW. */
+export function openRawSocket(libc: Libc, family: "ipv4" | "ipv6", mark: number): number {
+  const fd = libc.socket(family === "ipv4" ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
   if (fd < 0) throw failure(libc, "Opening a raw socket (needs the capability NET_RAW)");
   try {
     setOption(libc, fd, SOL_SOCKET, SO_MARK, mark);

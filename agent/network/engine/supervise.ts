@@ -8,15 +8,15 @@ import type { EngineThread } from "./thread.ts";
 export interface NfqueueEngine {
   /**
    * Replaces all rules; resolves once they hold. Faults that stay (by id) keep their counters. Packets held already leave
-   * when they were due, and later ones to the same destination do not overtake them unless jitter lets them.
-   * Rejects with what is wrong in the rules; the old ones then stay.
+   * when they were due, and later ones of the same class do not overtake them unless jitter or reordering lets them.
+   * Rejects with what is wrong in the rules or with a queue; the old ones then stay.
    */
   setRules(rules: EngineRules): Promise<void>;
   /** By fault id, for the faults of the rules in force. */
   readCounters(): Promise<ReadonlyMap<string, FaultCounters>>;
   readTotals(): Promise<EngineTotals>;
   /**
-   * Sends every held packet at once, in order, and ends the thread. Take the kernel's rule away first: what reaches the
+   * Sends every held packet at once, in order, and ends the thread. Take the kernel's rules away first: what reaches a
    * queue after that bypasses it. May be called twice.
    */
   close(): Promise<void>;
@@ -32,12 +32,10 @@ const CLOSE_TIMEOUT_MS = 5000;
 /** Speaks with the thread and watches that it answers. */
 export function superviseEngine({
   thread,
-  queue,
   log,
   clock,
 }: {
   readonly thread: EngineThread;
-  readonly queue: number;
   readonly log: Log;
   readonly clock: Clock;
 }): NfqueueEngine {
@@ -83,7 +81,7 @@ export function superviseEngine({
     waiting.clear();
     thread.terminate();
     if (isClosing) return;
-    log.error({ queue, err: reason }, "network engine died");
+    log.error({ err: reason }, "network engine died");
     for (const listener of listeners) listener(reason);
   }
 
@@ -112,10 +110,10 @@ export function superviseEngine({
     try {
       const last = await ask({ do: "close" });
       await ended.promise;
-      log.debug({ queue, totals: last?.totals }, "network engine closed");
+      log.debug({ totals: last?.totals }, "network engine closed");
     } catch (error) {
       // it is gone either way, and its queue with it
-      log.warn({ queue, err: error }, "network engine ended without letting its packets go");
+      log.warn({ err: error }, "network engine ended without letting its packets go");
     } finally {
       cancel();
     }

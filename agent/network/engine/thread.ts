@@ -14,13 +14,13 @@ export interface EngineThread {
   onReply(callback: (reply: Reply) => void): void;
   /** Calls back once, when nothing of the thread is left: its descriptors are closed. */
   onEnd(callback: (reason: Error) => void): void;
-  /** Ends a thread that does not obey; its queue is given up first, so that packets bypass it at once. */
+  /** Ends a thread that does not obey; its queues are given up first, so that packets bypass it at once. */
   terminate(): void;
 }
 
 type Ready = Extract<Answer, { is: "ready" }>;
 
-/** Resolves once the thread has bound its queue; rejects with why it could not. */
+/** Resolves once the thread has its sockets; rejects with why it could not get them. */
 export async function startThread(settings: EngineSettings): Promise<EngineThread> {
   const worker = new Worker(workerUrl(import.meta.url), {
     workerData: settings,
@@ -29,6 +29,7 @@ export async function startThread(settings: EngineSettings): Promise<EngineThrea
   const { wakeFd, queueFd, allFds, isPrioritised } = await firstAnswer(worker);
   const wake = Buffer.alloc(8);
   wake.writeBigUInt64LE(1n);
+  const queues = new Set<number>();
   let hasEnded = false;
   let failure: Error | undefined;
   const listeners: ((reason: Error) => void)[] = [];
@@ -44,6 +45,7 @@ export async function startThread(settings: EngineSettings): Promise<EngineThrea
     isPrioritised,
     post(request) {
       if (hasEnded) return; // whoever waits for the reply hears of the end
+      if (request.order.do === "set-rules") for (const { queue } of request.order.rules.classes) queues.add(queue);
       worker.postMessage(request);
       // a thread that sleeps in the kernel sees no messages
       writeSync(wakeFd, wake);
@@ -55,7 +57,7 @@ export async function startThread(settings: EngineSettings): Promise<EngineThrea
     onEnd: (callback) => void listeners.push(callback),
     terminate() {
       if (hasEnded) return;
-      writeSync(queueFd, encodeUnbind(settings.queue));
+      for (const queue of queues) writeSync(queueFd, encodeUnbind(queue));
       void worker.terminate();
     },
   };

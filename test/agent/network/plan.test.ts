@@ -1,36 +1,26 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { planClock } from "../../../agent/network/clock.ts";
+import type { EngineRules } from "../../../agent/network/engine/rules.ts";
 import type { PodFacts } from "../../../agent/network/facts.ts";
-import { parseNetworks } from "../../../agent/network/parse.ts";
+import { parsePeers } from "../../../agent/network/parse.ts";
 import { planNetwork } from "../../../agent/network/plan.ts";
 import { createRunningCounters, parseRuleCounters } from "../../../agent/network/rule-counters.ts";
 import { planRuleSweep, planSetSweep } from "../../../agent/network/sweep.ts";
 import { canonicalRules } from "../../../agent/network/dump.ts";
 import type { Plan } from "../../../agent/plan.ts";
 import type { Fault } from "../../../proto/gen/agent.ts";
-import { Direction, type NetworkRule } from "../../../proto/gen/faults.ts";
+import { Direction, Engine, type NetworkRule, Protocol } from "../../../proto/gen/faults.ts";
+import { networkFault, networks, podFacts, rule, shape } from "../../support/network-faults.ts";
 import { assertGolden } from "../../support/golden.ts";
 
-const facts: PodFacts = { iptables: "nft", probeSources: ["10.244.0.1", "10.250.0.2"], probePorts: [8080, 9000], agentPort: 9445 };
-const drop = (direction: Direction, networks?: readonly string[]): NetworkRule => ({
-  direction,
-  peers: networks && { networks: [...networks] },
-  effect: { $case: "partition", value: {} },
-});
-const slow = (latencyUs: number, networks?: readonly string[]): NetworkRule => ({
-  direction: Direction.EGRESS,
-  peers: networks && { networks: [...networks] },
-  effect: { $case: "shape", value: { latencyUs, jitterUs: 0, lossPercent: 0 } },
-});
-const fault = (id: string, ...rules: readonly NetworkRule[]): Fault => ({
-  id,
-  experimentUid: "e",
-  experiment: "x",
-  leaseMs: 60_000,
-  remainingMs: undefined,
-  family: { $case: "network", value: { rules: [...rules] } },
-});
+const facts = podFacts();
+const withNetem = podFacts({ noNetem: undefined });
+const dualStack = podFacts({ families: ["ipv4", "ipv6"], probeSources: ["10.250.0.2", "fe80::1"] });
+const drop = (direction: Direction, list?: readonly string[]): NetworkRule => rule({ direction, peers: list && networks(...list) });
+const slow = (latencyUs: number, list?: readonly string[]): NetworkRule =>
+  rule({ effect: shape({ latencyUs }), peers: list && networks(...list) });
+const fault = (id: string, ...rules: readonly NetworkRule[]): Fault => networkFault(id, rules);
 
 function render({ steps, refused }: Plan): string {
   const text = steps.map((step) =>
@@ -61,7 +51,7 @@ describe("planNetwork", () => {
 
   it("starts at most four programs", () => {
     const { steps } = planNetwork([fault("e1/.", slow(1), drop(Direction.INGRESS))], facts);
-    const programs = steps.reduce((count, step) => count + (step.do === "run" ? (step.thenClock === true ? 2 : 1) : 0), 0);
+    const programs = steps.reduce((count, step) => count + (step.do === "run" ? 1 : 0), 0);
     assert.ok(programs <= 4, `${programs} programs`);
   });
 
@@ -72,26 +62,161 @@ describe("planNetwork", () => {
   });
 
   it("refuses what it cannot do, by fault, and carries out the rest", () => {
-    const inbound: NetworkRule = { ...slow(1), direction: Direction.INGRESS };
-    const { refused, steps } = planNetwork(
-      [
-        fault("1", inbound),
-        fault("2", drop(Direction.EGRESS, ["::1/128"])),
-        fault("3", drop(Direction.EGRESS, ["; reboot"])),
-        fault("4", slow(-1)),
-        { ...fault("5"), family: undefined },
-        fault("6", drop(Direction.EGRESS)),
-      ],
-      facts,
-    );
+    const arriving = (own: Parameters<typeof shape>[0]): NetworkRule => rule({ direction: Direction.INGRESS, effect: shape(own) });
+    const faults: readonly (readonly [Fault, reason: string])[] = [
+      [fault("01", arriving({ duplicatePercent: 1 })), "CannotDuplicate"],
+      [networkFault("02", [arriving({ latencyUs: 1 })], { engine: Engine.NETEM }), "NotWithNetem"],
+      [networkFault("03", [rule({ effect: shape({ latencyUs: 1 }) })], { engine: Engine.NETEM }), "NotWithNetem"],
+      [fault("04", drop(Direction.EGRESS, ["; reboot"])), "InvalidPeers"],
+      [fault("05", slow(-1)), "InvalidRule"],
+      [{ ...fault("06"), family: undefined }, "UnknownFamily"],
+      [fault("07", rule({ peerPorts: [{ first: 80, last: 80 }] })), "InvalidRule"],
+      [fault("08", rule({ device: "eth0; reboot" })), "InvalidRule"],
+      [fault("09", rule({ device: "net1", effect: shape({ latencyUs: 1 }) })), "NoSuchDevice"],
+      [fault("10", rule({ peers: { networks: [], endpoints: [], hostNames: [{ name: "db.example", port: 0 }] } })), "NameNotResolved"],
+    ];
+    const { refused, steps } = planNetwork([...faults.map(([each]) => each), fault("99", drop(Direction.EGRESS))], facts);
     assert.deepEqual(
-      refused.map(({ faultId, reason }) => `${faultId} ${reason}`),
-      ["1 NotYetSupported", "2 NotYetSupported", "3 InvalidPeers", "4 InvalidRule", "5 UnknownFamily"],
+      refused.map(({ faultId, reason }) => `${faultId} ${reason}`).toSorted(),
+      faults.map(([{ id }, reason]) => `${id} ${reason}`),
     );
     assert.deepEqual(
       steps.map(({ id }) => id),
-      ["sets", "chains", "jumps"],
+      ["sets", "chains-ipv4"],
     );
+  });
+
+  it("shapes by netem where the kernel has it, by disciplines that are added and never replaced", () => {
+    const faults = [
+      fault(
+        "e1/.",
+        rule({ peers: networks("10.244.0.7/32"), effect: shape({ latencyUs: 80_000, jitterUs: 10_000, latencyCorrelation: 25 }) }),
+      ),
+      fault(
+        "e2/.",
+        rule({
+          effect: shape({
+            latencyUs: 100,
+            lossPercent: 2.5,
+            lossCorrelation: 30,
+            corruptPercent: 1,
+            reorder: { percent: 5, correlation: 0, gap: 3 },
+          }),
+        }),
+      ),
+    ];
+    assertGolden("network/netem.txt", render(planNetwork(faults, withNetem)));
+  });
+
+  it("covers both families, devices, ports, exclusions and probes", () => {
+    const faults = [
+      networkFault(
+        "e1/.",
+        [
+          rule({
+            peers: {
+              networks: ["2001:db8::/32"],
+              endpoints: [{ network: "192.0.2.0/24", port: 53 }],
+              hostNames: [{ name: "db.example", port: 5432 }],
+            },
+            except: networks("2001:db8::1/128"),
+            device: "eth0",
+            protocol: Protocol.UDP,
+            localPorts: [{ first: 53, last: 53 }],
+            peerPorts: [{ first: 1024, last: 65_535 }],
+            effect: shape({ lossPercent: 50 }),
+          }),
+        ],
+        { affectsProbes: true },
+      ),
+      fault("e2/.", rule({ direction: Direction.INGRESS, effect: shape({ latencyUs: 5 }) })),
+    ];
+    assertGolden("network/dual-stack.txt", render(planNetwork(faults, dualStack, new Map([["db.example", ["192.0.2.9"]]]))));
+  });
+
+  const limit = { rateBitsPerSecond: 1_000_000 };
+  const engineCases: readonly (readonly [what: string, own: Partial<PodFacts>, faults: readonly Fault[], expected: string])[] = [
+    ["the kernel's netem", { noNetem: undefined }, [fault("a", slow(1))], "tree"],
+    ["the engine where asked to", { noNetem: undefined }, [networkFault("a", [slow(1)], { engine: Engine.NFQUEUE })], "engine"],
+    ["the engine beside a foreign discipline", { noNetem: undefined, foreignQdiscs: ["eth0"] }, [fault("a", slow(1))], "engine"],
+    [
+      "the engine for what arrives",
+      { noNetem: undefined },
+      [fault("a", rule({ direction: Direction.INGRESS, effect: shape({ latencyUs: 1 }) }))],
+      "engine",
+    ],
+    ["a lonely duplicate in the kernel", { noNetem: undefined }, [fault("a", rule({ effect: shape({ duplicatePercent: 1 }) }))], "tree"],
+    [
+      "a duplicate beside others by the engine",
+      { noNetem: undefined },
+      [fault("a", rule({ effect: shape({ duplicatePercent: 1 }) })), fault("b", slow(1))],
+      "tree,engine",
+    ],
+    [
+      "rates that meet others by the engine",
+      { noNetem: undefined },
+      [fault("a", rule({ effect: shape(limit) })), fault("b", slow(1))],
+      "engine",
+    ],
+    ["netem where there is no NFQUEUE", { noNetem: undefined, noNfqueue: "None." }, [fault("a", slow(1))], "tree"],
+    ["nothing where there is neither", { noNfqueue: "None." }, [fault("a", slow(1))], "a NoEngine"],
+  ];
+  for (const [what, own, faults, expected] of engineCases) {
+    it(`uses ${what}`, () => {
+      const { steps, refused } = planNetwork(faults, podFacts(own));
+      const found = [
+        ...steps.map(({ id }) => id).filter((id) => id === "tree" || id === "engine"),
+        ...refused.map(({ faultId, reason }) => `${faultId} ${reason}`),
+      ];
+      assert.equal(found.join(), expected);
+    });
+  }
+
+  it("makes a class for each combination that some packet could match, and no other", () => {
+    const to = (id: string, ...list: readonly string[]): Fault => fault(id, slow(1, list));
+    const classes = (...faults: readonly Fault[]): number => {
+      const engine = planNetwork(faults, facts).steps.find(({ do: what }) => what === "engine");
+      return (engine?.do === "engine" ? (engine.rules as EngineRules) : { classes: [] }).classes.length;
+    };
+    assert.equal(classes(to("a", "10.0.0.1/32"), to("b", "10.0.0.2/32")), 2);
+    assert.equal(classes(to("a", "10.0.0.0/24"), to("b", "10.0.0.2/32")), 3);
+    assert.equal(classes(to("a", "10.0.0.0/24"), to("b", "10.0.0.2/32"), to("c", "10.0.0.3/32")), 5);
+    assert.equal(
+      classes(
+        fault("a", slow(1)),
+        fault("b", rule({ protocol: Protocol.TCP, effect: shape({ latencyUs: 1 }) })),
+        fault("c", rule({ protocol: Protocol.UDP, effect: shape({ latencyUs: 1 }) })),
+      ),
+      5,
+    );
+  });
+
+  it("refuses the fault that makes too many combinations, and carries out the others", () => {
+    const faults = Array.from({ length: 7 }, (_, index) => fault(String(index), slow(1)));
+    const { refused, steps } = planNetwork(faults, facts);
+    assert.deepEqual(
+      refused.map(({ faultId, reason }) => `${faultId} ${reason}`),
+      ["6 TooManyCombinations"],
+    );
+    assert.equal(steps.length, 3);
+  });
+
+  it("keeps the number of a class whatever else there is, so that no packet meets another one's fault", () => {
+    const queueOf = (faults: readonly Fault[], key: string): number | undefined => {
+      const engine = planNetwork(faults, facts).steps.find(({ do: what }) => what === "engine");
+      return (engine?.do === "engine" ? (engine.rules as EngineRules) : { classes: [] }).classes.find(({ rules }) => rules.join() === key)
+        ?.queue;
+    };
+    const one = fault("a", slow(1));
+    assert.notEqual(queueOf([one], "a#0"), undefined);
+    assert.equal(queueOf([one], "a#0"), queueOf([one, fault("b", slow(7)), fault("c", slow(9))], "a#0"));
+  });
+
+  it("plans 5,000 external targets", () => {
+    const list = Array.from({ length: 5_000 }, (_, index) => `198.${18 + (index >> 15)}.${(index >> 8) & 127}.${index & 255}/32`);
+    const { steps, refused } = planNetwork([fault("a", slow(1, list)), fault("b", slow(1, list.slice(100)))], facts);
+    assert.equal(refused.length, 0);
+    assert.equal((steps[0]?.do === "run" ? steps[0].command.stdin : "")?.match(/^add squall-p-/gm)?.length, 9_900);
   });
 
   it("takes every name back that it makes, and lets nothing of a hostile id or peer into a command", () => {
@@ -107,7 +232,7 @@ describe("planNetwork", () => {
         );
         for (const step of steps) {
           if (step.do !== "run") continue;
-          for (const line of `${step.command.stdin}${step.undo.stdin}`.split("\n")) assert.match(line, /^[A-Za-z0-9 ./:,!*[\]_-]*$/);
+          for (const line of `${step.command.stdin}${step.undo.stdin}`.split("\n")) assert.match(line, /^[A-Za-z0-9 ./:,!*[\]_+-]*$/);
           const made = [...(step.command.stdin ?? "").matchAll(/^(?:create |:)(squall-\S+)/gm)].map((match) => match[1] ?? "");
           for (const name of made) assert.match(step.undo.stdin ?? "", new RegExp(`^(destroy|-X) ${name}$`, "m"));
         }
@@ -116,13 +241,33 @@ describe("planNetwork", () => {
   });
 });
 
-describe("parseNetworks", () => {
-  it("clears host bits, sorts, drops duplicates, and halves everything", () => {
-    assert.deepEqual(parseNetworks(["10.0.0.7/8", "10.1.1.1/8", "0.0.0.0/0", "1.2.3.4/32"]), {
+describe("parsePeers", () => {
+  it("clears host bits, sorts, drops duplicates, halves everything, and tells families and ports apart", () => {
+    const parsed = parsePeers(
+      {
+        networks: ["10.0.0.7/8", "10.1.1.1/8", "0.0.0.0/0", "1.2.3.4/32", "FD00::7/64"],
+        endpoints: [{ network: "1.2.3.4/32", port: 80 }],
+        hostNames: [{ name: "DB.example", port: 0 }],
+      },
+      new Map([["db.example", ["192.0.2.1", "2001:db8::1"]]]),
+    );
+    assert.deepEqual(parsed, {
       ok: true,
-      networks: ["0.0.0.0/1", "1.2.3.4/32", "10.0.0.0/8", "128.0.0.0/1"],
+      value: {
+        ipv4: {
+          networks: ["0.0.0.0/1", "1.2.3.4/32", "10.0.0.0/8", "128.0.0.0/1", "192.0.2.1/32"],
+          endpoints: ["1.2.3.4/32,tcp:80", "1.2.3.4/32,udp:80"],
+        },
+        ipv6: { networks: ["2001:db8::1/128", "fd00::/64"], endpoints: [] },
+      },
     });
   });
+
+  it("says of a name without addresses that it is tried again", () => {
+    const parsed = parsePeers({ networks: [], endpoints: [], hostNames: [{ name: "db.example", port: 0 }] }, new Map());
+    assert.equal(parsed.ok ? undefined : `${parsed.reason} ${parsed.isTransient}`, "NameNotResolved true");
+  });
+
   for (const hostile of [
     "",
     "1",
@@ -132,23 +277,28 @@ describe("parseNetworks", () => {
     "010.0.0.1/8",
     "10.0.0.1/8\nflush",
     "-o",
+    "fe80::1%eth0/64",
+    "::/129",
     "x".repeat(1 << 20),
   ]) {
-    it(`refuses ${JSON.stringify(hostile.slice(0, 20))}`, () => assert.equal(parseNetworks([hostile]).ok, false));
+    it(`refuses ${JSON.stringify(hostile.slice(0, 20))}`, () => assert.equal(parsePeers(networks(hostile), new Map()).ok, false));
   }
 });
 
 describe("planClock", () => {
   it("gives each gate what is left, in whole seconds rounded up, and the jumps the longest", () => {
-    const clock = planClock([
-      { fault: fault("a"), remainingMs: 1 },
-      { fault: fault("b"), remainingMs: 4_001 },
-    ]);
+    const clock = planClock(
+      [
+        { fault: fault("a"), remainingMs: 1 },
+        { fault: fault("b"), remainingMs: 4_001 },
+      ],
+      ["ipv4"],
+    );
     assert.deepEqual(
       [...(clock?.stdin ?? "").matchAll(/timeout (\d+)/g)].map((match) => match[1]),
       ["5", "5", "1", "1", "5", "5"],
     );
-    assert.equal(planClock([]), undefined);
+    assert.equal(planClock([], ["ipv4"]), undefined);
   });
 });
 
@@ -170,16 +320,21 @@ COMMIT
 describe("reading back", () => {
   it("sweeps what is ours and leaves what is not", () => {
     const plain = saved.replaceAll(/^\[\d+:\d+\] /gm, "");
-    assert.deepEqual(planRuleSweep("nft", plain), {
+    assert.deepEqual(planRuleSweep("iptables-nft", plain), {
       argv: ["iptables-nft-restore", "--noflush"],
       stdin: "*filter\n-D OUTPUT ! -o lo -m set --match-set squall-gate dst -j squall-out\n-F squall-out\n-X squall-out\nCOMMIT\n",
     });
-    assert.equal(planRuleSweep("nft", "*filter\n:INPUT ACCEPT\nCOMMIT\n"), undefined);
+    assert.equal(planRuleSweep("iptables-nft", "*filter\n:INPUT ACCEPT\nCOMMIT\n"), undefined);
     assert.deepEqual(planSetSweep("squall-gate\nmine\nsquall-g-1\n")?.stdin, "destroy squall-gate\ndestroy squall-g-1\n");
   });
 
   it("reads drops by fault, and exemptions", () => {
-    assert.deepEqual(parseRuleCounters(saved), { version: "squall-v-0123456789ab", dropped: new Map([["aaaaaaaaaaaa", 7]]), exempted: 3 });
+    assert.deepEqual(parseRuleCounters(saved), {
+      version: "squall-v-0123456789ab",
+      dropped: new Map([["aaaaaaaaaaaa", 7]]),
+      classified: new Map(),
+      exempted: 3,
+    });
   });
 
   it("goes on counting when rules are replaced or taken away and put back", () => {

@@ -6,15 +6,20 @@ import { createExecutor } from "../../../agent/executor.ts";
 import { openJournal } from "../../../agent/journal.ts";
 import { createNetworkFamily } from "../../../agent/network/driver.ts";
 import { dumpNetwork } from "../../../agent/network/dump.ts";
+import { watchDnsAnswers } from "../../../agent/network/dns-watch.ts";
 import { startEngine } from "../../../agent/network/engine/engine.ts";
 import { readPodFacts } from "../../../agent/network/facts.ts";
+import { createLookup } from "../../../agent/network/host-names.ts";
 import { findPrograms } from "../../../agent/programs.ts";
 import { systemClock } from "../../../common/clock.ts";
 import { silentLog } from "../../../common/log.ts";
 import type { Fault } from "../../../proto/gen/agent.ts";
 
 /** Runs an agent inside a network namespace, for a test outside of it. */
-export type AgentOrder = { readonly do: "start" } | { readonly do: "apply"; readonly faults: readonly Fault[] } | { readonly do: "dump" };
+export type AgentOrder =
+  | { readonly do: "start"; readonly podIps: readonly string[] }
+  | { readonly do: "apply"; readonly faults: readonly Fault[] }
+  | { readonly do: "dump" };
 
 /** Target of every order. */
 const UID = "pod";
@@ -34,8 +39,16 @@ let generation = 0;
 async function obey(order: AgentOrder): Promise<unknown> {
   switch (order.do) {
     case "start": {
-      const facts = await readPodFacts(programs, { hostIps: [], probePorts: [8080], agentPort: 9445 });
-      const family = createNetworkFamily({ facts, programs: counted, log: silentLog, clock: systemClock, startEngine });
+      const facts = await readPodFacts(programs, { hostIps: [], podIps: order.podIps, probePorts: [8080], agentPort: 9445 });
+      const family = createNetworkFamily({
+        facts,
+        programs: counted,
+        log: silentLog,
+        clock: systemClock,
+        startEngine,
+        lookup: createLookup(""),
+        watchDns: watchDnsAnswers,
+      });
       const journal = await openJournal(join(mkdtempSync(join(tmpdir(), "squall-agent-")), "journal"));
       const executor = createExecutor({ family, programs: counted, journal, log: silentLog });
       agent = new Agent({ targetUid: UID, version: "test", family, executor, clock: systemClock, log: silentLog });

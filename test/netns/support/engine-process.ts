@@ -7,7 +7,7 @@ import type { EngineRules } from "../../../agent/network/engine/rules.ts";
 
 /** Runs an engine inside a network namespace, for a test outside of it. */
 export type EngineOrder =
-  | { readonly do: "start"; readonly queue: number; readonly maxHeldBytes?: number | undefined }
+  | { readonly do: "start"; readonly maxHeldBytes?: number | undefined }
   | { readonly do: "set-rules"; readonly rules: EngineRules }
   | { readonly do: "read-counters" }
   | { readonly do: "read-totals" }
@@ -25,7 +25,7 @@ const deaths: string[] = [];
 async function obey(order: EngineOrder): Promise<unknown> {
   switch (order.do) {
     case "start":
-      engine = await startEngine({ queue: order.queue, mark: packetMark, log: silentLog, maxHeldBytes: order.maxHeldBytes });
+      engine = await startEngine({ mark: packetMark, log: silentLog, maxHeldBytes: order.maxHeldBytes });
       engine.onDeath((reason) => deaths.push(reason.message));
       return {};
     case "set-rules":

@@ -14,6 +14,8 @@ const run = promisify(execFile);
 
 export const LEFT = "10.99.0.1";
 export const RIGHT = "10.99.0.2";
+export const LEFT6 = "fd99::1";
+export const RIGHT6 = "fd99::2";
 export const QUEUE = 7;
 
 /** Two network namespaces joined by a veth pair; faults are on what leaves the left one. */
@@ -86,6 +88,7 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       [names.right, RIGHT],
     ] as const) {
       await run("ip", ["-n", name, "address", "add", `${address}/24`, "dev", "eth0"]);
+      await run("ip", ["-n", name, "address", "add", `${address === LEFT ? LEFT6 : RIGHT6}/64`, "dev", "eth0", "nodad"]);
       for (const device of ["lo", "eth0"]) await run("ip", ["-n", name, "link", "set", device, "up"]);
     }
     const hosts = { left: startHost(names.left), right: startHost(names.right) };
@@ -98,7 +101,7 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       async startAgent() {
         const agent: Child<AgentOrder, unknown> = startChild(names.left, "agent-process.ts");
         ends.push(() => agent.end());
-        await agent.ask({ do: "start" });
+        await agent.ask({ do: "start", podIps: [LEFT, LEFT6] });
         return {
           process: agent.process,
           apply: async (faults) => (await agent.ask({ do: "apply", faults })) as Awaited<ReturnType<AgentHandle["apply"]>>,
@@ -108,7 +111,7 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       async startEngine({ maxHeldBytes, capabilities } = {}) {
         const engine: Child<EngineOrder, unknown> = startChild(names.left, "engine-process.ts", capabilities);
         ends.push(() => engine.end());
-        await engine.ask({ do: "start", queue: QUEUE, maxHeldBytes });
+        await engine.ask({ do: "start", maxHeldBytes });
         return {
           ...engine,
           counters: async () => (await engine.ask({ do: "read-counters" })) as Record<string, FaultCounters>,

@@ -65,6 +65,7 @@ describe("netlink messages of a queue", () => {
       outDevice: 3,
       mark: 0x5c000001,
       packetStart: 60,
+      queue: 7,
       packetLength: 6,
       truncatedFrom: 0,
     });

@@ -41,8 +41,11 @@ describe("slots", () => {
   it("remember which of their bytes are a packet, and its mark, as memory grows", () => {
     const slots = createSlots({ maxBytes: 8 * MIB });
     const first = slots.take(2048);
-    slots.setPacket(first, 72, 1500, 0xff000001);
+    slots.setPacket(first, 72, 1500, 0xff000001, 3);
     for (let i = 0; i < 500; i++) slots.take(2048);
-    assert.deepEqual([slots.packetStart(first), slots.packetLength(first), slots.packetMark(first)], [72, 1500, 0xff000001]);
+    assert.deepEqual(
+      [slots.packetStart(first), slots.packetLength(first), slots.packetMark(first), slots.packetDevice(first), slots.heldQueue(first)],
+      [72, 1500, 0xff000001, 3, 0],
+    );
   });
 });

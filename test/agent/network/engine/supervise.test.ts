@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { silentLog } from "../../../../common/log.ts";
 import type { Request } from "../../../../agent/network/engine/messages.ts";
+import { engineRules } from "../../../support/engine-rules.ts";
 import { type NfqueueEngine, superviseEngine } from "../../../../agent/network/engine/supervise.ts";
 import type { EngineThread, Reply } from "../../../../agent/network/engine/thread.ts";
 import { FakeClock, settle } from "../../../support/fake-clock.ts";
@@ -17,7 +18,7 @@ function fakeThread({ answers = true } = {}) {
       requests.push(request);
       if (!state.answers) return;
       reply(
-        request.order.do === "set-rules" && request.order.rules.faults.length > 0
+        request.order.do === "set-rules" && request.order.rules.rules.length > 0
           ? { is: "failed", number: request.number, message: "wrong" }
           : { is: "done", number: request.number },
       );
@@ -39,7 +40,7 @@ function fakeThread({ answers = true } = {}) {
 function supervised(fake: ReturnType<typeof fakeThread>): { engine: NfqueueEngine; clock: FakeClock; deaths: string[] } {
   const clock = new FakeClock();
   const deaths: string[] = [];
-  const engine = superviseEngine({ thread: fake.thread, queue: 3, log: silentLog, clock });
+  const engine = superviseEngine({ thread: fake.thread, log: silentLog, clock });
   engine.onDeath((reason) => deaths.push(reason.message));
   return { engine, clock, deaths };
 }
@@ -55,7 +56,7 @@ describe("superviseEngine", () => {
   it("ends a thread that has not answered for 6 s, tells it, and refuses what comes later", async () => {
     const fake = fakeThread({ answers: false });
     const { engine, clock, deaths } = supervised(fake);
-    const pending = assert.rejects(engine.setRules({ faults: [] }), /has not answered for 6 s/);
+    const pending = assert.rejects(engine.setRules(engineRules([])), /has not answered for 6 s/);
     await clock.advance(7900);
     assert.deepEqual(deaths, []);
     await clock.advance(200);
@@ -85,9 +86,8 @@ describe("superviseEngine", () => {
 
   it("hands on what the thread says is wrong with rules", async () => {
     const { engine } = supervised(fakeThread());
-    await engine.setRules({ faults: [] });
-    const fault = { id: "a", networks: "all" as const, latencyUs: 0, jitterUs: 0, lossPercent: 0 };
-    await assert.rejects(engine.setRules({ faults: [fault] }), { name: "RangeError", message: "wrong" });
+    await engine.setRules(engineRules([]));
+    await assert.rejects(engine.setRules(engineRules([{ id: "a" }])), { name: "RangeError", message: "wrong" });
   });
 
   it("closes once, without a death, and leaves no timer", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { destinationOf, fragmentIpv4, internetChecksum, isIpv4, mayFragment } from "../../../../agent/network/engine/packet.ts";
+import { fragmentIpv4, internetChecksum, isIpv4, mayFragment } from "../../../../agent/network/engine/ipv4.ts";
 
 const view = (bytes: Buffer): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 
@@ -52,7 +52,7 @@ describe("fragmentIpv4", () => {
             assert.ok(isIpv4(view(fragment), 0, fragment.length));
             assert.equal(internetChecksum(headerOf(fragment)), 0);
             assert.equal(fragment.readUInt16BE(4), 0x1234);
-            assert.equal(destinationOf(view(fragment), 0), 0x0af40109);
+            assert.equal(fragment.readUInt32BE(16), 0x0af40109);
           }
           assert.deepEqual(reassemble(fragments), { payload, more });
           assert.equal((fragments[0]?.readUInt16BE(6) ?? 0) & 0x1fff, offset);

@@ -1,4 +1,4 @@
-/** IPv4 as far as the engine needs it (RFC 791). IPv6 has no fragmentation on the way and will get a file of its own. */
+/** IPv4 as far as the engine needs it (RFC 791). */
 
 const MORE_FRAGMENTS = 0x2000;
 const DO_NOT_FRAGMENT = 0x4000;
@@ -10,12 +10,12 @@ const END_OF_OPTIONS = 0;
 export const isIpv4 = (view: DataView, start: number, length: number): boolean =>
   length >= 20 && view.getUint8(start) >> 4 === 4 && headerLength(view, start) >= 20 && view.getUint16(start + 2) === length;
 
-/** The destination address as a number. */
-export const destinationOf = (view: DataView, start: number): number => view.getUint32(start + 16);
-
 export const mayFragment = (view: DataView, start: number): boolean => (view.getUint16(start + 6) & DO_NOT_FRAGMENT) === 0;
 
 const headerLength = (view: DataView, start: number): number => (view.getUint8(start) & 15) * 4;
+
+/** Where the bytes after the IP header begin. */
+export const payloadOfIpv4 = (packet: Buffer): number => ((packet[0] ?? 0) & 15) * 4;
 
 /**
  * Cuts a packet into fragments of at most `mtu` bytes, each a packet of its own with a right header. A packet that fits
