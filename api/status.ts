@@ -34,6 +34,9 @@ const receipts = z
     dropped: count(),
     delayed: count(),
     exempted: count().describe("Packets of probes and of Squall itself that were let through."),
+    duplicated: count().optional(),
+    corrupted: count().optional(),
+    reordered: count().optional().describe("Packets sent earlier than others that came before them."),
     firstTime: time().optional(),
     lastTime: time().optional(),
   })
@@ -55,6 +58,10 @@ const containerRecord = z.object({
     .object({ count: count(), seconds: z.number().min(0) })
     .optional()
     .describe("How often and how long the fault was lifted because no heartbeat reached it."),
+  resolved: z
+    .record(z.string(), z.array(z.string()))
+    .optional()
+    .describe("Host names of externalTargets with the addresses that are faulted now."),
 });
 export type ContainerRecord = z.output<typeof containerRecord>;
 

@@ -21,6 +21,8 @@ export type Evidence =
 export interface Effect {
   readonly receipts: Receipts;
   readonly interruptions: { readonly count: number; readonly seconds: number };
+  /** Addresses of the fault's host names. */
+  readonly resolved: Readonly<Record<string, string[]>>;
 }
 
 /** Reason of a fault that an agent is still working on. */
@@ -50,17 +52,34 @@ export function readEvidence(view: AgentView | undefined, faultId: string, nowMs
   }
 }
 
-function effectOf({ receipt, interruptions, interruptedMs }: FaultReport): Effect {
-  return { receipts: receiptsOf(receipt), interruptions: { count: interruptions, seconds: Math.round(interruptedMs / 100) / 10 } };
+function effectOf({ receipt, interruptions, interruptedMs, resolved }: FaultReport): Effect {
+  return {
+    receipts: receiptsOf(receipt),
+    interruptions: { count: interruptions, seconds: Math.round(interruptedMs / 100) / 10 },
+    resolved: Object.fromEntries(resolved.map(({ name, addresses }) => [name, addresses])),
+  };
 }
 
 function receiptsOf(receipt: Receipt | undefined): Receipts {
-  const { matched = 0, dropped = 0, delayed = 0, exempted = 0, firstMs = 0, lastMs = 0 } = receipt ?? {};
+  const {
+    matched = 0,
+    dropped = 0,
+    delayed = 0,
+    exempted = 0,
+    duplicated = 0,
+    corrupted = 0,
+    reordered = 0,
+    firstMs = 0,
+    lastMs = 0,
+  } = receipt ?? {};
   return {
     matched,
     dropped,
     delayed,
     exempted,
+    ...(duplicated > 0 && { duplicated }),
+    ...(corrupted > 0 && { corrupted }),
+    ...(reordered > 0 && { reordered }),
     ...(firstMs > 0 && { firstTime: new Date(firstMs).toISOString() }),
     ...(lastMs > 0 && { lastTime: new Date(lastMs).toISOString() }),
   };

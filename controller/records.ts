@@ -89,8 +89,8 @@ function stepBack(record: ContainerRecord, evidence: Evidence, context: StepCont
     case "peer":
       return settled(endRecord(record, undefined, undefined, context));
     case "absent": {
-      const { receipts, interruptions } = evidence;
-      const seen = receipts && interruptions ? withEffect(record, { receipts, interruptions }) : record;
+      const { receipts, interruptions, resolved } = evidence;
+      const seen = receipts && interruptions && resolved ? withEffect(record, { receipts, interruptions, resolved }) : record;
       return settled(endRecord(seen, undefined, undefined, context));
     }
     case "unreachable": {
@@ -173,9 +173,9 @@ function withEvent(record: ContainerRecord, event: RecordEvent): ContainerRecord
   return { ...record, events: [...(record.events ?? []), event].slice(-EVENTS_KEPT) };
 }
 
-function withEffect(record: ContainerRecord, { receipts, interruptions }: Effect): ContainerRecord {
-  const { interruptions: _, ...rest } = record;
-  return { ...rest, receipts, ...(interruptions.count > 0 && { interruptions }) };
+function withEffect(record: ContainerRecord, { receipts, interruptions, resolved }: Effect): ContainerRecord {
+  const { interruptions: _, resolved: __, ...rest } = record;
+  return { ...rest, receipts, ...(interruptions.count > 0 && { interruptions }), ...(Object.keys(resolved).length > 0 && { resolved }) };
 }
 
 function explained(record: ContainerRecord, phase: RecordPhase, reason: string | undefined, message: string | undefined): ContainerRecord {

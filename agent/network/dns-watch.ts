@@ -57,7 +57,8 @@ export function watchDnsAnswers(onAnswer: OnAnswer, log: Log): () => void {
 
   async function readAll(): Promise<void> {
     const packet = Buffer.alloc(LARGEST_ANSWER);
-    while (!isEnded) {
+    for (;;) {
+      if (isEnded) break;
       try {
         // blocks a thread of the pool for a second at most
         const { bytesRead } = await readAsync(fd, packet, 0, packet.length, null);

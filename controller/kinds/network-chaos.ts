@@ -39,9 +39,10 @@ export const networkChaos: Translator<Spec> = {
     return spec.action !== "partition" && spec.direction !== "to" ? "sidecar" : "address";
   },
   killGraceSecondsOf: () => undefined,
-  faultsOf(spec, { sources, targets, coverServices }) {
+  faultsOf(spec, around) {
+    const { sources, targets } = around;
     const podsOf = (key: SelectorKey): readonly Target[] => (key === "." ? sources : targets);
-    const coverage = { ".": coverServices(sources), ".Target": spec.target ? coverServices(targets) : nothing };
+    const coverage = { ".": around.coverServices(sources), ".Target": spec.target ? around.coverServices(targets) : nothing };
     const external = externalPeers(spec.externalTargets ?? []);
     const hasFarSide = spec.target !== undefined || !isEmpty(external);
     const far = hasFarSide ? (".Target" as const) : undefined;
@@ -58,11 +59,9 @@ export const networkChaos: Translator<Spec> = {
       shape !== undefined &&
       shape.duplicatePercent === 0 &&
       spec.engine !== "netem";
-    const peersOf = (key: SelectorKey, way: "to" | "from", { withPods }: { readonly withPods: boolean }): Peers =>
-      joinPeers(
-        withPods ? podPeers(podsOf(key), way === "to" ? coverage[key].addresses : []) : noPeers,
-        key === ".Target" ? external : noPeers,
-      );
+    // Answers through a Service come from its address, so it belongs to the other side in both directions.
+    const peersOf = (key: SelectorKey, { withPods }: { readonly withPods: boolean }): Peers =>
+      joinPeers(withPods ? podPeers(podsOf(key), coverage[key].addresses) : noPeers, key === ".Target" ? external : noPeers);
 
     return [...sources, ...targets].flatMap((target): readonly TargetFault[] => {
       if (!target.hasSidecar || (target.selectorKey === ".Target" && isExcluded(spec, target))) return [];
@@ -72,19 +71,23 @@ export const networkChaos: Translator<Spec> = {
         const { senders, receivers } = flow;
         const onArrival = isShapedOnArrival(flow);
         if (senders === target.selectorKey) {
-          const peers = receivers && peersOf(receivers, "to", { withPods: !onArrival });
+          const peers = receivers && peersOf(receivers, { withPods: !onArrival });
           if (peers === undefined || !isEmpty(peers)) rules.push(ruleOf(spec, Direction.EGRESS, target.selectorKey, peers));
           // A partition drops packets at the other end, too, where that end has a sidecar.
           const isDroppedThere = shape === undefined && receivers !== undefined && podsOf(receivers).every(({ hasSidecar }) => hasSidecar);
           if (receivers !== undefined && !onArrival && !isDroppedThere) for (const name of coverage[receivers].partly) unmatched.add(name);
         }
         if (receivers === target.selectorKey && (shape === undefined || onArrival)) {
-          const peers = senders && peersOf(senders, "from", { withPods: true });
+          const peers = senders && peersOf(senders, { withPods: true });
           rules.push(ruleOf(spec, Direction.INGRESS, target.selectorKey, peers));
         }
       }
       if (rules.length === 0) return [];
-      const value: NetworkFault = { rules, engine: engines[spec.engine ?? "auto"], affectsProbes: spec.affectProbes === true };
+      const value: NetworkFault = {
+        rules: rules.toSorted((a, b) => a.direction - b.direction),
+        engine: engines[spec.engine ?? "auto"],
+        affectsProbes: spec.affectProbes === true,
+      };
       return [{ target, family: { $case: "network", value }, unmatchedServices: [...unmatched].toSorted() }];
     });
   },

@@ -394,9 +394,9 @@ describe("an experiment without targets", () => {
 
   it("says that what it asks for cannot be carried out yet", async () => {
     const uid = cluster.addPod("a");
-    await cluster.apply("NetworkChaos", "later", { action: "bandwidth", bandwidth: { rate: "1mbps", limit: 100, buffer: 100 } });
+    await cluster.apply("NetworkChaos", "later", { action: "bandwidth" });
     assert.equal(cluster.condition("later", "Selected").reason, "NotYetSupported");
-    assert.ok(cluster.events("later")[0]?.startsWith("NotSupported: spec.action: bandwidth cannot be carried out yet."));
+    assert.ok(cluster.events("later")[0]?.startsWith("NotSupported: spec.bandwidth: is missing, so bandwidth would do nothing."));
     assert.deepEqual(cluster.agents.of(uid).accepted, []);
     await cluster.delete("later");
     assert.equal(cluster.find("later"), undefined);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type EngineFault, engineRules } from "../support/engine-rules.ts";
 import type { Arrival } from "./support/traffic.ts";
-import { createTwoHosts, type EngineHandle, LEFT, QUEUE, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
+import { createTwoHosts, type EngineHandle, QUEUE, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
 
 const fault = (changes: Partial<EngineFault>): EngineFault => ({ id: "uid/.", ...changes });
 const share = (percent: number): { readonly share: number; readonly correlation: number } => ({ share: percent / 100, correlation: 0 });

@@ -63,13 +63,13 @@ describe("mutateExperiment", () => {
 
 describe("validateExperiment", () => {
   it("refuses what cannot be carried out yet, and admits it with a warning when told to", () => {
-    const spec = { ...delay, delay: { latency: "1ms", reorder: { reorder: "5" } } };
+    const spec = { ...delay, remoteCluster: "west" };
     const refused = validateExperiment(request(spec), strict);
     assert.equal(refused.code, "NotYetSupported");
-    assert.match(refused.message, /spec\.delay\.reorder: Reordering cannot be carried out yet/);
+    assert.match(refused.message, /spec\.remoteCluster: /);
     const admitted = mutateExperiment(request(spec), { admitUnsupported: true });
     assert.ok(admitted.isAllowed);
-    assert.match(admitted.warnings?.[0] ?? "", /^NotYetSupported: spec\.delay\.reorder: .* has no effect/);
+    assert.match(admitted.warnings?.[0] ?? "", /^NotYetSupported: spec\.remoteCluster: .* has no effect/);
   });
 
   it("refuses a change of spec with the words that scripts look for, and names it", () => {

@@ -37,6 +37,8 @@ export interface Intake {
   setRules(rules: Pick<CompiledRules, "classes">): void;
   /** Takes one batch from the queue and answers for it; returns how many messages there were. */
   takeBatch(nowMs: number, wallMs: number): number;
+  /** The kernel's answer to a configuration message, 0 or an errno, once it came; then forgotten. */
+  takeAnswer(): number | undefined;
 }
 
 /** A slot this small is worth a copy: the large one stays for receiving. */
@@ -58,6 +60,7 @@ type Outcome = "passed" | "taken" | "held-there" | "kept-slot";
 export function createIntake({ receiver, slots, schedule, verdictWriter, counters, mtuOf, random }: IntakeParts): Intake {
   const message = newReceivedMessage();
   const copies = newCopies();
+  let kernelAnswer: number | undefined;
   let classes: ReadonlyMap<number, ClassState> = new Map();
 
   /** Holds the packet of message `i`, which lies in `slot`; returns the slot that holds it then, -1 when there is no room. */
@@ -167,8 +170,9 @@ export function createIntake({ receiver, slots, schedule, verdictWriter, counter
         continue;
       }
       const held = copy === 0 ? holdOriginal(i, slot, dueMs) : holdCopy(slot, dueMs);
-      for (let flip = 0; held >= 0 && flip < flips; flip++) flipBit(held, isV4);
-      isAnyHeld ||= held >= 0;
+      if (held < 0) continue;
+      for (let flip = 0; flip < flips; flip++) flipBit(held, isV4);
+      isAnyHeld = true;
       if (held === slot) return "kept-slot";
     }
     return isAnyHeld ? "taken" : "overflow";
@@ -187,6 +191,7 @@ export function createIntake({ receiver, slots, schedule, verdictWriter, counter
 
   function takeFrom(i: number, slot: number, nowMs: number, wallMs: number): Outcome {
     readMessage(slots.viewOf(slot), slots.startOf(slot), receiver.length(i), message);
+    if (message.kind === "error") kernelAnswer = message.errno;
     if (message.kind !== "packet") return "passed";
     counters.received++;
     const outcome = decide(i, slot, nowMs, wallMs);
@@ -218,6 +223,11 @@ export function createIntake({ receiver, slots, schedule, verdictWriter, counter
   return {
     setRules(rules) {
       classes = rules.classes;
+    },
+    takeAnswer() {
+      const answered = kernelAnswer;
+      kernelAnswer = undefined;
+      return answered;
     },
     takeBatch(nowMs, wallMs) {
       const count = receiver.receive();

@@ -87,8 +87,8 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
   const receiver = createReceiver(libc, queueFd, slots);
   let rules = compileRules({ rules: [], classes: [] });
   /** Classes that rules no longer name are served for a while: the kernel's own rules may still send packets to them. */
-  let retired: { readonly classes: ReadonlyMap<number, ClassState>; readonly untilMs: number } | undefined;
-  const bound = new Map<number, ClassState["at"]>();
+  const retired = new Map<number, { readonly state: ClassState; readonly untilMs: number }>();
+  const bound = new Set<number>();
   const intakeCounters = newIntakeCounters();
   const senderCounters: SenderCounters = { sent: 0, refused: 0, lastErrno: 0 };
   const verdictWriter = createVerdictWriter(libc, queueFd);
@@ -119,26 +119,45 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
     totals: { ...intakeCounters, ...senderCounters, held: schedule.size() + sender.waiting(), allocatedBytes: slots.allocatedBytes() },
   });
 
+  /** Packets that come before the kernel's answer are taken as ever. */
+  function configure(message: Buffer): number {
+    if (libc.send(queueFd, message, message.length, 0) < 0) throw failure(libc, "Sending to nfnetlink_queue");
+    for (;;) {
+      poll.wait(LONGEST_WAIT_MS, { forRoom: false });
+      intake.takeBatch(performance.now(), Date.now());
+      const answered = intake.takeAnswer();
+      if (answered !== undefined) return answered;
+    }
+  }
+
   function setRules(wanted: EngineRules): void {
     const next = compileRules(wanted, rules);
     for (const { queue, at } of next.classes.values()) {
       if (bound.has(queue)) continue;
-      bindQueue(libc, queueFd, queue, at);
-      bound.set(queue, at);
+      bindQueue(configure, queue, at);
+      bound.add(queue);
     }
-    retired = { classes: rules.classes, untilMs: performance.now() + RETIRED_MS };
+    const untilMs = performance.now() + RETIRED_MS;
+    for (const [queue, state] of rules.classes) retired.set(queue, { state, untilMs });
     rules = next;
-    intake.setRules({ classes: new Map([...retired.classes, ...rules.classes]) });
+    tellIntake();
+  }
+
+  function tellIntake(): void {
+    for (const queue of rules.classes.keys()) retired.delete(queue);
+    intake.setRules({ classes: new Map([...[...retired].map(([queue, { state }]) => [queue, state] as const), ...rules.classes]) });
   }
 
   /** Gives up the queues of classes that are gone for good. One of arriving packets stays: some may still wait in it for their time. */
   function forgetRetired(): void {
-    if (retired === undefined || performance.now() < retired.untilMs) return;
-    retired = undefined;
-    intake.setRules(rules);
-    for (const [queue, at] of bound) {
-      if (rules.classes.has(queue) || at === "ingress") continue;
-      unbindQueue(libc, queueFd, queue);
+    if (retired.size === 0) return;
+    const nowMs = performance.now();
+    for (const [queue, { state, untilMs }] of retired) {
+      if (nowMs < untilMs) continue;
+      retired.delete(queue);
+      tellIntake();
+      if (state.at === "ingress") continue;
+      unbindQueue(configure, queue);
       bound.delete(queue);
     }
   }
@@ -171,7 +190,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
         releaseAll();
         intake.setRules({ classes: new Map([...rules.classes].map(([queue, state]) => [queue, { ...state, rules: [] }])) });
         while (intake.takeBatch(performance.now(), Date.now()) > 0) releaseAll();
-        for (const queue of bound.keys()) unbindQueue(libc, queueFd, queue);
+        for (const queue of bound) unbindQueue(configure, queue);
         post({ is: "done", number, counters: readCounters() });
         return true;
       default:

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { errors, failure, type Libc } from "./libc.ts";
-import { encodeBind, encodeUnbind, newReceivedMessage, readMessage, VERDICT_BYTES, verdicts, writeVerdictFor } from "./netlink.ts";
+import { encodeBind, encodeUnbind } from "./netlink.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -52,39 +52,19 @@ export function openQueueSocket(libc: Libc): number {
   }
 }
 
-/**
- * Binds a queue. Throws when another process has it, and when the process may not (NET_ADMIN). Packets of other queues that come
- * meanwhile pass.
- */
-export function bindQueue(libc: Libc, fd: number, queue: number, at: "egress" | "ingress"): void {
-  const maxPackets = at === "egress" ? MOST_LEAVING_PACKETS : MOST_ARRIVING_PACKETS;
-  const errno = request(libc, fd, encodeBind(queue, { maxPackets }));
+/** Sends a configuration message and returns the kernel's answer, 0 or an errno, which comes between packets. */
+export type Configure = (message: Buffer) => number;
+
+/** Binds a queue. Throws when another process has it, and when the process may not (NET_ADMIN). */
+export function bindQueue(configure: Configure, queue: number, at: "egress" | "ingress"): void {
+  const errno = configure(encodeBind(queue, { maxPackets: at === "egress" ? MOST_LEAVING_PACKETS : MOST_ARRIVING_PACKETS }));
   if (errno !== 0) throw new Error(explainRefusedBind(queue, errno));
 }
 
 /** Gives a queue up. Packets that still wait in it are dropped by the kernel. */
-export function unbindQueue(libc: Libc, fd: number, queue: number): void {
-  const errno = request(libc, fd, encodeUnbind(queue));
+export function unbindQueue(configure: Configure, queue: number): void {
+  const errno = configure(encodeUnbind(queue));
   if (errno !== 0) throw new Error(`Unbinding queue ${queue} failed: errno ${errno}`);
-}
-
-/** Sends a configuration message and waits for the kernel's answer: 0 or an errno. Packets that come meanwhile pass. */
-function request(libc: Libc, fd: number, message: Buffer): number {
-  if (libc.send(fd, message, message.length, 0) < 0) throw failure(libc, "Sending to nfnetlink_queue");
-  const reply = Buffer.alloc(70_000);
-  const view = new DataView(reply.buffer, reply.byteOffset, reply.length);
-  const received = newReceivedMessage();
-  const verdict = Buffer.alloc(VERDICT_BYTES);
-  for (;;) {
-    const length = libc.recv(fd, reply, reply.length, 0);
-    if (length < 0 && libc.errno() === errors.EINTR) continue;
-    if (length < 0) throw failure(libc, "Reading from nfnetlink_queue");
-    readMessage(view, 0, length, received);
-    if (received.kind === "error") return received.errno;
-    if (received.kind !== "packet") continue;
-    writeVerdictFor(new DataView(verdict.buffer, verdict.byteOffset, VERDICT_BYTES), 0, received.queue, received.id, verdicts.accept);
-    if (libc.send(fd, verdict, VERDICT_BYTES, 0) < 0) throw failure(libc, "Sending a verdict");
-  }
 }
 
 function explainRefusedBind(queue: number, errno: number): string {

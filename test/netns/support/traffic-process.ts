@@ -25,15 +25,15 @@ function note(message: Buffer): void {
 }
 
 async function listenUdp(): Promise<number> {
-  const socket = createSocket({ type: "udp4", recvBufferSize: 4 << 20 });
+  const socket = createSocket({ type: "udp6", recvBufferSize: 4 << 20 });
   socket.on("message", note);
-  socket.bind(0, "0.0.0.0");
+  socket.bind(0, "::"); // takes IPv4, too
   await once(socket, "listening");
   return socket.address().port;
 }
 
 async function sendUdp(order: Extract<TrafficOrder, { do: "send-udp" }>): Promise<readonly string[]> {
-  const sockets = Array.from({ length: order.sockets }, (): Socket => createSocket({ type: "udp4" }));
+  const sockets = Array.from({ length: order.sockets }, (): Socket => createSocket({ type: order.to.includes(":") ? "udp6" : "udp4" }));
   const errors: string[] = [];
   const pending: Promise<void>[] = [];
   for (let number = 0; number < order.count; number++) {
@@ -61,7 +61,7 @@ async function listenTcp(): Promise<number> {
     connection.on("end", () => connection.end(hash.digest("hex")));
     connection.on("error", () => connection.destroy());
   });
-  server.listen(0, "0.0.0.0");
+  server.listen(0, "::");
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("no port");

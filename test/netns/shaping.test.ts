@@ -1,0 +1,228 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Fault, FaultState, type Receipt } from "../../proto/gen/agent.ts";
+import { Direction, type NetworkRule, Protocol, type Shape } from "../../proto/gen/faults.ts";
+import { networkFault, networks, rule, shape } from "../support/network-faults.ts";
+import type { Arrival } from "./support/traffic.ts";
+import { type AgentHandle, createTwoHosts, RIGHT, RIGHT6, type TwoHosts } from "./support/two-hosts.ts";
+
+/** Every parameter of a shape, as an agent carries it out, against its statistics. Both families pass the same tests. */
+
+/** How far from the expected count 99.9 % of all binomial samples lie, at most. */
+const binomialMargin = (count: number, share: number): number => 3.29 * Math.sqrt(count * share * (1 - share)) + 0.5;
+const mean = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+const median = (arrivals: readonly Arrival[]): number =>
+  arrivals.map(({ delayMs }) => delayMs).toSorted((a, b) => a - b)[arrivals.length >> 1] ?? Number.NaN;
+
+for (const [family, to] of [
+  ["IPv4", RIGHT],
+  ["IPv6", RIGHT6],
+] as const) {
+  describe(`shaping ${family} on the real kernel`, () => {
+    let hosts: TwoHosts;
+    let agent: AgentHandle;
+    let udp: number;
+    let tcp: number;
+    let clean: string;
+
+    before(async () => {
+      hosts = await createTwoHosts();
+      agent = await hosts.startAgent();
+      udp = (await hosts.right.traffic({ do: "listen-udp" })).port ?? 0;
+      tcp = (await hosts.right.traffic({ do: "listen-tcp" })).port ?? 0;
+      do {
+        await sleep(200); // the kernel takes a moment to settle its own link-local addresses
+        clean = await agent.dump();
+      } while (clean.includes("tentative"));
+    });
+    after(() => hosts.close());
+    afterEach(async () => {
+      await agent.apply([]);
+      assert.equal(await agent.dump(), clean);
+      await sleep(50);
+      await hosts.right.traffic({ do: "take-arrivals" });
+    });
+
+    const width = to.includes(":") ? 128 : 32;
+    const shaped = (own: Partial<Shape>, more: Partial<NetworkRule> = {}): Fault =>
+      networkFault("uid/.", [rule({ peers: networks(`${to}/${width}`), effect: shape(own), ...more })]);
+
+    async function applied(...faults: readonly Fault[]): Promise<void> {
+      const report = await agent.apply(faults);
+      const wanted = report.faults.filter(({ state }) => state !== FaultState.ENDED);
+      assert.deepEqual(
+        wanted.map(({ id, state, message }) => ({ id, state, message })),
+        faults.map(({ id }) => ({ id, state: FaultState.ACTIVE, message: "" })),
+      );
+    }
+
+    async function send({ count = 100, bytes = 100, gapMs = 2, burst = 1, waitMs = 300 } = {}): Promise<readonly Arrival[]> {
+      const sent = await hosts.left.traffic({ do: "send-udp", to, port: udp, count, bytes, gapMs, burst, sockets: 4 });
+      assert.deepEqual(sent.errors, []);
+      await sleep(waitMs);
+      return (await hosts.right.traffic({ do: "take-arrivals" })).arrivals ?? [];
+    }
+
+    async function transfer(bytes: number): Promise<number> {
+      const { sentHash, readHash, seconds = Number.NaN } = await hosts.left.traffic({ do: "send-tcp", to, port: tcp, bytes });
+      assert.equal(readHash, sentHash);
+      return seconds;
+    }
+
+    async function receipt(): Promise<Receipt> {
+      const { faults } = await agent.apply([]);
+      return faults[0]?.receipt ?? assert.fail();
+    }
+
+    it("delays by 50 ms within 2 %, and datagrams of 60 kB as well", async () => {
+      await applied(shaped({ latencyUs: 50_000 }));
+      const small = median(await send());
+      assert.ok(small >= 50 && small <= 51, String(small));
+      const large = await send({ count: 20, bytes: 60_000, gapMs: 10 });
+      assert.equal(large.length, 20);
+      assert.ok(large.every(({ isDamaged }) => !isDamaged));
+      assert.ok(median(large) >= 50 && median(large) <= 53, String(median(large)));
+      assert.equal((await receipt()).delayed, 120);
+    });
+
+    it("carries TCP whole through delay, loss, duplication and reordering", async () => {
+      await applied(shaped({ latencyUs: 5_000, lossPercent: 1, duplicatePercent: 2, reorder: { percent: 5, correlation: 0, gap: 3 } }));
+      assert.ok((await transfer(3_000_000)) > 0.01);
+    });
+
+    it("duplicates the share that was asked for", async () => {
+      await applied(shaped({ duplicatePercent: 25 }));
+      const arrivals = await send({ count: 5000, burst: 10, gapMs: 1 });
+      assert.ok(Math.abs(arrivals.length - 6250) <= binomialMargin(5000, 0.25), `${arrivals.length} arrived`);
+      assert.equal((await receipt()).duplicated, arrivals.length - 5000);
+    });
+
+    it("corrupts the share that was asked for, which checksums then drop", async () => {
+      await applied(shaped({ corruptPercent: 20 }));
+      const arrivals = await send({ count: 5000, burst: 10, gapMs: 1 });
+      assert.ok(arrivals.every(({ isDamaged }) => !isDamaged));
+      assert.ok(Math.abs(5000 - arrivals.length - 1000) <= binomialMargin(5000, 0.2), `${arrivals.length} arrived`);
+      assert.equal((await receipt()).corrupted, 5000 - arrivals.length);
+    });
+
+    it("sends every fifth packet at once while the others wait", async () => {
+      await applied(shaped({ latencyUs: 60_000, reorder: { percent: 100, correlation: 0, gap: 5 } }));
+      const arrivals = await send({ count: 500 });
+      const early = arrivals.filter(({ delayMs }) => delayMs < 20).map(({ number }) => number % 5);
+      assert.equal(early.length, 100);
+      assert.ok(early.every((number) => number === 4));
+      assert.equal((await receipt()).reordered, 100);
+    });
+
+    it("keeps a rate of 8 Mbit/s within 5 %", async () => {
+      await applied(shaped({ rateBitsPerSecond: 8_000_000 }));
+      const seconds = await transfer(4_000_000);
+      // headers of IP, TCP and Ethernet make 1,448 bytes 1,514
+      const bits = (4_000_000 * 8 * 1514) / (to.includes(":") ? 1428 : 1448);
+      assert.ok(Math.abs(bits / seconds / 8e6 - 1) < 0.05, `${(bits / seconds / 1e6).toFixed(2)} Mbit/s`);
+    });
+
+    it("keeps a bandwidth of 16 Mbit/s within 5 %", async () => {
+      const bandwidth = {
+        rateBitsPerSecond: 16_000_000,
+        limitBytes: 200_000,
+        bufferBytes: 20_000,
+        peakRateBitsPerSecond: 0,
+        minBurstBytes: 0,
+      };
+      await applied(shaped({ bandwidth }));
+      const seconds = await transfer(6_000_000);
+      const bits = (6_000_000 * 8 * 1514) / (to.includes(":") ? 1428 : 1448);
+      assert.ok(Math.abs(bits / seconds / 16e6 - 1) < 0.05, `${(bits / seconds / 1e6).toFixed(2)} Mbit/s`);
+    });
+
+    it("delays and loses what arrives, without a copy of it", async () => {
+      // the answers of a TCP connection arrive here: its handshake takes as long as the delay
+      await applied(
+        networkFault("uid/.", [
+          rule({ direction: Direction.INGRESS, peers: networks(`${to}/${width}`), effect: shape({ latencyUs: 100_000 }) }),
+        ]),
+      );
+      const seconds = await transfer(1000);
+      assert.ok(seconds >= 0.2 && seconds < 0.25, String(seconds));
+      assert.ok(median(await send({ count: 20 })) < 5);
+      await applied(
+        networkFault("uid/.", [
+          rule({
+            direction: Direction.INGRESS,
+            peers: networks(`${to}/${width}`),
+            effect: shape({ lossPercent: 20, latencyUs: 1000, corruptPercent: 5 }),
+          }),
+        ]),
+      );
+      assert.ok((await transfer(200_000)) > 0.002);
+    });
+
+    it("leaves other protocols, ports, devices and excluded peers alone", async () => {
+      const slow = { latencyUs: 80_000 };
+      const range = (port: number): NetworkRule["peerPorts"] => [{ first: port, last: port }];
+      const cases: readonly (readonly [Partial<NetworkRule>, isSlow: boolean])[] = [
+        [{ protocol: Protocol.TCP }, false],
+        [{ protocol: Protocol.UDP }, true],
+        [{ protocol: Protocol.UDP, peerPorts: range(udp) }, true],
+        [{ protocol: Protocol.UDP, peerPorts: [{ first: 1, last: udp - 1 }] }, false],
+        [{ protocol: Protocol.UDP, localPorts: range(9) }, false],
+        [{ device: "eth0" }, true],
+        [{ except: networks(`${to}/${width}`) }, false],
+        [{ peers: { networks: [], endpoints: [{ network: `${to}/${width}`, port: udp }], hostNames: [] } }, true],
+        [{ peers: { networks: [], endpoints: [{ network: `${to}/${width}`, port: udp === 9 ? 10 : 9 }], hostNames: [] } }, false],
+        [
+          {
+            peers: {
+              networks: [to.includes(":") ? "2001:db8::/32" : "192.0.2.0/24"],
+              endpoints: [{ network: `${to}/${width}`, port: udp }],
+              hostNames: [],
+            },
+          },
+          true,
+        ],
+        [{ peers: undefined }, true],
+      ];
+      for (const [more, isSlow] of cases) {
+        await applied(shaped(slow, more));
+        const found = median(await send({ count: 10 }));
+        assert.equal(found >= 80, isSlow, `${JSON.stringify(more)}: ${found} ms`);
+      }
+    });
+
+    it("drops what goes to a port, with an error at the sender, and nothing else", async () => {
+      const peers = { networks: [], endpoints: [{ network: `${to}/${width}`, port: udp }], hostNames: [] };
+      await applied(networkFault("uid/.", [rule({ peers })]));
+      const { errors = [] } = await hosts.left.traffic({
+        do: "send-udp",
+        to,
+        port: udp,
+        count: 3,
+        bytes: 100,
+        gapMs: 1,
+        burst: 1,
+        sockets: 1,
+      });
+      assert.equal(errors.length, 3);
+      assert.ok((await transfer(1000)) < 0.1);
+    });
+
+    it("moves from plan to plan without a moment in which a standing fault is lifted", async () => {
+      const standing = networkFault("a", [rule({ peers: networks(`${to}/${width}`), effect: shape({ latencyUs: 40_000 }) })]);
+      await applied(standing);
+      const sampling = send({ count: 2000, gapMs: 1 });
+      for (let index = 0; index < 12; index++) {
+        await applied(standing, networkFault(`b${index}`, [rule({ effect: shape({ latencyUs: 1_000 + index }) })]));
+        await sleep(100);
+        await applied(standing);
+      }
+      const arrivals = await sampling;
+      assert.equal(arrivals.length, 2000);
+      assert.deepEqual(
+        arrivals.filter(({ delayMs }) => delayMs < 39.9),
+        [],
+      );
+      assert.ok(mean(arrivals.map(({ delayMs }) => delayMs)) < 50);
+    });
+  });
+}
