@@ -80,6 +80,32 @@ async function udp(host: string, count: number, everyMs: number): Promise<unknow
   return { sent: count, received: roundTrips.length, errors, roundTrips: roundTrips.slice(0, 500) };
 }
 
+/** Some datagrams to each host at once: errors of send and the median round trip in ms, null without an answer. */
+async function survey(hosts: readonly string[]): Promise<unknown> {
+  const found = await Promise.all(
+    hosts.map(async (host) => {
+      const socket = createSocket("udp4");
+      const sentAt: number[] = [];
+      const roundTrips: number[] = [];
+      let errors = 0;
+      socket.on("message", (message) => roundTrips.push(performance.now() - (sentAt[message.readUInt32BE(0)] ?? 0)));
+      for (let index = 0; index < 9; index++) {
+        const payload = Buffer.alloc(64);
+        payload.writeUInt32BE(index);
+        sentAt.push(performance.now());
+        socket.send(payload, UDP_PORT, host, (error) => {
+          if (error) errors++;
+        });
+        await new Promise((resolve) => setTimeout(resolve, 15));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      socket.close();
+      return { errors, roundTripMs: roundTrips.toSorted((a, b) => a - b)[roundTrips.length >> 1] ?? null };
+    }),
+  );
+  return found;
+}
+
 async function tcp(host: string, port: number, count: number): Promise<unknown> {
   const connects: number[] = [];
   const failures: string[] = [];
@@ -152,6 +178,7 @@ const [command = "", host = "", ...rest] = process.argv.slice(2);
 const numbers = rest.map(Number);
 if (command === "serve") serve();
 else if (command === "udp") console.log(JSON.stringify(await udp(host, numbers[0] ?? 1, numbers[1] ?? 10)));
+else if (command === "survey") console.log(JSON.stringify(await survey([host, ...rest])));
 else if (command === "tcp") console.log(JSON.stringify(await tcp(host, numbers[0] ?? CONTROL_PORT, numbers[1] ?? 1)));
 else if (command === "upload") console.log(JSON.stringify(await upload(host, numbers[0] ?? 1)));
 else if (command === "sample") console.log(await control(`/sample?host=${host}&everyMs=${numbers[0] ?? 50}`));

@@ -34,6 +34,8 @@ export interface Peers {
     count: number,
     everyMs: number,
   ): Promise<{ readonly sent: number; readonly received: number; readonly errors: number; readonly roundTrips: readonly number[] }>;
+  /** Errors of send, and the median round trip to each host. */
+  survey(from: string, hosts: readonly string[]): Promise<readonly { readonly errors: number; readonly roundTripMs: number | null }[]>;
   upload(from: string, host: string, bytes: number): Promise<{ readonly sent: string; readonly received: string; readonly ms: number }>;
   /** Begins to probe `host` from the pod `from`, for as long as that pod lives. */
   sample(from: string, host: string, everyMs: number): Promise<void>;
@@ -65,7 +67,11 @@ export async function eventually(what: string, timeoutMs: number, ask: () => Pro
 }
 
 /** Makes an opted-in namespace with an injected pod and a Service for each name, all Ready. */
-export async function startPeers(namespace: string, names: readonly string[]): Promise<Peers> {
+export async function startPeers(
+  namespace: string,
+  names: readonly string[],
+  { labelsOf = () => ({}) }: { readonly labelsOf?: (name: string) => { readonly [label: string]: string } } = {},
+): Promise<Peers> {
   const { kubectl, peerImage } = await storyCluster();
   const apply = (...objects: readonly object[]): Promise<string> =>
     kubectl(["apply", "-f", "-"], { stdin: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }) });
@@ -73,7 +79,10 @@ export async function startPeers(namespace: string, names: readonly string[]): P
   const probe = { readinessProbe: { httpGet: { port: 8080, path: "/" }, periodSeconds: 1, failureThreshold: 2 } };
   if (names.length > 0) {
     await apply(
-      ...names.flatMap((name) => [peerPod({ name, namespace, image: peerImage, container: probe }), peerService({ name, namespace })]),
+      ...names.flatMap((name) => [
+        peerPod({ name, namespace, image: peerImage, labels: labelsOf(name), container: probe }),
+        peerService({ name, namespace }),
+      ]),
     );
     await kubectl(["wait", "-n", namespace, "--for=condition=Ready", "--timeout=90s", ...names.map((name) => `pod/${name}`)], {
       timeoutMs: 100_000,
@@ -109,6 +118,7 @@ export async function startPeers(namespace: string, names: readonly string[]): P
     },
     tcp: (from, host, count) => exec(from, "tcp", host, 8080, count) as ReturnType<Peers["tcp"]>,
     udp: (from, host, count, everyMs) => exec(from, "udp", host, count, everyMs) as ReturnType<Peers["udp"]>,
+    survey: (from, hosts) => exec(from, "survey", ...hosts) as ReturnType<Peers["survey"]>,
     upload: (from, host, bytes) => exec(from, "upload", host, bytes) as ReturnType<Peers["upload"]>,
     sample: async (from, host, everyMs) => void (await exec(from, "sample", host, everyMs)),
     samples: (from, host) => exec(from, "samples", host) as ReturnType<Peers["samples"]>,
