@@ -8,6 +8,7 @@ const suites = [
   { title: "unit and property tests", config: ".mocharc.json" },
   { title: "integration tests against a real API server", config: "test/integration/.mocharc.json" },
   { title: "plans on the real kernel, in network namespaces", config: "test/netns/.mocharc.json" },
+  { title: "plans on a kernel with netem, in User-Mode Linux", config: "test/uml/.mocharc.json" },
   { title: "stories in a real cluster", config: "test/cluster/.mocharc.json" },
 ] as const;
 

@@ -56,7 +56,7 @@ export async function readPodFacts(programs: Programs, known: KnownFacts): Promi
       do: { argv: ["tc", "qdisc", "add", "dev", "lo", "root", "handle", `${ROOT_HANDLE}:`, "netem"] },
       undo: { argv: ["tc", "qdisc", "del", "dev", "lo", "root", "handle", `${ROOT_HANDLE}:`] },
     }),
-    tryQueue(programs, iptables),
+    tryChain(programs, iptables, ["mangle"], "-j NFQUEUE --queue-num 1 --queue-bypass"),
     tryOut(programs, {
       do: { argv: ["ip", "link", "add", `${KERNEL_PREFIX}ifb`, "type", "ifb"] },
       undo: { argv: ["ip", "link", "del", `${KERNEL_PREFIX}ifb`] },
@@ -113,19 +113,13 @@ export function passportOf(facts: PodFacts): Passport {
   };
 }
 
+/** A back end works when it can make a chain in each table that faults use: `--test` and listing succeed on a kernel that lacks them. */
 async function findBackend(programs: Programs): Promise<PodFacts["iptables"]> {
   const complaints: string[] = [];
   for (const backend of ["nft", "legacy"] as const) {
-    try {
-      // The mangle table is the one that a kernel may lack; rules are loaded, not only listed, as listing an absent table succeeds.
-      await programs.run({
-        argv: [`iptables-${backend}-restore`, "--noflush", "--test"],
-        stdin: "*mangle\n-A POSTROUTING -j RETURN\nCOMMIT\n",
-      });
-      return backend;
-    } catch (error) {
-      complaints.push(error instanceof Error ? error.message : String(error));
-    }
+    const complaint = await tryChain(programs, backend, ["filter", "mangle"], "-j RETURN");
+    if (complaint === undefined) return backend;
+    complaints.push(complaint);
   }
   throw new Error(`No iptables works here. ${complaints.join("; ")}`);
 }
@@ -144,17 +138,14 @@ async function tryOut(
   return undefined;
 }
 
-/** A chain that nothing jumps to. */
-function tryQueue(programs: Programs, backend: PodFacts["iptables"]): Promise<string | undefined> {
+/** Makes a chain with this rule in each table, which nothing jumps to, and removes it. */
+function tryChain(programs: Programs, backend: PodFacts["iptables"], tables: readonly string[], rule: string): Promise<string | undefined> {
   const name = `${KERNEL_PREFIX}try`;
   const restore = (...lines: readonly string[]): Command => ({
     argv: [`iptables-${backend}-restore`, "--noflush"],
-    stdin: ["*mangle", ...lines, "COMMIT", ""].join("\n"),
+    stdin: `${tables.flatMap((table) => [`*${table}`, ...lines, "COMMIT"]).join("\n")}\n`,
   });
-  return tryOut(programs, {
-    do: restore(`:${name} - [0:0]`, `-A ${name} -j NFQUEUE --queue-num 1 --queue-bypass`),
-    undo: restore(`-F ${name}`, `-X ${name}`),
-  });
+  return tryOut(programs, { do: restore(`:${name} - [0:0]`, `-A ${name} ${rule}`), undo: restore(`-F ${name}`, `-X ${name}`) });
 }
 
 /** The last line that a program said, as a sentence. */

@@ -58,7 +58,7 @@ async function obey(order: AgentOrder): Promise<unknown> {
     case "apply": {
       started = 0;
       const report = await agent?.apply({ targetUid: UID, order: { leaderEpoch: 1, generation: ++generation }, faults: [...order.faults] });
-      return { faults: report?.faults, programs: started };
+      return { faults: report?.faults, programs: started, engines: report?.passport?.engines };
     }
     case "dump":
       return dumpNetwork(programs);

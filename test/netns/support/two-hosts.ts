@@ -60,7 +60,7 @@ export interface AgentHandle {
   /** The complete set of faults; answers with the report and how many programs it took. */
   apply(
     faults: Extract<AgentOrder, { do: "apply" }>["faults"],
-  ): Promise<{ readonly faults: readonly FaultReport[]; readonly programs: number }>;
+  ): Promise<{ readonly faults: readonly FaultReport[]; readonly programs: number; readonly engines: readonly string[] }>;
   dump(): Promise<string>;
 }
 
