@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
-import type { DesiredFaults, Order, Report } from "../proto/gen/agent.ts";
+import type { DesiredFaults, Fault, Order, Report } from "../proto/gen/agent.ts";
 import { checkDesired, isOlder } from "./desired.ts";
 import type { Executor } from "./executor.ts";
 import type { FaultFamily } from "./family.ts";
@@ -26,6 +26,8 @@ export interface AgentOptions {
   readonly executor: Executor;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called after each visit to the kernel, with what is known and wanted then and what the faults in force compile to. */
+  readonly onVisited?: ((report: Report, wanted: readonly Fault[], compiled: unknown) => void) | undefined;
 }
 
 const FIRST_RETRY_MS = 500;
@@ -191,6 +193,8 @@ export class Agent {
     }
     this.#armTimer();
     this.#notify();
+    const wanted = [...this.#held.values()].map(({ fault }) => fault);
+    this.#options.onVisited?.(this.report(), wanted, family.explain(applied.map(({ fault }) => fault)));
   }
 
   /** Writes outcomes of a visit back, for faults that did not change meanwhile. */

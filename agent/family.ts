@@ -27,6 +27,8 @@ export interface FaultFamily {
   resolvedOf(fault: Fault): readonly ResolvedName[];
   /** What can be done here. */
   readonly passport: Passport;
+  /** What these faults compile to, as JSON, for people who look into the pod. */
+  explain(faults: readonly Fault[]): unknown;
   /** Called when the engine ended by itself. */
   onEngineDeath(callback: (reason: Error) => void): void;
   /** What each of these faults did so far. Read it right before rules are replaced: what they counted is gone with them. */

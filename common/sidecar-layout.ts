@@ -9,6 +9,8 @@ export const sidecarPaths = {
   state: "/var/lib/squall",
   /** Written once enrolment is through; the postStart hook waits for it. */
   ready: "/var/lib/squall/ready",
+  /** What `sidecar.mjs explain` prints, but for the counters; written after each visit to the kernel. */
+  explained: "/var/lib/squall/explained.json",
   /** Covered by an empty emptyDir, so that no API-server token is inside the sidecar. */
   apiToken: "/var/run/secrets/kubernetes.io/serviceaccount",
 } as const;

@@ -1,4 +1,4 @@
-/** The sidecar's process. `sidecar.mjs` runs it, `sidecar.mjs wait` is the postStart hook, `sidecar.mjs dump` prints the pod's kernel state. */
+/** The sidecar's process. `sidecar.mjs` runs it, `sidecar.mjs wait` is the postStart hook, `sidecar.mjs dump` prints the pod's kernel state, `sidecar.mjs explain` what faults compile to. */
 
 const [command = "run"] = process.argv.slice(2);
 
@@ -15,11 +15,16 @@ switch (command) {
     process.stdout.write(await dumpNetwork(findPrograms()));
     break;
   }
+  case "explain": {
+    const [{ printExplanation }, { findPrograms }] = await Promise.all([import("./explain.ts"), import("../agent/programs.ts")]);
+    process.stdout.write(await printExplanation(findPrograms()));
+    break;
+  }
   case "run":
     await main();
     break;
   default:
-    process.stderr.write(`Unknown command ${JSON.stringify(command)}. There are: run, wait, dump.\n`);
+    process.stderr.write(`Unknown command ${JSON.stringify(command)}. There are: run, wait, dump, explain.\n`);
     process.exit(2);
 }
 

@@ -19,6 +19,7 @@ import { sidecarPaths } from "../common/sidecar-layout.ts";
 import { VERSION } from "../common/version.ts";
 import type { SidecarConfig } from "./config.ts";
 import { type Enrolled, enrolUntilDone } from "./enrolment.ts";
+import { writeExplanation } from "./explain.ts";
 
 export interface Sidecar {
   /** Takes every fault back and stops. */
@@ -52,8 +53,10 @@ export async function runSidecar(
     watchDns: watchDnsAnswers,
   });
   const executor = createExecutor({ family, programs, log, journal: await openJournal(join(sidecarPaths.state, "journal")) });
-  const agent = new Agent({ targetUid: config.podUid, version: VERSION, family, executor, clock, log });
+  const onVisited = writeExplanation(family.passport, log);
+  const agent = new Agent({ targetUid: config.podUid, version: VERSION, family, executor, clock, log, onVisited });
   await agent.start();
+  onVisited(agent.report(), [], []);
 
   const options = {
     address: config.enrolmentAddress,

@@ -9,6 +9,7 @@ import type { OnAnswer } from "./dns-watch.ts";
 import type { EngineOptions } from "./engine/engine.ts";
 import { type EngineRules, type FaultCounters, newFaultCounters } from "./engine/rules.ts";
 import type { NfqueueEngine } from "./engine/supervise.ts";
+import { explainNetwork } from "./explain.ts";
 import { passportOf, type PodFacts } from "./facts.ts";
 import { followHostNames, type Lookup } from "./host-names.ts";
 import { planNetwork, sortRules } from "./plan.ts";
@@ -105,6 +106,7 @@ export function createNetworkFamily({ facts, programs, log, clock, startEngine, 
     onChange: (callback) => hostNames.onChange(callback),
     resolvedOf: (fault) =>
       [...new Set(hostNamesOf(fault))].map((name) => ({ name, addresses: [...(hostNames.resolved.get(name.toLowerCase()) ?? [])] })),
+    explain: (faults) => explainNetwork(faults, facts, hostNames.resolved),
     async runEngine(rules) {
       if (rules === undefined) {
         await closeEngine();

@@ -73,6 +73,7 @@ export function createFakeFamily(
     prepare: () => Promise.resolve(),
     onChange: () => undefined,
     resolvedOf: () => [],
+    explain: () => [],
     plan(faults: readonly Fault[]): Plan {
       const refused = faults
         .filter(({ id }) => id.startsWith("bad"))

@@ -14,6 +14,7 @@ import { eventually } from "./peers.ts";
 /** The cluster of all stories: the lab, with Squall of this working tree installed. */
 export interface StoryCluster {
   readonly kubectl: Kubectl;
+  readonly kubeconfig: string;
   /** Image that runs the peer program. */
   readonly peerImage: string;
   readonly auditLog: string;
@@ -62,6 +63,7 @@ function tellStories(cluster: RunningCluster, kubectl: Kubectl, images: { readon
   const system = ["-n", "squall-system"];
   return {
     kubectl,
+    kubeconfig: cluster.kubeconfig,
     peerImage: images.shop,
     auditLog: cluster.auditLog,
     apiServerPid() {

@@ -1,0 +1,53 @@
+import type { PodExplanation } from "../api/pod-explanation.ts";
+import { renderTable } from "./table.ts";
+
+/** One labelled pod and what is known of it. */
+export interface Patient {
+  readonly pod: string;
+  readonly finding:
+    | { readonly is: "injected"; readonly explanation: PodExplanation }
+    | { readonly is: "unreachable"; readonly why: string }
+    /** `why` is what the injector wrote on the pod, if anything. */
+    | { readonly is: "not-injected"; readonly isNamespaceOptedIn: boolean; readonly why: string | undefined };
+}
+
+/** What each labelled pod can do, and what to do about those that cannot do anything. */
+export function renderDiagnosis(patients: readonly Patient[], namespace: string): string {
+  if (patients.length === 0)
+    return `No pod in ${namespace} has the label squall.dev/inject=enabled. Label namespace and pods: kubectl label namespace ${namespace} squall.dev/inject=enabled`;
+  const rows = patients.map(({ pod, finding }) => [pod, ...describe(finding)]);
+  const hints = [...new Set(patients.flatMap(({ finding }) => hintsFor(finding, namespace)))];
+  return [renderTable(["POD", "SIDECAR", "ENGINES", "FAMILIES", "NOTES"], rows), ...(hints.length > 0 ? ["", ...hints] : [])].join("\n");
+}
+
+function describe(finding: Patient["finding"]): readonly string[] {
+  switch (finding.is) {
+    case "injected": {
+      const { version, passport, faults } = finding.explanation;
+      const notes = [
+        ...passport.missing,
+        ...(passport.hasMeshRedirect ? ["a mesh redirects connections"] : []),
+        ...(passport.hasBpf ? ["an eBPF program on a device may send packets past every rule"] : []),
+        ...(faults.length > 0 ? [`${faults.length} ${faults.length === 1 ? "fault" : "faults"} in force`] : []),
+      ];
+      return [version, passport.engines.join(","), passport.families.join(","), notes.join("; ")];
+    }
+    case "unreachable":
+      return ["?", "", "", finding.why];
+    case "not-injected":
+      return [
+        "none",
+        "",
+        "",
+        finding.why ?? (finding.isNamespaceOptedIn ? "made before its namespace opted in" : "its namespace has not opted in"),
+      ];
+  }
+}
+
+function hintsFor(finding: Patient["finding"], namespace: string): readonly string[] {
+  if (finding.is !== "not-injected") return [];
+  if (!finding.isNamespaceOptedIn) return [`Opt the namespace in: kubectl label namespace ${namespace} squall.dev/inject=enabled`];
+  return [
+    `Pods get their sidecar when they are made. Make them anew: kubectl rollout restart deployment -n ${namespace}. Codes are in docs/reasons.md.`,
+  ];
+}

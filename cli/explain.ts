@@ -1,0 +1,38 @@
+import type { PodExplanation } from "../api/pod-explanation.ts";
+import { renderTable } from "./table.ts";
+
+/** What is in force on a pod, as text for a terminal. */
+export function renderExplanation(pod: string, { faults, classes, passport, version }: PodExplanation): string {
+  const lines = [
+    `${pod}: sidecar ${version}, iptables-${passport.iptables}, ${passport.families.join(" and ")}, engines ${passport.engines.join(", ") || "none"}`,
+  ];
+  if (faults.length === 0) return [...lines, "No fault is in force on this pod."].join("\n");
+  lines.push(
+    "",
+    renderTable(
+      ["EXPERIMENT", "STATE", "REASON"],
+      faults.map(({ experiment, state, reason, message }) => [
+        experiment,
+        state,
+        [reason, message].filter((text) => text !== "").join(": "),
+      ]),
+    ),
+  );
+  if (classes.length > 0) {
+    const rows = classes.map(({ way, matches, experiments, effect, by, packets }) => [
+      way,
+      matches,
+      experiments.join(" + "),
+      effect,
+      by,
+      String(packets),
+    ]);
+    lines.push("", renderTable(["PACKETS", "MATCHING", "OF", "ARE", "BY", "COUNT"], rows));
+    if (classes.some(({ experiments }) => experiments.length > 1))
+      lines.push(
+        "",
+        "A class that names several experiments has the packets that all of them match; a packet belongs to the most particular class that it matches.",
+      );
+  }
+  return lines.join("\n");
+}

@@ -1,0 +1,88 @@
+/** The `squall` command: looks into a cluster with the rights of whoever types it. */
+import { Command } from "commander";
+import { podExplanation, type PodExplanation } from "../api/pod-explanation.ts";
+import { annotations, labels, OPTED_IN, SIDECAR_CONTAINER } from "../common/names.ts";
+import { bundlePath } from "../common/sidecar-layout.ts";
+import { VERSION } from "../common/version.ts";
+import { connectKube } from "../kube/client.ts";
+import { contextNamespace, execInPod } from "../kube/exec.ts";
+import { namespaces, type Pod, pods } from "../kube/resources.ts";
+import { type Patient, renderDiagnosis } from "./doctor.ts";
+import { renderExplanation } from "./explain.ts";
+
+interface Options {
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly namespace?: string;
+  readonly output?: string;
+}
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+
+const program = new Command("squall")
+  .description("Looks into pods that Squall faults.")
+  .version(VERSION)
+  .showHelpAfterError()
+  .option("--kubeconfig <file>", "kubeconfig file; KUBECONFIG or your own by default")
+  .option("--context <name>", "context of the kubeconfig")
+  .option("-n, --namespace <name>", "namespace; that of the context by default")
+  .option("-o, --output <format>", "text or json", "text");
+
+program
+  .command("explain")
+  .argument("<pod>", "name of the pod")
+  .description("show the rules that the faults of a pod compile to, and what they counted; needs the right to create pods/exec")
+  .action(async (pod: string) => {
+    const options = program.opts<Options>();
+    const namespace = options.namespace ?? contextNamespace(options);
+    const explanation = await ask(options, namespace, pod);
+    say(options.output === "json" ? JSON.stringify(explanation, null, 2) : renderExplanation(`${namespace}/${pod}`, explanation));
+  });
+
+program
+  .command("doctor")
+  .description(
+    "show for each labelled pod what can be faulted there, and why pods have no sidecar; needs the rights to list pods and to create pods/exec",
+  )
+  .action(async () => {
+    const options = program.opts<Options>();
+    const namespace = options.namespace ?? contextNamespace(options);
+    const kube = connectKube({ ...options, process: "squall", version: VERSION });
+    try {
+      const isNamespaceOptedIn = (await kube.get(namespaces, { name: namespace })).metadata.labels?.[labels.inject] === OPTED_IN;
+      const { items } = await kube.list(pods, { namespace, labelSelector: `${labels.inject}=${OPTED_IN}` });
+      const patients = await Promise.all(items.map((pod) => examine(pod, options, { namespace, isNamespaceOptedIn })));
+      say(options.output === "json" ? JSON.stringify(patients, null, 2) : renderDiagnosis(patients, namespace));
+    } finally {
+      await kube.close();
+    }
+  });
+
+async function examine(
+  pod: Pod,
+  options: Options,
+  around: { readonly namespace: string; readonly isNamespaceOptedIn: boolean },
+): Promise<Patient> {
+  const { name } = pod.metadata;
+  if (!pod.spec.initContainers.some((container) => container.name === SIDECAR_CONTAINER)) {
+    const why = pod.metadata.annotations?.[annotations.injected];
+    return { pod: name, finding: { is: "not-injected", isNamespaceOptedIn: around.isNamespaceOptedIn, why } };
+  }
+  try {
+    return { pod: name, finding: { is: "injected", explanation: await ask(options, around.namespace, name) } };
+  } catch (error) {
+    return { pod: name, finding: { is: "unreachable", why: error instanceof Error ? error.message : String(error) } };
+  }
+}
+
+async function ask(options: Options, namespace: string, pod: string): Promise<PodExplanation> {
+  const printed = await execInPod(options, { namespace, pod, container: SIDECAR_CONTAINER }, ["node", bundlePath("sidecar"), "explain"]);
+  return podExplanation.parse(JSON.parse(printed));
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
