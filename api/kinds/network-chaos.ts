@@ -37,8 +37,8 @@ const schema = z
       .max(5_000)
       .optional()
       .describe("The other side outside the cluster: IP addresses, CIDRs or host names, each with :PORT if wanted."),
-    device: deviceName().optional().describe("Network device in the selected pods; eth0 by default."),
-    targetDevice: deviceName().optional().describe("Network device in the target pods; eth0 by default."),
+    device: deviceName().optional().describe("Network device in the selected pods; every one but loopback by default."),
+    targetDevice: deviceName().optional().describe("Network device in the target pods; every one but loopback by default."),
     ...trafficControl,
     protocol: z.enum(["tcp", "udp", "icmp"]).optional().describe("Squall only. Packets of this protocol alone."),
     ports: portList().optional().describe('Squall only. Ports at the target\'s end, such as "443" or "8000-8010"; needs a protocol.'),
