@@ -1,6 +1,3 @@
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Agent } from "../../../agent/agent.ts";
 import { createExecutor } from "../../../agent/executor.ts";
 import { openJournal } from "../../../agent/journal.ts";
@@ -17,7 +14,10 @@ import type { Fault } from "../../../proto/gen/agent.ts";
 
 /** Runs an agent inside a network namespace, for a test outside of it. */
 export type AgentOrder =
-  | { readonly do: "start"; readonly podIps: readonly string[] }
+  /** `journal`: where undo is written, outlasting this process. */
+  | { readonly do: "start"; readonly podIps: readonly string[]; readonly journal: string }
+  /** From now on, count the programs, and die right before or after the one of this number. */
+  | { readonly do: "die-at"; readonly program: number; readonly when: "before" | "after" }
   | { readonly do: "apply"; readonly faults: readonly Fault[] }
   | { readonly do: "dump" };
 
@@ -26,11 +26,16 @@ const UID = "pod";
 
 const programs = findPrograms();
 let started = 0;
+let death: { readonly program: number; readonly when: "before" | "after" } | undefined;
 const counted = {
   ...programs,
-  run: (command: Parameters<typeof programs.run>[0]) => {
+  run: async (command: Parameters<typeof programs.run>[0]) => {
     started++;
-    return programs.run(command);
+    const isLast = started === death?.program;
+    if (isLast && death?.when === "before") process.kill(process.pid, "SIGKILL");
+    const result = await programs.run(command);
+    if (isLast && death?.when === "after") process.kill(process.pid, "SIGKILL");
+    return result;
   },
 };
 let agent: Agent | undefined;
@@ -49,16 +54,20 @@ async function obey(order: AgentOrder): Promise<unknown> {
         lookup: createLookup(""),
         watchDns: watchDnsAnswers,
       });
-      const journal = await openJournal(join(mkdtempSync(join(tmpdir(), "squall-agent-")), "journal"));
+      const journal = await openJournal(order.journal);
       const executor = createExecutor({ family, programs: counted, journal, log: silentLog });
       agent = new Agent({ targetUid: UID, version: "test", family, executor, clock: systemClock, log: silentLog });
       await agent.start();
       return {};
     }
-    case "apply": {
+    case "die-at":
+      death = { program: order.program, when: order.when };
       started = 0;
+      return {};
+    case "apply": {
+      const before = started;
       const report = await agent?.apply({ targetUid: UID, order: { leaderEpoch: 1, generation: ++generation }, faults: [...order.faults] });
-      return { faults: report?.faults, programs: started, engines: report?.passport?.engines };
+      return { faults: report?.faults, programs: started - before, engines: report?.passport?.engines };
     }
     case "dump":
       return dumpNetwork(programs);

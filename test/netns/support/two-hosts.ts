@@ -1,5 +1,8 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { packetMark } from "../../../common/names.ts";
@@ -62,6 +65,9 @@ export interface AgentHandle {
     faults: Extract<AgentOrder, { do: "apply" }>["faults"],
   ): Promise<{ readonly faults: readonly FaultReport[]; readonly programs: number; readonly engines: readonly string[] }>;
   dump(): Promise<string>;
+  /** Counts programs from now on and has the process killed right before or after the one of this number. */
+  dieAt(program: number, when: "before" | "after"): Promise<void>;
+  end(): Promise<void>;
 }
 
 const mark = `0x${packetMark.value.toString(16)}/0x${packetMark.mask.toString(16)}`;
@@ -77,6 +83,9 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
     for (const end of ends.splice(0).reverse()) await end();
   };
   try {
+    const folder = await mkdtemp(join(tmpdir(), "squall-agent-"));
+    ends.push(() => rm(folder, { recursive: true, force: true }));
+    const journal = join(folder, "journal");
     for (const name of [names.left, names.right]) {
       await run("ip", ["netns", "add", name]);
       ends.push(async () => void (await run("ip", ["netns", "del", name])));
@@ -101,10 +110,12 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       async startAgent() {
         const agent: Child<AgentOrder, unknown> = startChild(names.left, "agent-process.ts");
         ends.push(() => agent.end());
-        await agent.ask({ do: "start", podIps: [LEFT, LEFT6] });
+        await agent.ask({ do: "start", podIps: [LEFT, LEFT6], journal });
         return {
           process: agent.process,
           apply: async (faults) => (await agent.ask({ do: "apply", faults })) as Awaited<ReturnType<AgentHandle["apply"]>>,
+          dieAt: async (program, when) => void (await agent.ask({ do: "die-at", program, when })),
+          end: agent.end,
           dump: async () => (await agent.ask({ do: "dump" })) as string,
         };
       },

@@ -1,0 +1,200 @@
+import assert from "node:assert/strict";
+import { createSecureContext } from "node:tls";
+import { type ChannelCredentials, Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { Agent } from "../../agent/agent.ts";
+import { createExecutor } from "../../agent/executor.ts";
+import type { Journal } from "../../agent/journal.ts";
+import { type AgentServer, serveAgent } from "../../agent/server.ts";
+import { type Authority, createAuthority, type Credential, openAuthority } from "../../certs/authority.ts";
+import { RenewableServerCredentials } from "../../certs/grpc-server-credentials.ts";
+import { CONTROLLER_URI, podUri } from "../../certs/identity.ts";
+import { createAgentKey } from "../../certs/keys.ts";
+import { systemClock } from "../../common/clock.ts";
+import { silentLog } from "../../common/log.ts";
+import { createDial } from "../../controller/agents/dial.ts";
+import { AgentClient, type DesiredFaults, type Report } from "../../proto/gen/agent.ts";
+import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
+import { networkFault } from "../support/network-faults.ts";
+
+const HOUR = 3_600_000;
+const now = new Date();
+const NAME = "sidecar.squall.invalid";
+const UID = "u1";
+
+describe("an agent's gRPC server", () => {
+  let authority: Authority;
+  let stranger: Authority;
+  let controller: Credential;
+  let serverCredentials: RenewableServerCredentials;
+  let agent: Agent;
+  let server: AgentServer;
+  const clients: Client[] = [];
+
+  before(async () => {
+    authority = openAuthority(await createAuthority({ now, lifetimeMs: HOUR }));
+    stranger = openAuthority(await createAuthority({ now, lifetimeMs: HOUR }));
+    controller = await authority.issueClient(CONTROLLER_URI, { now, lifetimeMs: HOUR });
+  });
+  beforeEach(async () => {
+    const kernel = new FakeKernel(systemClock);
+    const family = createFakeFamily(kernel);
+    const journal: Journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
+    const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
+    agent = new Agent({ targetUid: UID, version: "0.1.0", family, executor, clock: systemClock, log: silentLog });
+    serverCredentials = new RenewableServerCredentials(await identity(UID));
+    server = await serveAgent({ agent, credentials: serverCredentials, address: "127.0.0.1:0", log: silentLog });
+  });
+  afterEach(async () => {
+    for (const client of clients.splice(0)) client.close();
+    await agent.close();
+    await server.close();
+  });
+
+  async function identity(uid: string): Promise<Credential & { readonly clientCas: string }> {
+    const key = await createAgentKey();
+    const certificate = authority.issueAgent(podUri({ namespace: "shop", uid }), key.publicKey, { now, lifetimeMs: HOUR });
+    return { certificate, key: key.privateKey, clientCas: authority.certificate };
+  }
+
+  const clientOf = (uid: string): Promise<Credential> =>
+    authority.issueClient(podUri({ namespace: "shop", uid }), { now, lifetimeMs: HOUR });
+
+  const secured = (own: Credential | null): ChannelCredentials =>
+    credentials.createFromSecureContext(
+      createSecureContext({ ca: authority.certificate, minVersion: "TLSv1.3", ...(own && { cert: own.certificate, key: own.key }) }),
+      { checkServerIdentity: () => undefined },
+    );
+
+  function connect<C extends Client>(
+    make: (address: string, channel: ChannelCredentials, options: object) => C,
+    own: Credential | null = controller,
+  ): C {
+    const client = make(`127.0.0.1:${server.port}`, secured(own), {
+      "grpc.ssl_target_name_override": NAME,
+      "grpc.use_local_subchannel_pool": 1,
+      "grpc.enable_retries": 0,
+    });
+    clients.push(client);
+    return client;
+  }
+  const agentClient = (own: Credential | null = controller): AgentClient => connect((...parts) => new AgentClient(...parts), own);
+
+  const desired = (generation: number, change: Partial<DesiredFaults> = {}): DesiredFaults => ({
+    targetUid: UID,
+    order: { leaderEpoch: 5, generation },
+    faults: [],
+    ...change,
+  });
+
+  function apply(client: AgentClient, sent: DesiredFaults): Promise<Report | string> {
+    return new Promise((resolve) => {
+      client.apply(sent, (error: ServiceError | null, report) => resolve(error ? `${status[error.code]}: ${error.details}` : report));
+    });
+  }
+
+  /** One unary call of any method with bytes as they are: its status by name. */
+  function call(path: string, bytes: Buffer, own: Credential | null = controller): Promise<string> {
+    const client = connect((...parts) => new Client(...parts), own);
+    return new Promise((resolve) => {
+      client.makeUnaryRequest(
+        path,
+        (same: Buffer) => same,
+        (same) => same,
+        bytes,
+        { deadline: Date.now() + 4_000 } as never,
+        (error) => resolve(error ? (status[error.code] ?? "?") : "OK"),
+      );
+    });
+  }
+
+  const strangers: readonly (readonly [who: string, make: () => Promise<Credential | null>, answer: RegExp])[] = [
+    ["nobody, without a certificate", () => Promise.resolve(null), /^UNAVAILABLE/],
+    ["another pod, whose certificate is for serving", () => identity("u2"), /^UNAVAILABLE/],
+    ["a client of the same CA that is not the controller", () => clientOf("u2"), /^UNAUTHENTICATED/],
+    ["a controller of another CA", () => stranger.issueClient(CONTROLLER_URI, { now, lifetimeMs: HOUR }), /^UNAVAILABLE/],
+    [
+      "a controller whose certificate is over",
+      () => authority.issueClient(CONTROLLER_URI, { now: new Date(now.getTime() - 2 * HOUR), lifetimeMs: HOUR }),
+      /^UNAVAILABLE/,
+    ],
+  ];
+  for (const [who, make, answer] of strangers) {
+    it(`turns ${who} away`, async () => {
+      const found = await apply(agentClient(await make()), desired(1));
+      assert.match(typeof found === "string" ? found : "served", answer);
+      assert.deepEqual(agent.report().order, { leaderEpoch: 0, generation: 0 });
+    });
+  }
+
+  it("tells its health and its methods to the controller and to nobody else", async () => {
+    for (const [own, expected] of [
+      [controller, "OK"],
+      [await clientOf("u2"), "UNAUTHENTICATED"],
+    ] as const)
+      assert.equal(await call("/grpc.health.v1.Health/Check", Buffer.alloc(0), own), expected);
+  });
+
+  it("refuses what is stale, meant for another or malformed, with a typed error, and changes nothing", async () => {
+    const client = agentClient();
+    assert.equal(typeof (await apply(client, desired(7))), "object");
+    assert.match(String(await apply(client, desired(6))), /^FAILED_PRECONDITION: Order 5\.6 is older than 5\.7/);
+    assert.match(String(await apply(client, desired(8, { targetUid: "u2" }))), /^FAILED_PRECONDITION: This is the agent of u1/);
+    assert.match(String(await apply(client, desired(8, { order: undefined }))), /^INVALID_ARGUMENT/);
+    const twice = networkFault("a", []);
+    assert.match(String(await apply(client, desired(8, { faults: [twice, twice] }))), /^INVALID_ARGUMENT: The fault a is there twice/);
+    assert.equal(await call("/squall.agent.v1.Agent/Apply", Buffer.alloc(5 << 20)), "RESOURCE_EXHAUSTED");
+    assert.equal(await call("/squall.agent.v1.Agent/Apply", Buffer.from("ffffffff", "hex")), "INTERNAL");
+    assert.equal(await call("/squall.agent.v1.Agent/Nothing", Buffer.alloc(0)), "UNIMPLEMENTED");
+    assert.deepEqual(agent.report().order, { leaderEpoch: 5, generation: 7 });
+  });
+
+  it("ends the stream of a leader that is over", async () => {
+    const client = agentClient();
+    await apply(client, desired(1));
+    const stream = client.hold();
+    stream.on("data", () => undefined);
+    const ended = new Promise<ServiceError>((resolve) => stream.on("error", resolve));
+    stream.write({ targetUid: UID, leaderEpoch: 4 });
+    const error = await ended;
+    assert.equal(`${status[error.code]}: ${error.details}`, "FAILED_PRECONDITION: Leader epoch 4 is over; 5 was seen.");
+  });
+
+  it("shows a renewed certificate to newcomers and keeps the streams that are open", async () => {
+    const client = agentClient();
+    await apply(client, desired(1));
+    const stream = client.hold();
+    const reports: Report[] = [];
+    stream.on("data", (report: Report) => reports.push(report));
+    let hasFailed = false;
+    stream.on("error", () => {
+      hasFailed = true;
+    });
+    stream.write({ targetUid: UID, leaderEpoch: 5 });
+    for (let renewal = 0; renewal < 20; renewal++) {
+      serverCredentials.replace(await identity(`renewed-${renewal}`));
+      // the old connection goes on, and a new one sees the new identity
+      assert.equal(typeof (await apply(client, desired(2 + renewal, { faults: [networkFault("a", [])] }))), "object");
+      const dial = createDial({
+        credentials: () => ({ certificate: controller.certificate, key: controller.key, trusted: authority.certificate }),
+        port: server.port,
+      });
+      const link = dial({ uid: `renewed-${renewal}`, namespace: "shop", address: "127.0.0.1" });
+      await assert.rejects(link.apply(desired(1)), /FAILED_PRECONDITION/); // it got through to the agent, which knows better
+      link.close();
+    }
+    assert.equal(hasFailed, false);
+    assert.ok(reports.length > 1);
+    stream.cancel();
+  });
+
+  it("is not talked to by a controller that means another pod", async () => {
+    const dial = createDial({
+      credentials: () => ({ certificate: controller.certificate, key: controller.key, trusted: authority.certificate }),
+      port: server.port,
+    });
+    const link = dial({ uid: "somebody-else", namespace: "shop", address: "127.0.0.1" });
+    await assert.rejects(link.apply(desired(9)), /The sidecar at 127\.0\.0\.1 cannot be reached/);
+    link.close();
+    assert.deepEqual(agent.report().order, { leaderEpoch: 0, generation: 0 });
+  });
+});
