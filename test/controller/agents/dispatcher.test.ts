@@ -1,0 +1,200 @@
+import assert from "node:assert/strict";
+import { silentLog } from "../../../common/log.ts";
+import { Dispatcher, type Owner, type Wish } from "../../../controller/agents/dispatcher.ts";
+import type { WantedFault, Whereabouts } from "../../../controller/agents/sender.ts";
+import { FakeAgents } from "../../support/fake-agent.ts";
+import { FakeClock, settle } from "../../support/fake-clock.ts";
+
+const owner = (uid: string): Owner => ({ uid, key: `NetworkChaos/shop/${uid}` });
+const fault = (id: string, own: Partial<WantedFault> = {}): WantedFault => ({
+  id,
+  experimentUid: "e",
+  experiment: "NetworkChaos/shop/e",
+  leaseMs: 60_000,
+  deadlineMs: undefined,
+  family: { $case: "network", value: { rules: [], engine: 0, affectsProbes: false } },
+  ...own,
+});
+const wish = (podUid: string, id: string, own: Partial<WantedFault> | null = {}): Wish => ({
+  podUid,
+  faultId: id,
+  fault: own === null ? undefined : fault(id, own),
+});
+
+describe("Dispatcher and its senders", () => {
+  let clock: FakeClock;
+  let agents: FakeAgents;
+  let dispatcher: Dispatcher;
+  let end: AbortController;
+  let changed: string[];
+  let whereabouts: (uid: string) => Whereabouts;
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    agents = new FakeAgents(clock);
+    changed = [];
+    whereabouts = (uid) => ({ uid, namespace: "shop", address: "10.0.0.1" });
+    lead(3);
+  });
+  afterEach(async () => {
+    end.abort();
+    await dispatcher.close();
+  });
+
+  function lead(leaderEpoch: number): void {
+    end = new AbortController();
+    dispatcher = new Dispatcher({
+      leaderEpoch,
+      dial: agents.dial,
+      locate: (uid) => whereabouts(uid),
+      clock,
+      log: silentLog,
+      random: () => 0.5,
+      signal: end.signal,
+      onChange: ({ uid }) => changed.push(uid),
+    });
+  }
+  const sent = (uid: string): readonly (readonly string[])[] => agents.of(uid).accepted.map(({ faults }) => faults.map(({ id }) => id));
+
+  it("sends nothing before it is open, and then each pod's complete set at once", async () => {
+    dispatcher.wish(owner("one"), [wish("a", "one/."), wish("b", "one/.")]);
+    dispatcher.wish(owner("two"), [wish("a", "two/.")]);
+    await clock.advance(10_000);
+    assert.deepEqual(agents.dialled, []);
+    dispatcher.open();
+    await settle();
+    assert.deepEqual([sent("a"), sent("b")], [[["one/.", "two/."]], [["one/."]]]);
+  });
+
+  it("never sends an empty set before the first fault of a new pod", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    await settle();
+    assert.deepEqual(sent("a"), [["one/."]]);
+  });
+
+  it("asks an agent to confirm that nothing is left where only that is wished for", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.", null)]);
+    await settle();
+    assert.deepEqual(sent("a"), [[]]);
+    assert.deepEqual(changed, ["one"]);
+  });
+
+  it("sends once for what does not change, and again for what does", async () => {
+    dispatcher.open();
+    for (let index = 0; index < 5; index++) dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    await settle();
+    dispatcher.wish(owner("one"), [wish("a", "one/.", { leaseMs: 5_000 })]);
+    await settle();
+    dispatcher.forget("one");
+    await settle();
+    assert.deepEqual(sent("a"), [["one/."], ["one/."], []]);
+    assert.equal(dispatcher.size, 0);
+  });
+
+  it("renews leases three times in the shortest of them", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.", { leaseMs: 6_000 }), wish("a", "long/.", { leaseMs: 60_000 })]);
+    for (let second = 0; second < 120; second++) {
+      await clock.advance(1_000);
+      assert.deepEqual(agents.of("a").inForce, ["long/.", "one/."]);
+    }
+    assert.equal(sent("a").length, 1);
+    assert.equal(agents.of("a").openStreams, 1);
+  });
+
+  it("applies again to an agent that restarted, and tells that it was gone meanwhile", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    await settle();
+    agents.of("a").isReachable = false;
+    await clock.advance(3_000);
+    assert.equal(dispatcher.view("a")?.contact.is, "lost");
+    agents.of("a").restart();
+    agents.of("a").isReachable = true;
+    await clock.advance(6_000);
+    assert.equal(dispatcher.view("a")?.contact.is, "up");
+    assert.deepEqual(agents.of("a").inForce, ["one/."]);
+  });
+
+  it("waits longer after each attempt that fails, and not at all after one that succeeds", async () => {
+    agents.of("a").isReachable = false;
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    await clock.advance(60_000);
+    const attempts = agents.dialled.length;
+    assert.ok(attempts >= 12 && attempts <= 30, `${attempts} attempts in a minute`);
+    agents.of("a").isReachable = true;
+    await clock.advance(5_000);
+    assert.deepEqual(agents.of("a").inForce, ["one/."]);
+  });
+
+  it("lets what was sent later win, also over a leader before it", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    await settle();
+    const old = agents.of("a").accepted[0] ?? assert.fail();
+    end.abort();
+    await dispatcher.close();
+    lead(4);
+    dispatcher.open();
+    dispatcher.wish(owner("two"), [wish("a", "two/.")]);
+    await settle();
+    assert.throws(() => agents.of("a").apply({ ...old, order: { leaderEpoch: 3, generation: 9_999 } }), /stale/);
+    assert.deepEqual(agents.of("a").inForce, ["two/."]);
+  });
+
+  it("says nothing any more once its leadership is over", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.", { leaseMs: 3_000 })]);
+    await settle();
+    end.abort();
+    const { length } = agents.of("a").accepted;
+    dispatcher.wish(owner("one"), [wish("a", "one/."), wish("a", "more/.")]);
+    await clock.advance(10_000);
+    assert.equal(agents.of("a").accepted.length, length);
+    assert.deepEqual(agents.of("a").inForce, [], "a lease was renewed by nobody");
+    assert.equal(dispatcher.desiredFor("a"), undefined);
+  });
+
+  it("leaves out what is over, and tells what is left of the rest", async () => {
+    dispatcher.open();
+    const nowMs = clock.now().getTime();
+    dispatcher.wish(owner("one"), [wish("a", "over/.", { deadlineMs: nowMs }), wish("a", "soon/.", { deadlineMs: nowMs + 1_500 })]);
+    await settle();
+    assert.deepEqual(
+      agents.of("a").faults.map(({ id, remainingMs }) => [id, remainingMs]),
+      [["soon/.", 1_500]],
+    );
+  });
+
+  it("gives an agent that enrols what applies to it, in an order that a later set outranks", async () => {
+    dispatcher.open();
+    assert.deepEqual(dispatcher.desiredFor("new")?.faults, []);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    agents.of("a").until = promise;
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    const enrolled = dispatcher.desiredFor("a");
+    assert.deepEqual(
+      enrolled?.faults.map(({ id }) => id),
+      ["one/."],
+    );
+    dispatcher.wish(owner("one"), [wish("a", "two/.")]);
+    assert.ok((dispatcher.desiredFor("a")?.order?.generation ?? 0) > (enrolled?.order?.generation ?? 0));
+    resolve();
+    await settle();
+    assert.deepEqual(agents.of("a").inForce, ["two/."]);
+  });
+
+  it("forgets a pod that is gone", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    await settle();
+    dispatcher.dropPod("a");
+    assert.equal(dispatcher.view("a"), undefined);
+    assert.equal(dispatcher.size, 0);
+    await settle();
+    assert.equal(agents.of("a").openStreams, 0);
+  });
+});
