@@ -30,20 +30,4 @@ describe("shaping on a kernel with netem and iptables-legacy", () => {
       assert.ok(passed >= 11, output);
     });
   }
-
-  it("an agent that is killed leaves nothing that its next life does not remove", async () => {
-    const mocha = [
-      "node_modules/mocha/bin/mocha.js",
-      "--no-config",
-      "--timeout",
-      "90000",
-      "--grep",
-      "next life",
-      "test/netns/crash.test.ts",
-    ];
-    const environment = { SQUALL_CRASH_POINTS: "12" };
-    const { exitCode, output } = await runInUml([process.execPath, ...mocha], { cwd: root, timeoutMs: 280_000, environment });
-    assert.equal(exitCode, 0, output);
-    assert.match(output, /1\d of \d+ points, nothing left/);
-  });
 });
