@@ -73,11 +73,11 @@ describe("enrolment of a sidecar", () => {
     const watched = enrolling.finally(() => {
       isDone = true;
     });
-    while (!isDone) {
+    for (;;) {
+      if (isDone) return watched;
       await clock.advance(60_000);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    return watched;
   }
 
   it("proves its key and its token, and tells what can be done here", async () => {
