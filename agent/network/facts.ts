@@ -74,11 +74,7 @@ export async function readPodFacts(programs: Programs, known: KnownFacts): Promi
   );
   return {
     iptables,
-    families: families.filter(
-      (family) =>
-        known.podIps.some((ip) => ip.includes(":") === (family === "ipv6")) &&
-        (family === "ipv4" || programs.has(`ip6tables-${iptables}-restore`)),
-    ),
+    families: familiesOf(known.podIps, programs.has(`ip6tables-${iptables}-restore`)),
     devices,
     noNetem: noNetem === undefined ? undefined : sentence(noNetem),
     noNfqueue: noNfqueue === undefined ? undefined : sentence(noNfqueue),
@@ -92,6 +88,12 @@ export async function readPodFacts(programs: Programs, known: KnownFacts): Promi
     hasMeshRedirect: /^:(ISTIO_|PROXY_INIT_)/m.test(nat),
     hasBpf: filters.some((text) => /\bbpf\b/.test(text)) || found.some(({ xdp }) => xdp !== undefined),
   };
+}
+
+/** Where nothing is known of the pod's addresses, faults are for both: a rule for a family that is not there matches nothing. */
+function familiesOf(podIps: readonly string[], hasIp6tables: boolean): readonly Family[] {
+  const known = families.filter((family) => podIps.length === 0 || podIps.some((ip) => ip.includes(":") === (family === "ipv6")));
+  return known.filter((family) => family === "ipv4" || hasIp6tables);
 }
 
 /** What the rest of the system is told. */

@@ -6,7 +6,7 @@ import type { Answer, Counters, EngineSettings, Request } from "./messages.ts";
 import { createReceiver } from "./receiver.ts";
 import { type ClassState, compileRules, type EngineRules } from "./rules.ts";
 import { createSchedule } from "./schedule.ts";
-import { createSender, type SenderCounters } from "./sender.ts";
+import { createSender, type Sender, type SenderCounters } from "./sender.ts";
 import { createSlots } from "./slots.ts";
 import { bindQueue, createMtuReader, openAskSocket, openQueueSocket, openRawSocket, openWakeFd, unbindQueue } from "./sockets.ts";
 import { createVerdictWriter } from "./verdict-writer.ts";
@@ -114,16 +114,17 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
   const poll = createPoll(libc, { queueFd, wakeFd, rawFds: [rawFd4, rawFd6] });
   let isFull = false;
 
+  const held = (): number => schedule.size() + sender.waiting().v4 + sender.waiting().v6;
   const readCounters = (): Counters => ({
     faults: [...rules.counters].map(([id, counters]) => [id, { ...counters }]),
-    totals: { ...intakeCounters, ...senderCounters, held: schedule.size() + sender.waiting(), allocatedBytes: slots.allocatedBytes() },
+    totals: { ...intakeCounters, ...senderCounters, held: held(), allocatedBytes: slots.allocatedBytes() },
   });
 
   /** Packets that come before the kernel's answer are taken as ever. */
   function configure(message: Buffer): number {
     if (libc.send(queueFd, message, message.length, 0) < 0) throw failure(libc, "Sending to nfnetlink_queue");
     for (;;) {
-      poll.wait(LONGEST_WAIT_MS, { forRoom: false });
+      poll.wait(LONGEST_WAIT_MS, nothingWaits);
       intake.takeBatch(performance.now(), Date.now());
       const answered = intake.takeAnswer();
       if (answered !== undefined) return answered;
@@ -165,7 +166,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
   /** Sends everything, due or not, in the order of its due times. */
   function releaseAll(): void {
     const giveUpMs = performance.now() + LAST_SEND_MS;
-    while (!sender.sendDue(Infinity) && performance.now() < giveUpMs) poll.wait(LONGEST_WAIT_MS, { forRoom: true });
+    while (!sender.sendDue(Infinity) && performance.now() < giveUpMs) poll.wait(LONGEST_WAIT_MS, sender.waiting());
   }
 
   /** True when the loop is to end. */
@@ -200,14 +201,14 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
 
   for (;;) {
     const waitMs = Math.min(schedule.nextDueMs() - performance.now(), LONGEST_WAIT_MS);
-    poll.wait(isFull ? LONGEST_WAIT_MS : Math.max(waitMs, 0), { forRoom: isFull });
+    poll.wait(isFull ? LONGEST_WAIT_MS : Math.max(waitMs, 0), isFull ? sender.waiting() : nothingWaits);
     if (poll.isReadable()) {
       for (let batches = 0; batches < BATCHES_IN_A_ROW && intake.takeBatch(performance.now(), Date.now()) > 0; batches++);
     }
     isFull = !sender.sendDue(performance.now());
     forgetRetired();
     if (poll.isWoken()) for (let request = nextRequest(); request !== undefined; request = nextRequest()) if (obey(request)) return;
-    if (slots.allocatedBytes() > IDLE_BYTES && waitMs >= LONGEST_WAIT_MS && schedule.size() + sender.waiting() === 0) {
+    if (slots.allocatedBytes() > IDLE_BYTES && waitMs >= LONGEST_WAIT_MS && held() === 0) {
       receiver.release();
       slots.clear();
     }
@@ -221,9 +222,11 @@ function prioritise(libc: Libc): boolean {
   return libc.setpriority(0, 0, HIGHEST_PRIORITY) === 0;
 }
 
+const nothingWaits = { v4: 0, v6: 0 } as const;
+
 interface Poll {
-  /** Sleeps until something is there, at most for `waitMs`. */
-  wait(waitMs: number, options: { readonly forRoom: boolean }): void;
+  /** Sleeps until something is there, or room in a socket that packets wait for, at most for `waitMs`. */
+  wait(waitMs: number, waiting: ReturnType<Sender["waiting"]>): void;
   isReadable(): boolean;
   /** True once after each wake-up by the main thread. */
   isWoken(): boolean;
@@ -240,23 +243,23 @@ function createPoll(
   descriptors.writeInt16LE(POLLIN, 4);
   descriptors.writeInt32LE(wakeFd, 8);
   descriptors.writeInt16LE(POLLIN, 12);
-  for (const [index, fd] of rawFds.entries()) {
-    descriptors.writeInt32LE(fd, 16 + index * 8); // poll(2) skips a negative one
-    descriptors.writeInt16LE(POLLOUT, 20 + index * 8);
-  }
+  descriptors.writeInt16LE(POLLOUT, 20);
+  descriptors.writeInt16LE(POLLOUT, 28);
   const descriptorsAddress = addressOf(descriptors);
   const timeoutAddress = addressOf(timeout);
   const view = new DataView(descriptors.buffer, descriptors.byteOffset, descriptors.length);
   const timeoutView = new DataView(timeout.buffer, timeout.byteOffset, timeout.length);
   return {
-    wait(waitMs, { forRoom }) {
+    wait(waitMs, { v4, v6 }) {
+      // poll(2) skips a negative one: a socket that nothing waits for has room all the time
+      view.setInt32(16, v4 > 0 ? rawFds[0] : -1, true);
+      view.setInt32(24, v6 > 0 ? rawFds[1] : -1, true);
       const seconds = Math.floor(waitMs / 1000);
       timeoutView.setUint32(0, seconds, true);
       timeoutView.setUint32(8, Math.floor((waitMs - seconds * 1000) * 1e6), true);
       view.setUint16(6, 0, true);
       view.setUint16(14, 0, true);
-      if (libc.ppoll(descriptorsAddress, forRoom ? 4 : 2, timeoutAddress, 0n) < 0 && libc.errno() !== errors.EINTR)
-        throw failure(libc, "ppoll");
+      if (libc.ppoll(descriptorsAddress, 4, timeoutAddress, 0n) < 0 && libc.errno() !== errors.EINTR) throw failure(libc, "ppoll");
     },
     isReadable: () => view.getUint16(6, true) !== 0,
     isWoken() {

@@ -9,8 +9,8 @@ import type { VerdictWriter } from "./verdict-writer.ts";
 export interface Sender {
   /** False when a socket is full: call again once it takes more. Slots of sent packets are free again. */
   sendDue(nowMs: number): boolean;
-  /** Packets taken from the schedule that a full socket has not taken yet. */
-  waiting(): number;
+  /** Packets taken from the schedule that a full socket has not taken yet, for each socket. */
+  waiting(): { readonly v4: number; readonly v6: number };
 }
 
 export interface SenderCounters {
@@ -58,7 +58,7 @@ export function createSender({ libc, fd4, fd6, mark, slots, schedule, counters, 
   }
 
   return {
-    waiting: () => v4.size() + v6.size(),
+    waiting: () => ({ v4: v4.size(), v6: v6.size() }),
     sendDue(nowMs) {
       for (;;) {
         while (!v4.isFull() && !v6.isFull()) {

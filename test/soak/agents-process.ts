@@ -1,0 +1,68 @@
+import { readdirSync } from "node:fs";
+import { Agent } from "../../agent/agent.ts";
+import { createExecutor } from "../../agent/executor.ts";
+import type { Journal } from "../../agent/journal.ts";
+import { serveAgent } from "../../agent/server.ts";
+import { openAuthority } from "../../certs/authority.ts";
+import { RenewableServerCredentials } from "../../certs/grpc-server-credentials.ts";
+import { podUri } from "../../certs/identity.ts";
+import { createAgentKey } from "../../certs/keys.ts";
+import { systemClock } from "../../common/clock.ts";
+import { silentLog } from "../../common/log.ts";
+import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
+
+/** Many agents in one process, each with an address, a certificate and a server of its own; only their kernel is one of memory. */
+export type AgentsOrder =
+  | {
+      readonly do: "start";
+      readonly count: number;
+      readonly port: number;
+      readonly authority: { readonly certificate: string; readonly key: string };
+    }
+  | { readonly do: "usage" };
+
+export interface Usage {
+  readonly rssMb: number;
+  readonly descriptors: number;
+  readonly timers: number;
+}
+
+export const addressOf = (index: number): string => `127.1.${index >> 8}.${index & 255}`;
+
+export function readUsage(): Usage {
+  const timers = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  return { rssMb: Math.round(process.memoryUsage().rss / 2 ** 20), descriptors: readdirSync("/proc/self/fd").length, timers };
+}
+
+async function start(index: number, { port, authority: stored }: Extract<AgentsOrder, { do: "start" }>): Promise<void> {
+  const authority = openAuthority(stored);
+  const uid = `u${index}`;
+  const key = await createAgentKey();
+  const certificate = authority.issueAgent(podUri({ namespace: "soak", uid }), key.publicKey, {
+    now: new Date(),
+    lifetimeMs: 24 * 3_600_000,
+  });
+  const kernel = new FakeKernel(systemClock);
+  const journal: Journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
+  const family = createFakeFamily(kernel);
+  const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
+  const agent = new Agent({ targetUid: uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog });
+  const credentials = new RenewableServerCredentials({ certificate, key: key.privateKey, clientCas: authority.certificate });
+  await serveAgent({ agent, credentials, address: `${addressOf(index)}:${port}`, log: silentLog });
+}
+
+if (process.send !== undefined) {
+  process.on("message", (order: AgentsOrder) => {
+    const act = async (): Promise<unknown> => {
+      if (order.do === "usage") return readUsage();
+      for (let index = 0; index < order.count; index++) await start(index, order);
+      return {};
+    };
+    act().then(
+      (answer) => process.send?.({ answer }),
+      (error: unknown) => process.send?.({ error: String(error) }),
+    );
+  });
+  process.on("disconnect", () => process.exit(0));
+  setInterval(() => undefined, 60_000);
+}
