@@ -36,7 +36,7 @@ export const newIntakeCounters = (): IntakeCounters => ({
 export interface Intake {
   setRules(rules: Pick<CompiledRules, "classes">): void;
   /** Takes one batch from the queue and answers for it; returns how many messages there were. */
-  takeBatch(nowMs: number, wallMs: number): number;
+  takeBatch(): number;
   /** The kernel's answer to a configuration message, 0 or an errno, once it came; then forgotten. */
   takeAnswer(): number | undefined;
 }
@@ -52,12 +52,25 @@ export interface IntakeParts {
   readonly counters: IntakeCounters;
   readonly mtuOf: (device: number, nowMs: number) => number;
   readonly random: Random;
+  /** Monotonic. */
+  readonly nowMs: () => number;
+  readonly wallMs: () => number;
 }
 
 /** The original passes; it is dropped, being lost or copied elsewhere; it stays in the kernel for now; it is dropped, and its slot now belongs to the copy. */
 type Outcome = "passed" | "taken" | "held-there" | "kept-slot";
 
-export function createIntake({ receiver, slots, schedule, verdictWriter, counters, mtuOf, random }: IntakeParts): Intake {
+export function createIntake({
+  receiver,
+  slots,
+  schedule,
+  verdictWriter,
+  counters,
+  mtuOf,
+  random,
+  nowMs: readNow,
+  wallMs: readWall,
+}: IntakeParts): Intake {
   const message = newReceivedMessage();
   const copies = newCopies();
   let kernelAnswer: number | undefined;
@@ -229,8 +242,12 @@ export function createIntake({ receiver, slots, schedule, verdictWriter, counter
       kernelAnswer = undefined;
       return answered;
     },
-    takeBatch(nowMs, wallMs) {
+    takeBatch() {
       const count = receiver.receive();
+      if (count === 0) return 0;
+      // only now: a packet that came before this was read would leave early by as much
+      const nowMs = readNow();
+      const wallMs = readWall();
       for (let i = 0; i < count; i++) {
         if (receiver.isSpilled(i)) takeSpilled(i, nowMs, wallMs);
         else takeFrom(i, receiver.slot(i), nowMs, wallMs);

@@ -100,6 +100,8 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
     counters: intakeCounters,
     mtuOf: createMtuReader(libc, askFd),
     random: Math.random,
+    nowMs: () => performance.now(),
+    wallMs: () => Date.now(),
   });
   const sender = createSender({
     libc,
@@ -125,7 +127,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
     if (libc.send(queueFd, message, message.length, 0) < 0) throw failure(libc, "Sending to nfnetlink_queue");
     for (;;) {
       poll.wait(LONGEST_WAIT_MS, nothingWaits);
-      intake.takeBatch(performance.now(), Date.now());
+      intake.takeBatch();
       const answered = intake.takeAnswer();
       if (answered !== undefined) return answered;
     }
@@ -190,7 +192,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
         // first what is held, then what still waits in the queue: the order in which it came
         releaseAll();
         intake.setRules({ classes: new Map([...rules.classes].map(([queue, state]) => [queue, { ...state, rules: [] }])) });
-        while (intake.takeBatch(performance.now(), Date.now()) > 0) releaseAll();
+        while (intake.takeBatch() > 0) releaseAll();
         for (const queue of bound) unbindQueue(configure, queue);
         post({ is: "done", number, counters: readCounters() });
         return true;
@@ -203,7 +205,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
     const waitMs = Math.min(schedule.nextDueMs() - performance.now(), LONGEST_WAIT_MS);
     poll.wait(isFull ? LONGEST_WAIT_MS : Math.max(waitMs, 0), isFull ? sender.waiting() : nothingWaits);
     if (poll.isReadable()) {
-      for (let batches = 0; batches < BATCHES_IN_A_ROW && intake.takeBatch(performance.now(), Date.now()) > 0; batches++);
+      for (let batches = 0; batches < BATCHES_IN_A_ROW && intake.takeBatch() > 0; batches++);
     }
     isFull = !sender.sendDue(performance.now());
     forgetRetired();
