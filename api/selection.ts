@@ -41,7 +41,15 @@ export interface Skip {
 }
 
 /** Why a pod that the selector matches is left out; each has its line in docs/reasons.md. */
-export const skipReasons = ["NamespaceNotOptedIn", "NotInjected", "HostNetwork", "Finished", "Terminating", "NotRunning"] as const;
+export const skipReasons = [
+  "NamespaceNotOptedIn",
+  "NotInjected",
+  "HostNetwork",
+  "Finished",
+  "Terminating",
+  "NotRunning",
+  "CannotCarry",
+] as const;
 export type SkipReason = (typeof skipReasons)[number];
 
 /** NAMESPACE/NAME: the id of a record. */

@@ -9,7 +9,14 @@ import type { Log } from "../common/log.ts";
 import { ports } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import type { Kube, ObjectRef } from "../kube/kube.ts";
-import { type DesiredFaults, type EnrolReply, type EnrolRequest, type EnrolmentServer, EnrolmentService } from "../proto/gen/agent.ts";
+import {
+  type DesiredFaults,
+  type EnrolReply,
+  type EnrolRequest,
+  type EnrolmentServer,
+  EnrolmentService,
+  type Passport,
+} from "../proto/gen/agent.ts";
 import { createRateLimit, type RateLimit } from "./rate-limit.ts";
 import { reviewToken, type TokenPod } from "./token-review.ts";
 
@@ -36,6 +43,7 @@ export interface EnrolmentOptions {
   readonly findPodUid: (ref: ObjectRef & { readonly namespace: string }, signal: AbortSignal) => Promise<string | undefined>;
   /** What already applies to the agent's pod, so that it is faulted from its first packet. */
   readonly desiredFor: (agent: EnrolledAgent) => Promise<DesiredFaults | undefined> | DesiredFaults | undefined;
+  readonly onPassport: (agent: EnrolledAgent, passport: Passport) => void;
   /** Asked at each call: a leader that was frozen must not sign. */
   readonly isLeading: () => boolean;
   /** 0.0.0.0:9444 by default; port 0 picks a free one. */
@@ -145,6 +153,7 @@ async function enrol(request: EnrolRequest, options: EnrolmentOptions, signal: A
   // Asked again: all this took a while, and somebody else may lead by now.
   if (!options.isLeading()) throw new Refusal(status.UNAVAILABLE, "This controller does not lead. Try again.");
   const { certificate, trusted } = certificates.issueAgent(pod, request.publicKey);
+  if (request.passport !== undefined) options.onPassport(agent, request.passport);
   log.info(
     { target: `${pod.namespace}/${pod.name}`, uid: pod.uid, agentVersion: agent.agentVersion, faults: desired?.faults.length ?? 0 },
     "agent enrolled",

@@ -2,9 +2,10 @@ import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { Kube } from "../kube/kube.ts";
 import type { Leadership } from "../kube/lease.ts";
-import type { DesiredFaults } from "../proto/gen/agent.ts";
+import type { DesiredFaults, Passport } from "../proto/gen/agent.ts";
 import { Dispatcher } from "./agents/dispatcher.ts";
 import type { Dial } from "./agents/link.ts";
+import { Passports } from "./agents/passports.ts";
 import { Memories } from "./memory.ts";
 import { primeAgents } from "./prime.ts";
 import { WorkQueue } from "./queue.ts";
@@ -33,6 +34,8 @@ export interface ExperimentsOptions {
 export interface Experiments {
   /** What applies to a pod now; undefined while that is not known. */
   desiredFor(podUid: string): DesiredFaults | undefined;
+  /** An agent said what its surroundings allow. */
+  learnPassport(podUid: string, passport: Passport): void;
   /** Stops visiting and sending. Faults in force go on under their leases. */
   close(): Promise<void>;
 }
@@ -42,6 +45,12 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
   const { leadership, kube, world, dial, clock, log, metrics, isLeading } = options;
   const { epoch, signal } = leadership;
   const memories = new Memories();
+  const passports = new Passports();
+  const learnPassport = (podUid: string, passport: Passport): void => {
+    passports.learn(podUid, passport);
+    // pods come and go: those that went are looked for when there are twice as many passports as pods
+    if (passports.size > 2 * world.pods().length + 64) passports.keepOnly((uid) => world.pod(uid) !== undefined);
+  };
   const recorder = createRecorder({ kube, clock, log, signal });
   const agents = new Dispatcher({
     leaderEpoch: epoch,
@@ -50,6 +59,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     clock,
     log,
     signal,
+    onPassport: learnPassport,
     onChange: ({ key }) => {
       if (key !== "") queue.add(key);
     },
@@ -58,6 +68,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     kube,
     world,
     agents,
+    passports,
     memories,
     clock,
     recorder,
@@ -85,13 +96,14 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     },
   });
   const keys = world.experiments().map(({ key }) => key);
-  primeAgents(keys, { world, agents, memories, clock, log });
+  primeAgents(keys, { world, agents, passports, memories, clock, log });
   agents.open();
   const off = world.onChange(({ text }) => queue.add(text));
   for (const { text } of keys) queue.add(text);
   log.info({ epoch, experiments: keys.length }, "experiments taken over");
   return {
     desiredFor: (podUid) => agents.desiredFor(podUid),
+    learnPassport,
     async close() {
       off();
       await queue.close();

@@ -68,6 +68,7 @@ export async function lead(leadership: Leadership, deps: LeadingDeps): Promise<v
       certificates: keeper,
       findPodUid: (ref, within) => findPodUid(kube, ref, within),
       desiredFor: ({ uid }) => experiments.desiredFor(uid),
+      onPassport: ({ uid }, passport) => experiments.learnPassport(uid, passport),
       isLeading,
       // A node without IPv6 has no [::] to listen on.
       address: `${config.podIps.some((ip) => isIPv6(ip)) ? "[::]" : "0.0.0.0"}:${config.enrolmentPort}`,

@@ -3,6 +3,7 @@ import { isKubeError } from "../kube/errors.ts";
 import type { Experiment } from "../kube/experiments.ts";
 import type { Kube } from "../kube/kube.ts";
 import { type Pod, pods as podResource } from "../kube/resources.ts";
+import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
 import type { ExperimentKey } from "./experiment-key.ts";
 import { binders } from "./kinds/translators.ts";
@@ -34,6 +35,7 @@ export interface ObserveDeps {
   readonly kube: Kube;
   readonly world: World;
   readonly agents: { view(podUid: string): AgentView | undefined };
+  readonly passports: Passports;
   readonly memories: Memories;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -56,7 +58,7 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
 /** As `observe`, from memory alone: of a target that the cache misses nothing is known, unless `lost` says it. */
 export function observeCached(
   key: ExperimentKey,
-  deps: Pick<ObserveDeps, "world" | "agents" | "memories" | "clock">,
+  deps: Pick<ObserveDeps, "world" | "agents" | "passports" | "memories" | "clock">,
   lost: ReadonlyMap<string, Pod | "gone"> = new Map(),
 ): Observed | "gone" {
   const { world, memories, clock } = deps;
@@ -89,6 +91,7 @@ export function observeCached(
         return world.nodes();
       },
       isOptedIn: (namespace) => world.isOptedIn(namespace),
+      passportOf: (uid) => deps.passports.of(uid),
     },
     coverServices: (peers) => {
       const around = new Set([...namespaces, ...peers.flatMap(({ uid }) => world.pod(uid)?.metadata.namespace ?? [])]);

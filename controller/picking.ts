@@ -1,9 +1,9 @@
-import type { SelectorBlock } from "../api/blocks/selector.ts";
-import { drawTargets, matchPods, podId, type SelectableNode, type TargetNeed, whyNever, whySkipped } from "../api/selection.ts";
+import { drawTargets, matchPods, podId, type SelectableNode, type Skip, whyNever, whySkipped } from "../api/selection.ts";
 import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
 import type { Pod } from "../kube/resources.ts";
+import type { Passport } from "../proto/gen/agent.ts";
 import { type Problem, describeSkips } from "./conditions.ts";
-import type { SelectorKey } from "./kinds/translator.ts";
+import type { BoundSelector, SelectorKey } from "./kinds/translator.ts";
 import { isTargetGone } from "./records.ts";
 
 /** Whatever selection looks at, as it is at the moment of the visit. */
@@ -11,12 +11,8 @@ export interface Surroundings {
   readonly pods: readonly Pod[];
   readonly nodes: readonly SelectableNode[];
   readonly isOptedIn: (namespace: string) => boolean;
-}
-
-export interface Selector {
-  readonly key: SelectorKey;
-  readonly block: SelectorBlock;
-  readonly need: TargetNeed;
+  /** What the agent of a pod said of its surroundings; undefined where none did. */
+  readonly passportOf: (podUid: string) => Passport | undefined;
 }
 
 export interface Picked {
@@ -29,7 +25,7 @@ const MOST_SKIPPED = 100;
 
 /** Picks the targets of all selectors; the problem when any of them picks none. */
 export function pickTargets(
-  selectors: readonly Selector[],
+  selectors: readonly BoundSelector[],
   around: Surroundings,
   randomBelow: (bound: number) => number,
 ): { readonly pick: Picked; readonly problem: Problem | undefined } {
@@ -37,7 +33,7 @@ export function pickTargets(
     const { key, block, need } = selector;
     const judged = matchPods(block.selector, around.pods, around.nodes).map((pod) => ({
       pod,
-      skip: whySkipped(pod, need, around.isOptedIn),
+      skip: whySkipped(pod, need, around.isOptedIn) ?? whyUnable(selector, pod, around),
     }));
     const skipped = judged.flatMap(({ pod, skip }) => (skip === undefined ? [] : [{ id: podId(pod), ...skip }]));
     const eligible = judged.flatMap(({ pod, skip }) => (skip === undefined ? [pod] : []));
@@ -50,7 +46,16 @@ export function pickTargets(
   return { pick: { records: [], skipped }, problem: { reason: "NoTargets", message: explainEmpty(empty) } };
 }
 
-function explainEmpty(side: { readonly selector: Selector; readonly skipped: readonly SkippedTarget[]; readonly matched: number }): string {
+function whyUnable(selector: BoundSelector, { metadata }: Pod, { passportOf }: Surroundings): Skip | undefined {
+  const passport = passportOf(metadata.uid);
+  return passport && selector.whyUnable(passport);
+}
+
+function explainEmpty(side: {
+  readonly selector: BoundSelector;
+  readonly skipped: readonly SkippedTarget[];
+  readonly matched: number;
+}): string {
   const { key, block } = side.selector;
   const where = key === "." ? "spec.selector" : "spec.target.selector";
   if (side.matched > side.skipped.length) return `${where}: mode ${block.mode} drew none of the pods this time; it is drawn again.`;
@@ -72,18 +77,18 @@ function explainEmpty(side: { readonly selector: Selector; readonly skipped: rea
  * Pods that came since, for experiments that follow: those of selectors of mode `all`, also while they still start, so that
  * they are faulted from their first packet. Records of pods that are gone leave.
  */
-export function joinTargets(current: Picked, selectors: readonly Selector[], around: Surroundings): Picked {
+export function joinTargets(current: Picked, selectors: readonly BoundSelector[], around: Surroundings): Picked {
   const kept = current.records.filter((record) => !isTargetGone(record));
   const known = new Set(kept.map(({ selectorKey, targetUID }) => `${selectorKey} ${targetUID ?? ""}`));
   const joined: ContainerRecord[] = [];
   const skipped: SkippedTarget[] = [];
-  for (const { key, block, need } of selectors) {
+  for (const selector of selectors) {
+    const { key, block, need } = selector;
     if (block.mode !== "all") continue;
     for (const pod of matchPods(block.selector, around.pods, around.nodes)) {
       if (known.has(`${key} ${pod.metadata.uid}`)) continue;
-      const skip = whyNever(pod, need, around.isOptedIn);
-      if (skip !== undefined && (skip.reason === "NotInjected" || skip.reason === "HostNetwork" || skip.reason === "NamespaceNotOptedIn"))
-        skipped.push({ id: podId(pod), ...skip });
+      const skip = whyNever(pod, need, around.isOptedIn) ?? whyUnable(selector, pod, around);
+      if (skip !== undefined && skip.reason !== "Finished" && skip.reason !== "Terminating") skipped.push({ id: podId(pod), ...skip });
       if (skip === undefined && pod.spec.nodeName !== undefined) joined.push(newRecord(pod, key));
     }
   }

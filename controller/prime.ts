@@ -1,6 +1,7 @@
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { Owner, Wish } from "./agents/dispatcher.ts";
+import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
 import { decide, faultIdOf } from "./decide.ts";
 import type { ExperimentKey } from "./experiment-key.ts";
@@ -11,6 +12,7 @@ import type { World } from "./world.ts";
 export interface PrimeDeps {
   readonly world: World;
   readonly agents: { view(podUid: string): AgentView | undefined; wish(owner: Owner, wishes: readonly Wish[]): void };
+  readonly passports: Passports;
   readonly memories: Memories;
   readonly clock: Clock;
   readonly log: Log;

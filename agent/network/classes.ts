@@ -63,11 +63,6 @@ type Choice = "netem" | "nfqueue" | Omit<Refusal, "faultId">;
 function chooseEngine(rule: ShapedRule, all: readonly ShapedRule[], facts: PodFacts): Choice {
   if (rule.at === "ingress" && rule.shape.duplicatePercent > 0)
     return { reason: "CannotDuplicate", message: "Packets that arrive cannot be duplicated. Put the fault on the pods that send them." };
-  if (rule.device !== "" && !facts.devices.includes(rule.device))
-    return {
-      reason: "NoSuchDevice",
-      message: `This pod has no network device ${rule.device}. It has ${facts.devices.join(", ") || "none"}.`,
-    };
   const noNetem = whyNoNetem(rule, all, facts);
   if (rule.wants !== "nfqueue" && noNetem === undefined) return "netem";
   if (rule.wants === "netem") return { reason: "NotWithNetem", message: `${noNetem ?? ""} Leave the engine out, or write nfqueue.` };

@@ -6,8 +6,8 @@ import { type PacketClass, sortIntoClasses } from "./classes.ts";
 import type { EngineRules, EngineShape } from "./engine/rules.ts";
 import type { PodFacts } from "./facts.ts";
 import { queuesOf } from "./names.ts";
-import type { ResolvedNames } from "./parse.ts";
-import { type CheckedRule, checkFault, type ShapedRule } from "./rule.ts";
+import type { Parsed, ResolvedNames } from "./parse.ts";
+import { type CheckedRule, checkFault, refuse, type ShapedRule } from "./rule.ts";
 import { planSets } from "./sets.ts";
 import { classIdsOf, planTree, queueLimitPackets } from "./tree.ts";
 
@@ -44,7 +44,7 @@ export function sortRules(faults: readonly Fault[], facts: PodFacts, resolved: R
   const refused: Refusal[] = [];
   const rules: CheckedRule[] = [];
   for (const fault of faults.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
-    const checked = checkFault(fault, resolved);
+    const checked = checkDevices(checkFault(fault, resolved), facts);
     if (checked.ok) rules.push(...checked.value);
     else refused.push({ faultId: fault.id, reason: checked.reason, message: checked.message, isTransient: checked.isTransient === true });
   }
@@ -59,6 +59,12 @@ export function sortRules(faults: readonly Fault[], facts: PodFacts, resolved: R
     resolved,
   );
   return { ...rest, refused: [...rest.refused, ...sorted.refused] };
+}
+
+function checkDevices(checked: Parsed<readonly CheckedRule[]>, { devices }: PodFacts): Parsed<readonly CheckedRule[]> {
+  const missing = checked.ok ? checked.value.find(({ device }) => device !== "" && !devices.includes(device)) : undefined;
+  if (missing === undefined) return checked;
+  return refuse("NoSuchDevice", `This pod has no network device ${missing.device}. It has ${devices.join(", ") || "none"}.`);
 }
 
 function planEngine(classes: readonly PacketClass[], queues: ReadonlyMap<string, number>): EngineRules {

@@ -1,5 +1,5 @@
 import { isIPv6 } from "node:net";
-import { createSecureContext } from "node:tls";
+import { createSecureContext, type SecureContext } from "node:tls";
 import { credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type PodIdentity, podUri } from "../../certs/identity.ts";
 import { checkServerUri } from "../../certs/peer.ts";
@@ -41,12 +41,18 @@ const CHANNEL_OPTIONS = {
 
 /** Dials agents over mTLS 1.3; the server must be the very pod that is meant, whoever has its address now. */
 export function createDial({ credentials: read, port = ports.sidecar }: DialOptions): Dial {
+  let shared: { readonly of: DialCredentials; readonly context: SecureContext } | undefined;
+  /** One for all connections: reading certificates and keys anew takes a quarter of the time of a connection. */
+  const contextNow = (): SecureContext => {
+    const now = read();
+    if (shared?.of.certificate !== now.certificate || shared.of.trusted !== now.trusted) {
+      const context = createSecureContext({ cert: now.certificate, key: now.key, ca: now.trusted, minVersion: "TLSv1.3" });
+      shared = { of: now, context };
+    }
+    return shared.context;
+  };
   return (target) => {
-    const { certificate, key, trusted } = read();
-    const channel = credentials.createFromSecureContext(
-      createSecureContext({ cert: certificate, key, ca: trusted, minVersion: "TLSv1.3" }),
-      { checkServerIdentity: checkServerUri(podUri(identityOf(target))) },
-    );
+    const channel = credentials.createFromSecureContext(contextNow(), { checkServerIdentity: checkServerUri(podUri(identityOf(target))) });
     const address = isIPv6(target.address) ? `ipv6:[${target.address}]:${port}` : `ipv4:${target.address}:${port}`;
     return linkOver(new AgentClient(address, channel, CHANNEL_OPTIONS), target);
   };

@@ -1,6 +1,6 @@
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
-import type { DesiredFaults } from "../../proto/gen/agent.ts";
+import type { DesiredFaults, Passport } from "../../proto/gen/agent.ts";
 import type { Dial } from "./link.ts";
 import { type AgentView, Sender, type WantedFault, type Whereabouts } from "./sender.ts";
 
@@ -29,6 +29,7 @@ export interface DispatcherOptions {
   readonly random?: (() => number) | undefined;
   /** The end of the leadership. */
   readonly signal: AbortSignal;
+  readonly onPassport: (podUid: string, passport: Passport) => void;
   /** Something became known of a pod that this owner has wishes for. */
   readonly onChange: (owner: Owner) => void;
 }
@@ -131,6 +132,7 @@ export class Dispatcher {
         log,
         random,
         signal,
+        onPassport: (passport) => this.#options.onPassport(podUid, passport),
         onChange: () => {
           for (const { owner } of wishes.values()) this.#options.onChange(owner);
           this.#forgetIfDone(podUid, entry);

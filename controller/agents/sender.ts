@@ -2,7 +2,7 @@ import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import { createBackOff } from "../../kube/back-off.ts";
 import { wait } from "../../kube/wait.ts";
-import type { DesiredFaults, Fault, FaultReport, Report } from "../../proto/gen/agent.ts";
+import type { DesiredFaults, Fault, FaultReport, Passport, Report } from "../../proto/gen/agent.ts";
 import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
 
 /** A fault as an experiment wants it on one target. */
@@ -46,6 +46,7 @@ export interface SenderOptions {
   readonly random: () => number;
   /** The end of the leadership: nothing is sent after it. */
   readonly signal: AbortSignal;
+  readonly onPassport: (passport: Passport) => void;
   /** What is known changed. */
   readonly onChange: () => void;
 }
@@ -198,6 +199,7 @@ export class Sender {
     // A report on the stream may have been written before the answer to an Apply that overtook it.
     if (this.#end.signal.aborted || (report.order?.generation ?? 0) < this.#acknowledged) return;
     this.#reports = new Map(report.faults.map((fault) => [fault.id, fault]));
+    if (report.passport !== undefined) this.#options.onPassport(report.passport);
     this.#options.onChange();
   }
 

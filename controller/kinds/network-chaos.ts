@@ -38,6 +38,23 @@ export const networkChaos: Translator<Spec> = {
     if (key === ".") return spec.action !== "partition" && spec.direction === "from" ? "address" : "sidecar";
     return spec.action !== "partition" && spec.direction !== "to" ? "sidecar" : "address";
   },
+  whyUnable(spec, key, { engines: found, missing, devices }) {
+    if (networkChaos.needOf(spec, key) !== "sidecar") return undefined;
+    const device = key === "." ? spec.device : spec.targetDevice;
+    if (device !== undefined && device !== "" && !devices.includes(device)) {
+      const message = `The pod has no network device ${device}. It has ${devices.join(", ") || "none"}.`;
+      return { reason: "CannotCarry", message };
+    }
+    if (spec.action === "partition") return undefined;
+    const { engine = "auto" } = spec;
+    if (engine === "auto" ? found.length > 0 : found.includes(engine)) return undefined;
+    const why = missing.filter((text) => engine === "auto" || text.startsWith(`${engine}: `)).join(" ");
+    const wayOut = engine !== "auto" && found.length > 0 ? ` Leave spec.engine out, or write ${found.join(" or ")}.` : "";
+    return {
+      reason: "CannotCarry",
+      message: `The pod's kernel cannot shape packets by ${engine === "auto" ? "any engine" : engine}. ${why}${wayOut}`,
+    };
+  },
   killGraceSecondsOf: () => undefined,
   faultsOf(spec, around) {
     const { sources, targets } = around;

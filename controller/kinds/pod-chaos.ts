@@ -5,6 +5,7 @@ import type { Translator } from "./translator.ts";
 export const podChaos: Translator<SpecOf<"PodChaos">> = {
   selectorsOf: (spec) => [{ key: ".", block: spec }],
   needOf: () => "api",
+  whyUnable: () => undefined,
   faultsOf: () => [],
   killGraceSecondsOf: ({ action, gracePeriod }) => (action === "pod-kill" ? gracePeriod : undefined),
 };

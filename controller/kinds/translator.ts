@@ -2,8 +2,8 @@ import type { z } from "zod";
 import type { SelectorBlock } from "../../api/blocks/selector.ts";
 import { describeErrors } from "../../api/field-error.ts";
 import type { Kind } from "../../api/kinds/define-kind.ts";
-import type { TargetNeed } from "../../api/selection.ts";
-import type { Fault } from "../../proto/gen/agent.ts";
+import type { Skip, TargetNeed } from "../../api/selection.ts";
+import type { Fault, Passport } from "../../proto/gen/agent.ts";
 import type { Peer, ServiceCoverage } from "../services.ts";
 
 /** Whose selector picked a target: "." is the spec's own, ".Target" the one of its `target`. */
@@ -38,10 +38,20 @@ export interface Translator<Spec> {
   selectorsOf(spec: Spec): readonly { readonly key: SelectorKey; readonly block: SelectorBlock }[];
   /** What a target of this selector needs to have. */
   needOf(spec: Spec, key: SelectorKey): TargetNeed;
+  /** Why a target of this selector with this passport cannot carry the fault; undefined where the passport says nothing against it. */
+  whyUnable(spec: Spec, key: SelectorKey, passport: Passport): Skip | undefined;
   /** Faults for agents; a target without one is only somebody's other side. */
   faultsOf(spec: Spec, targets: Targets): readonly TargetFault[];
   /** Where the act is the deletion of pods: seconds that each gets to end. */
   killGraceSecondsOf(spec: Spec): number | undefined;
+}
+
+/** One selector of an experiment, and what it asks of the pods that it picks. */
+export interface BoundSelector {
+  readonly key: SelectorKey;
+  readonly block: SelectorBlock;
+  readonly need: TargetNeed;
+  whyUnable(passport: Passport): Skip | undefined;
 }
 
 /** One experiment's spec, with the questions that the controller asks about it. */
@@ -50,7 +60,7 @@ export interface BoundSpec {
   readonly isOneShot: boolean;
   /** The duration as written. */
   readonly duration: string | undefined;
-  readonly selectors: readonly { readonly key: SelectorKey; readonly block: SelectorBlock; readonly need: TargetNeed }[];
+  readonly selectors: readonly BoundSelector[];
   readonly killGraceSeconds: number | undefined;
   faultsOf(targets: Targets): readonly TargetFault[];
 }
@@ -82,7 +92,12 @@ export function bindKind<S extends z.ZodType>(
         explanation: judged.explanation,
         isOneShot: kind.isOneShot(spec),
         duration: durationOf(spec),
-        selectors: translator.selectorsOf(spec).map(({ key, block }) => ({ key, block, need: translator.needOf(spec, key) })),
+        selectors: translator.selectorsOf(spec).map(({ key, block }) => ({
+          key,
+          block,
+          need: translator.needOf(spec, key),
+          whyUnable: (passport) => translator.whyUnable(spec, key, passport),
+        })),
         killGraceSeconds: translator.killGraceSecondsOf(spec),
         faultsOf: (targets) => translator.faultsOf(spec, targets),
       },

@@ -11,6 +11,7 @@ import { type EnrolledAgent, type EnrolmentListener, startEnrolmentServer } from
 import { KubeError } from "../../kube/errors.ts";
 import { tokenReviews } from "../../kube/resources.ts";
 import { type DesiredFaults, type EnrolReply, EnrolmentClient, type EnrolRequest } from "../../proto/gen/agent.ts";
+import { emptyPassport } from "../support/fake-family.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { FakeKube } from "../support/fake-kube.ts";
 
@@ -39,6 +40,7 @@ describe("enrolment", () => {
   let desired: DesiredFaults | undefined;
   let enrolled: EnrolledAgent[];
   let renew: () => void;
+  const passports: string[] = [];
   let serving: Awaited<ReturnType<Authority["issueServer"]>>;
   const lines: string[] = [];
   const keep = (fields: object, message: string): void => void lines.push(`${JSON.stringify(fields)} ${message}`);
@@ -56,6 +58,7 @@ describe("enrolment", () => {
     reviewed = goodStatus;
     desired = undefined;
     enrolled = [];
+    passports.length = 0;
     lines.length = 0;
     kube.answer(tokenReviews, () => ({ status: reviewed }));
     serving = await authority.issueServer([NAME], hour);
@@ -80,6 +83,7 @@ describe("enrolment", () => {
         enrolled.push(agent);
         return desired;
       },
+      onPassport: ({ uid }, { devices }) => passports.push(`${uid} ${devices.join(",")}`),
       isLeading: () => isLeading,
     });
     client = connectClient();
@@ -131,6 +135,14 @@ describe("enrolment", () => {
     ]);
     const [review] = kube.requests;
     assert.deepEqual(review?.body, { metadata: {}, spec: { token: "token-of-cart", audiences: ["squall-enrolment"] } });
+  });
+
+  it("keeps what the agent says of its surroundings, once it has proved who it is", async () => {
+    const passport = { ...emptyPassport, devices: ["eth0"] };
+    await assert.rejects(enrol(request({ token: "", passport })));
+    assert.deepEqual(passports, []);
+    await enrol(request({ passport }));
+    assert.deepEqual(passports, ["u1 eth0"]);
   });
 
   it("answers with the faults that already apply", async () => {

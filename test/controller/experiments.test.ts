@@ -4,6 +4,7 @@ import { KubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
 import { pods } from "../../kube/resources.ts";
 import { ExperimentCluster } from "../support/experiment-cluster.ts";
+import { emptyPassport } from "../support/fake-family.ts";
 
 const LEASE_MS = 60_000;
 const GRACE_MS = 5_000;
@@ -371,6 +372,27 @@ describe("an experiment without targets", () => {
       cluster.condition("cut", "Selected").message ?? "",
       /2 pods that match were skipped: NotInjected \(1\), HostNetwork \(1\)\./,
     );
+  });
+
+  it("leaves out pods whose kernel or devices do not allow the fault", async () => {
+    const able = cluster.addPod("able");
+    const unable = cluster.addPod("unable");
+    const passport = { ...emptyPassport, engines: ["nfqueue"], missing: ["netem: Specified qdisc kind is unknown."] };
+    cluster.experiments.learnPassport(able, { ...passport, engines: ["netem"], missing: [] });
+    cluster.experiments.learnPassport(unable, passport);
+    const delay = { action: "delay", delay: { latency: "10ms" }, engine: "netem" };
+    await cluster.apply("NetworkChaos", "slow", delay);
+    assert.deepEqual(cluster.records("slow"), ["shop/able: Injected"]);
+    assert.deepEqual(cluster.experiment("slow").status.skipped, [
+      {
+        id: "shop/unable",
+        reason: "CannotCarry",
+        message:
+          "The pod's kernel cannot shape packets by netem. netem: Specified qdisc kind is unknown. Leave spec.engine out, or write nfqueue.",
+      },
+    ]);
+    await cluster.partition("cut", { device: "eth1" });
+    assert.match(cluster.condition("cut", "Selected").message ?? "", /2 pods that match were skipped: CannotCarry \(2\)\./);
   });
 
   it("does not let skipped pods keep it from being all injected", async () => {

@@ -151,6 +151,7 @@ describe("identity against a real API server", () => {
         certificates: keeper,
         findPodUid: async (ref, signal) => (await kube.get(pods, ref, signal)).metadata.uid,
         desiredFor: () => undefined,
+        onPassport: () => undefined,
         isLeading: () => true,
       });
       const name = "squall-enrolment.squall-system.svc";

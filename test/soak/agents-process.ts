@@ -22,6 +22,8 @@ export type AgentsOrder =
   | { readonly do: "usage" };
 
 export interface Usage {
+  /** Of JavaScript objects that are still held. */
+  readonly heapMb: number;
   readonly rssMb: number;
   readonly descriptors: number;
   readonly timers: number;
@@ -30,8 +32,11 @@ export interface Usage {
 export const addressOf = (index: number): string => `127.1.${index >> 8}.${index & 255}`;
 
 export function readUsage(): Usage {
+  globalThis.gc?.();
   const timers = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
-  return { rssMb: Math.round(process.memoryUsage().rss / 2 ** 20), descriptors: readdirSync("/proc/self/fd").length, timers };
+  const { rss, heapUsed } = process.memoryUsage();
+  const toMb = (bytes: number): number => Math.round(bytes / 2 ** 20);
+  return { heapMb: toMb(heapUsed), rssMb: toMb(rss), descriptors: readdirSync("/proc/self/fd").length, timers };
 }
 
 async function start(index: number, { port, authority: stored }: Extract<AgentsOrder, { do: "start" }>): Promise<void> {

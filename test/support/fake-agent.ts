@@ -9,6 +9,7 @@ import {
   type Heartbeat,
   type Order,
   type Report,
+  type Passport,
 } from "../../proto/gen/agent.ts";
 
 interface Held {
@@ -56,6 +57,9 @@ export class FakeAgent {
   get inForce(): readonly string[] {
     return [...this.#held.values()].filter((held) => this.#stateOf(held) === FaultState.ACTIVE).map(({ fault }) => fault.id);
   }
+
+  /** What it says of its surroundings. */
+  passport: Passport | undefined;
 
   /** The newest set that was accepted. */
   get faults(): readonly Fault[] {
@@ -128,7 +132,7 @@ export class FakeAgent {
       ...[...this.#held.values()].map((held) => ({ ...shared, id: held.fault.id, ...this.#explain(held) })),
       ...this.#ended.map((id) => ({ ...shared, id, state: FaultState.ENDED })),
     ];
-    return { targetUid: this.uid, order: this.#order, faults, agentVersion: "0.1.0", passport: undefined };
+    return { targetUid: this.uid, order: this.#order, faults, agentVersion: "0.1.0", passport: this.passport };
   }
 
   connect(): AgentLink {

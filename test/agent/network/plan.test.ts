@@ -73,6 +73,7 @@ describe("planNetwork", () => {
       [fault("07", rule({ peerPorts: [{ first: 80, last: 80 }] })), "InvalidRule"],
       [fault("08", rule({ device: "eth0; reboot" })), "InvalidRule"],
       [fault("09", rule({ device: "net1", effect: shape({ latencyUs: 1 }) })), "NoSuchDevice"],
+      [fault("0a", rule({ device: "net1" })), "NoSuchDevice"],
       [fault("10", rule({ peers: { networks: [], endpoints: [], hostNames: [{ name: "db.example", port: 0 }] } })), "NameNotResolved"],
     ];
     const { refused, steps } = planNetwork([...faults.map(([each]) => each), fault("99", drop(Direction.EGRESS))], facts);

@@ -3,6 +3,7 @@ import { silentLog } from "../../../common/log.ts";
 import { Dispatcher, type Owner, type Wish } from "../../../controller/agents/dispatcher.ts";
 import type { WantedFault, Whereabouts } from "../../../controller/agents/sender.ts";
 import { FakeAgents } from "../../support/fake-agent.ts";
+import { emptyPassport } from "../../support/fake-family.ts";
 import { FakeClock, settle } from "../../support/fake-clock.ts";
 
 const owner = (uid: string): Owner => ({ uid, key: `NetworkChaos/shop/${uid}` });
@@ -27,12 +28,14 @@ describe("Dispatcher and its senders", () => {
   let dispatcher: Dispatcher;
   let end: AbortController;
   let changed: string[];
+  let passports: string[];
   let whereabouts: (uid: string) => Whereabouts;
 
   beforeEach(() => {
     clock = new FakeClock();
     agents = new FakeAgents(clock);
     changed = [];
+    passports = [];
     whereabouts = (uid) => ({ uid, namespace: "shop", address: "10.0.0.1" });
     lead(3);
   });
@@ -51,10 +54,19 @@ describe("Dispatcher and its senders", () => {
       log: silentLog,
       random: () => 0.5,
       signal: end.signal,
+      onPassport: (uid, { devices }) => passports.push(`${uid} ${devices.join(",")}`),
       onChange: ({ uid }) => changed.push(uid),
     });
   }
   const sent = (uid: string): readonly (readonly string[])[] => agents.of(uid).accepted.map(({ faults }) => faults.map(({ id }) => id));
+
+  it("passes on what agents say of their surroundings", async () => {
+    agents.of("a").passport = { ...emptyPassport, devices: ["eth0", "net1"] };
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    await settle();
+    assert.deepEqual(passports, ["a eth0,net1"]);
+  });
 
   it("sends nothing before it is open, and then each pod's complete set at once", async () => {
     dispatcher.wish(owner("one"), [wish("a", "one/."), wish("b", "one/.")]);
