@@ -35,14 +35,14 @@ const findProtoFiles: Plugin = {
   },
 };
 
-/** Writes the bundles and what they need beside them to `folder`, replacing what was there. */
-export async function writeBundles(folder: string): Promise<void> {
+/** Writes the bundles and what they need beside them to `folder`, replacing what was there; `more` has entries beside those of the image. */
+export async function writeBundles(folder: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
   const root = join(import.meta.dirname, "..");
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   await build({
     absWorkingDir: root,
-    entryPoints: Object.entries(entries).map(([file, entry]) => ({ in: entry, out: file.replace(/\.mjs$/, "") })),
+    entryPoints: Object.entries({ ...entries, ...more }).map(([file, entry]) => ({ in: entry, out: file.replace(/\.mjs$/, "") })),
     outdir: folder,
     outExtension: { ".js": ".mjs" },
     bundle: true,
