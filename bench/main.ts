@@ -9,6 +9,7 @@ import type { BenchResult } from "./result.ts";
 const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResult> }>>> = {
   injector: () => import("./injector.ts"),
   engine: () => import("./engine.ts"),
+  engines: () => import("./engines.ts"),
   "network-apply": () => import("./network-apply.ts"),
   lifecycle: () => import("./lifecycle.ts"),
 };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { ensurePackages } from "../../lab/packages.ts";
 import { createProgress } from "../../lab/progress.ts";
 import { runInUml, umlPackages } from "../../lab/uml.ts";
+import { compareEngines } from "./engines.ts";
 
 /**
  * The kernel tests of shaping once more, in a User-Mode Linux kernel: it has netem, so packets are shaped by queueing disciplines, and only
@@ -30,4 +31,10 @@ describe("shaping on a kernel with netem and iptables-legacy", () => {
       assert.ok(passed >= 11, output);
     });
   }
+
+  it("both engines agree within 10 % on every figure", async () => {
+    for (const [name, { netem, nfqueue }] of Object.entries(await compareEngines())) {
+      assert.ok(Math.abs(nfqueue / netem - 1) <= 0.1, `${name}: ${netem} by netem, ${nfqueue} by NFQUEUE`);
+    }
+  });
 });
