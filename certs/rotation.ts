@@ -17,17 +17,27 @@ export interface RotationPlan {
 }
 
 export interface RotationRules {
+  readonly authorityLifetimeMs: number;
   /** How long a new CA is only published before it signs: every verifier must have read it by then. */
   readonly publishMs: number;
-  /** The longest life of a certificate that a CA signs: so long an old CA stays trusted. */
+  /** Life of a certificate that a CA signs: so long an old CA stays trusted. */
   readonly leafLifetimeMs: number;
+  /** For clocks and for work under way: so much longer. */
+  readonly marginMs: number;
+  /** What nobody told us about, such as a `caBundle` that somebody emptied, is repaired after so long. */
+  readonly visitEveryMs: number;
 }
 
-/** Agents read the CAs at each renewal, which comes within a day. */
-export const ROTATION_RULES: RotationRules = { publishMs: 24 * 3_600_000, leafLifetimeMs: 24 * 3_600_000 };
+const HOUR_MS = 3_600_000;
 
-/** An hour for clocks and for work under way. */
-const MARGIN_MS = 3_600_000;
+/** Agents read the CAs at each renewal, which comes within a day. */
+export const ROTATION_RULES: RotationRules = {
+  authorityLifetimeMs: 365 * 24 * HOUR_MS,
+  publishMs: 24 * HOUR_MS,
+  leafLifetimeMs: 24 * HOUR_MS,
+  marginMs: HOUR_MS,
+  visitEveryMs: 30_000,
+};
 
 /**
  * Rotates a CA without a moment in which anybody is not believed. Pure: the same store at the same moment gives the same plan.
@@ -48,7 +58,7 @@ export function planRotation(stored: readonly StoredAuthority[], now: Date, rule
   const published = valid.filter(({ notBefore }) => nowMs - notBefore.getTime() >= rules.publishMs);
   const signer = published.at(-1) ?? valid.at(0);
   const newest = valid.at(-1);
-  const isOldNeeded = signer === undefined || nowMs - signer.notBefore.getTime() < rules.publishMs + rules.leafLifetimeMs + MARGIN_MS;
+  const isOldNeeded = signer === undefined || nowMs - signer.notBefore.getTime() < rules.publishMs + rules.leafLifetimeMs + rules.marginMs;
   const trusted = isOldNeeded ? valid : valid.slice(valid.indexOf(signer));
   return {
     trusted: trusted.map(({ id }) => id),

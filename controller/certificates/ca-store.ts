@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { AUTHORITY_LIFETIME_MS, createAuthority, type Credential } from "../../certs/authority.ts";
+import { createAuthority, type Credential } from "../../certs/authority.ts";
 import { validityOf } from "../../certs/renewal.ts";
 import { planRotation, type RotationRules, type StoredAuthority } from "../../certs/rotation.ts";
 import { CA_SECRET, SYSTEM_NAMESPACE } from "../../common/names.ts";
@@ -37,7 +37,7 @@ export async function keepTrustStore(kube: Kube, now: Date, rules: RotationRules
     await writeEntries(kube, found, { added: [], dropped }, signal);
     return storeOf(entries, before, "rotated");
   }
-  const next = await newEntry(now);
+  const next = await newEntry(now, rules);
   const all = [...entries, next];
   const plan = planRotation(all, now, rules);
   const dropped = entries.filter(({ id }) => !plan.trusted.includes(id));
@@ -55,7 +55,7 @@ async function readSecret(kube: Kube, signal: AbortSignal): Promise<Secret | und
 }
 
 async function makeFirst(kube: Kube, now: Date, rules: RotationRules, signal: AbortSignal): Promise<TrustStore> {
-  const first = await newEntry(now);
+  const first = await newEntry(now, rules);
   const body = { metadata: { ...REF, labels: { "app.kubernetes.io/part-of": "squall" } }, type: "Opaque", data: dataOf([first]) };
   try {
     await kube.create(secrets, body, {}, signal);
@@ -78,8 +78,8 @@ async function writeEntries(
   await kube.patch(secrets, REF, patch, { type: "merge" }, signal);
 }
 
-async function newEntry(now: Date): Promise<Entry> {
-  const credential = await createAuthority({ now, lifetimeMs: AUTHORITY_LIFETIME_MS });
+async function newEntry(now: Date, { authorityLifetimeMs }: RotationRules): Promise<Entry> {
+  const credential = await createAuthority({ now, lifetimeMs: authorityLifetimeMs });
   const id = `ca-${createHash("sha256").update(credential.certificate).digest("hex").slice(0, 12)}`;
   return { ...credential, ...validityOf(credential.certificate), id };
 }

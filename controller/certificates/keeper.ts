@@ -1,4 +1,4 @@
-import { type Authority, type Credential, LEAF_LIFETIME_MS, openAuthority } from "../../certs/authority.ts";
+import { type Authority, type Credential, openAuthority } from "../../certs/authority.ts";
 import { CONTROLLER_URI, type PodIdentity, podUri } from "../../certs/identity.ts";
 import { renewAt, validityOf } from "../../certs/renewal.ts";
 import { ROTATION_RULES, type RotationRules } from "../../certs/rotation.ts";
@@ -43,9 +43,6 @@ interface Held {
   readonly enrolment: Credential;
 }
 
-/** Whatever nobody told us about, such as a `caBundle` that somebody emptied, is repaired after so long. */
-const VISIT_EVERY_MS = 30_000;
-
 /**
  * Keeps every certificate of the installation fresh, while this process leads: the CAs, the webhook's serving certificate,
  * the CAs in webhook configurations and opted-in namespaces, and the controller's own certificates. One visit at a time,
@@ -53,6 +50,7 @@ const VISIT_EVERY_MS = 30_000;
  */
 export class CertificateKeeper {
   readonly #options: CertificateKeeperOptions;
+  readonly #rules: RotationRules;
   readonly #handlers = new Set<() => void>();
   readonly #end = new AbortController();
   readonly #ready = Promise.withResolvers<void>();
@@ -62,6 +60,7 @@ export class CertificateKeeper {
 
   constructor(options: CertificateKeeperOptions) {
     this.#options = options;
+    this.#rules = options.rules ?? ROTATION_RULES;
     this.#ready.promise.catch(() => undefined);
   }
 
@@ -97,7 +96,7 @@ export class CertificateKeeper {
   /** Signs the key of an agent that proved to be this pod. Throws before `ready`. */
   issueAgent(pod: PodIdentity, publicKey: Buffer): { readonly certificate: string; readonly trusted: string } {
     const { authority, trusted } = this.#mustHold();
-    const validity = { now: this.#options.clock.now(), lifetimeMs: LEAF_LIFETIME_MS };
+    const validity = { now: this.#options.clock.now(), lifetimeMs: this.#rules.leafLifetimeMs };
     return { certificate: authority.issueAgent(podUri(pod), publicKey, validity), trusted };
   }
 
@@ -115,7 +114,7 @@ export class CertificateKeeper {
   async #run(): Promise<void> {
     const { clock, log, namespaces, caConfigMaps, random = Math.random } = this.#options;
     const { signal } = this.#end;
-    const backOff = createBackOff({ firstMs: 500, longestMs: VISIT_EVERY_MS, random });
+    const backOff = createBackOff({ firstMs: 500, longestMs: this.#rules.visitEveryMs, random });
     const wake = (): void => this.#wake.abort();
     const offs = [namespaces.onChange(wake), caConfigMaps.onChange(wake)];
     try {
@@ -125,7 +124,7 @@ export class CertificateKeeper {
         try {
           await this.#visit(signal);
           backOff.reset();
-          await wait(clock, VISIT_EVERY_MS, AbortSignal.any([this.#wake.signal, signal]));
+          await wait(clock, this.#rules.visitEveryMs, AbortSignal.any([this.#wake.signal, signal]));
         } catch (error) {
           if (signal.aborted) break;
           log.warn({ err: error }, "keeping certificates failed");
@@ -139,9 +138,9 @@ export class CertificateKeeper {
   }
 
   async #visit(signal: AbortSignal): Promise<void> {
-    const { kube, clock, log, namespaces, caConfigMaps, rules = ROTATION_RULES } = this.#options;
+    const { kube, clock, log, namespaces, caConfigMaps } = this.#options;
     const now = clock.now();
-    const store = await keepTrustStore(kube, now, rules, signal);
+    const store = await keepTrustStore(kube, now, this.#rules, signal);
     if (store.change !== "none") log.info({ change: store.change }, "certificate authorities changed");
     const held = await this.#hold(openAuthority(store.signer), store.trusted, now);
     const duties = [
@@ -150,7 +149,11 @@ export class CertificateKeeper {
         if (changed.length > 0) log.info({ changed }, "CA bundles written");
       },
       async () => {
-        const isNew = await keepServingSecret(kube, { authority: held.authority, trusted: store.trusted, now }, signal);
+        const isNew = await keepServingSecret(
+          kube,
+          { authority: held.authority, trusted: store.trusted, now, lifetimeMs: this.#rules.leafLifetimeMs },
+          signal,
+        );
         if (isNew) log.info({}, "webhook certificate renewed");
       },
       async () => {
@@ -172,7 +175,7 @@ export class CertificateKeeper {
     const isSameSigner = old?.authority.certificate === authority.certificate;
     const isFresh = (credential: Credential): boolean =>
       isSameSigner && now.getTime() < renewAt(validityOf(credential.certificate)).getTime();
-    const validity = { now, lifetimeMs: LEAF_LIFETIME_MS };
+    const validity = { now, lifetimeMs: this.#rules.leafLifetimeMs };
     const held: Held = {
       authority,
       trusted,

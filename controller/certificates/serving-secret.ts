@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { type Authority, LEAF_LIFETIME_MS } from "../../certs/authority.ts";
+import type { Authority } from "../../certs/authority.ts";
 import { dnsNamesOf } from "../../certs/peer.ts";
 import { renewAt, validityOf } from "../../certs/renewal.ts";
 import { services, SYSTEM_NAMESPACE, WEBHOOK_SECRET } from "../../common/names.ts";
@@ -21,6 +21,7 @@ export interface ServingSecretInput {
   /** PEM of the CAs that callers know. */
   readonly trusted: string;
   readonly now: Date;
+  readonly lifetimeMs: number;
 }
 
 /** Keeps the webhook's serving certificate fresh in its Secret. Says whether it wrote a new one. */
@@ -28,7 +29,7 @@ export async function keepServingSecret(kube: Kube, input: ServingSecretInput, s
   const found = await readSecret(kube, signal);
   if (found !== undefined && isGood(found, input)) return false;
   const names = dnsNamesOfService(services.webhook);
-  const { certificate, key } = await input.authority.issueServer(names, { now: input.now, lifetimeMs: LEAF_LIFETIME_MS });
+  const { certificate, key } = await input.authority.issueServer(names, input);
   const data = { "tls.crt": Buffer.from(certificate).toString("base64"), "tls.key": Buffer.from(key).toString("base64") };
   if (found === undefined)
     await kube.create(

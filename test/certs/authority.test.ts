@@ -4,20 +4,14 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Authority,
-  AUTHORITY_LIFETIME_MS,
-  createAuthority,
-  type Credential,
-  LEAF_LIFETIME_MS,
-  openAuthority,
-} from "../../certs/authority.ts";
+import { type Authority, createAuthority, type Credential, openAuthority } from "../../certs/authority.ts";
+import { ROTATION_RULES } from "../../certs/rotation.ts";
 import { CONTROLLER_URI, parsePodUri, podUri } from "../../certs/identity.ts";
 import { createAgentKey } from "../../certs/keys.ts";
 import { dnsNamesOf, uriOf } from "../../certs/peer.ts";
 
 const now = new Date();
-const day = { now, lifetimeMs: LEAF_LIFETIME_MS };
+const day = { now, lifetimeMs: ROTATION_RULES.leafLifetimeMs };
 const serverAuth = "1.3.6.1.5.5.7.3.1";
 const clientAuth = "1.3.6.1.5.5.7.3.2";
 
@@ -25,7 +19,7 @@ describe("Authority", () => {
   let ca: Credential;
   let authority: Authority;
   before(async () => {
-    ca = await createAuthority({ now, lifetimeMs: AUTHORITY_LIFETIME_MS });
+    ca = await createAuthority({ now, lifetimeMs: ROTATION_RULES.authorityLifetimeMs });
     authority = openAuthority(ca);
   });
 
@@ -48,7 +42,7 @@ describe("Authority", () => {
     assert.deepEqual(leaf.keyUsage, [serverAuth]);
     assert.equal(leaf.ca, false);
     assert.equal(leaf.validFromDate.getTime(), Math.floor((now.getTime() - 300_000) / 1000) * 1000);
-    assert.equal(leaf.validToDate.getTime(), Math.floor((now.getTime() + LEAF_LIFETIME_MS) / 1000) * 1000);
+    assert.equal(leaf.validToDate.getTime(), Math.floor((now.getTime() + ROTATION_RULES.leafLifetimeMs) / 1000) * 1000);
   });
 
   it("issues servers their DNS names and clients their URI, each with one purpose", async () => {
