@@ -27,6 +27,8 @@ export interface Memory {
  */
 export class Memories {
   readonly #byKey = new Map<string, Memory>();
+  /** UID of the object of a key that is known to be gone, while the cache may still have it. */
+  readonly #buried = new Map<string, string>();
 
   /** The memory of the object in the cache, with whichever version is newer. */
   recall(key: string, cached: Experiment): Memory {
@@ -57,6 +59,21 @@ export class Memories {
 
   forget(key: string): void {
     this.#byKey.delete(key);
+  }
+
+  /** The API server says that this object is gone. A cache that still has it must not bring its faults back. */
+  bury(key: string, uid: string): void {
+    this.#byKey.delete(key);
+    this.#buried.set(key, uid);
+  }
+
+  isBuried(key: string, uid: string): boolean {
+    return this.#buried.get(key) === uid;
+  }
+
+  /** The cache has none of this key any more. */
+  unbury(key: string): void {
+    this.#buried.delete(key);
   }
 }
 

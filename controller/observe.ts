@@ -44,7 +44,8 @@ export interface ObserveDeps {
 /** Reads what a visit needs; "gone" where there is no such experiment. Asks the API server only for targets that the cache misses. */
 export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Observed | "gone"> {
   const cached = deps.world.experiment(key);
-  if (cached === undefined) return "gone";
+  if (cached === undefined) deps.memories.unbury(key.text);
+  if (cached === undefined || deps.memories.isBuried(key.text, cached.metadata.uid)) return "gone";
   const memory = deps.memories.recall(key.text, cached);
   const lost = new Map<string, Pod | "gone">();
   for (const { targetUID, id } of memory.latest.status.experiment.containerRecords ?? []) {
@@ -63,7 +64,7 @@ export function observeCached(
 ): Observed | "gone" {
   const { world, memories, clock } = deps;
   const cached = world.experiment(key);
-  if (cached === undefined) return "gone";
+  if (cached === undefined || memories.isBuried(key.text, cached.metadata.uid)) return "gone";
   const memory = memories.recall(key.text, cached);
   const experiment = memory.latest;
   if (experiment.metadata.deletionTimestamp !== undefined) memory.deletingSinceMs ??= clock.monotonicMs();

@@ -58,7 +58,7 @@ export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<O
   } catch (error) {
     if (isKubeError(error, "conflict")) return await lookAgain(key, memory, deps);
     if (!isKubeError(error, "not-found")) throw error;
-    forget(key, memory, deps);
+    bury(key, memory, deps);
     return { nextMs: undefined };
   }
 }
@@ -71,7 +71,7 @@ async function lookAgain({ kind, ref, text }: ExperimentKey, memory: Memory, dep
     return AGAIN;
   } catch (error) {
     if (!isKubeError(error, "not-found")) throw error;
-    forget({ kind, ref, text }, memory, deps);
+    bury({ kind, ref, text }, memory, deps);
     return { nextMs: undefined };
   }
 }
@@ -115,8 +115,13 @@ async function letGo(observed: Observed, decision: Decision, memory: Memory, dep
   const others = (experiment.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
   memory.latest = await writeFinalizers(experiment, others, deps);
   if (decision.unconfirmed.length > 0) deps.countUnconfirmed?.(decision.unconfirmed.length);
-  deps.agents.forget(experiment.metadata.uid);
-  if (others.length === 0) deps.memories.forget(key.text);
+  if (others.length === 0) bury(key, memory, deps);
+  else deps.agents.forget(memory.uid);
+}
+
+function bury(key: ExperimentKey, memory: Memory, { agents, memories }: ReconcileDeps): void {
+  agents.forget(memory.uid);
+  memories.bury(key.text, memory.uid);
 }
 
 function forget(key: ExperimentKey, memory: Memory | undefined, { agents, memories }: ReconcileDeps): void {

@@ -25,7 +25,8 @@ interface Index<T> {
 }
 
 const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 30_000;
+/** So long a fault may outlive the deletion of its experiment when watches keep breaking. */
+const LONGEST_WAIT_MS = 10_000;
 /** A watch that ended sooner than this counts as a failure: a server that closes each one at once must not be asked in a tight loop. */
 const SHORT_WATCH_MS = 5_000;
 

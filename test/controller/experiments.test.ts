@@ -162,6 +162,32 @@ describe("a durable experiment", () => {
     assert.deepEqual(cluster.records("bare"), ["shop/a: Injected"]);
   });
 
+  it("is over once it is gone, although the cache still has it", async () => {
+    const uid = cluster.addPod("a");
+    await cluster.partition("cut");
+    let isCut = false;
+    cluster.kube.hook = () => {
+      if (isCut || cluster.find("cut")?.metadata.deletionTimestamp === undefined) return;
+      isCut = true;
+      cluster.kube.fail({ verb: "watch", plural: "networkchaos", times: 4, error: unavailable() });
+      cluster.kube.endWatches(unavailable());
+    };
+    await cluster.delete("cut");
+    await cluster.pass(1_000);
+    assert.equal(cluster.find("cut"), undefined);
+    const sent = cluster.agents.of(uid).accepted.length;
+    const wrote = cluster.writes.length;
+    // the watch of pods is back already, and what changes there concerns the experiment that the cache still has
+    cluster.kube.seed(pods, { ...cluster.pod("a"), metadata: { name: "a", namespace: "shop", labels: { app: "web", version: "2" } } });
+    await cluster.pass(100);
+    assert.equal(cluster.agents.of(uid).accepted.length, sent);
+    assert.equal(cluster.writes.length, wrote);
+    // one of the same name is another one, whatever became of the first
+    await cluster.pass(30_000);
+    await cluster.partition("cut");
+    assert.deepEqual(cluster.records("cut"), ["shop/a: Injected"]);
+  });
+
   it("that is deleted while it is being applied leaves nothing behind", async () => {
     const uid = cluster.addPod("a");
     const held = Promise.withResolvers<void>();
