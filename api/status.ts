@@ -3,6 +3,11 @@ import { z } from "zod";
 /** The status of an experiment: Chaos Mesh's shape, with `skipped`, and in each record `targetUID`, `reason`, `message`, `receipts` and `interruptions` of ours. */
 
 const count = () => z.number().int().min(0);
+/** Absent for 0. Not a default: the API server would write it into each of ten thousand records. */
+const countOrNone = () =>
+  count()
+    .optional()
+    .transform((value) => value ?? 0);
 const time = () => z.string().meta({ format: "date-time" });
 
 export const conditionTypes = ["Selected", "AllInjected", "AllRecovered", "Paused"] as const;
@@ -45,10 +50,14 @@ export type Receipts = z.output<typeof receipts>;
 
 const containerRecord = z.object({
   id: z.string().describe("NAMESPACE/POD, or NAMESPACE/POD/CONTAINER."),
-  selectorKey: z.enum([".", ".Target"]).describe(". for the selector, .Target for the target of a NetworkChaos."),
+  selectorKey: z
+    .enum([".", ".Target"])
+    .optional()
+    .transform((key) => key ?? ".")
+    .describe(". for the selector, which is also meant where it is absent; .Target for the target of a NetworkChaos."),
   phase: z.enum(recordPhases),
-  injectedCount: count(),
-  recoveredCount: count(),
+  injectedCount: countOrNone(),
+  recoveredCount: countOrNone(),
   events: z.array(recordEvent).optional(),
   targetUID: z.string().optional().describe("UID of the pod that was picked: another one of the same name is another target."),
   reason: z.string().optional(),

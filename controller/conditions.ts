@@ -4,15 +4,21 @@ import { conditionReasons as reasons } from "./reasons.ts";
 
 /** Why an experiment has no targets. */
 export interface Problem {
-  readonly reason: "NoTargets" | "NotYetSupported" | "InvalidSpec";
+  readonly reason: "NoTargets" | "TooManyTargets" | "NotYetSupported" | "InvalidSpec";
   readonly message: string;
 }
+
+/** Pods come and go: targets may be picked at another time. */
+export const isOfSelection = (problem: Problem | undefined): boolean =>
+  problem?.reason === "NoTargets" || problem?.reason === "TooManyTargets";
 
 export interface ConditionInput {
   readonly desired: "Run" | "Stop";
   readonly isPaused: boolean;
   /** Undefined before the selection. */
   readonly records: readonly ContainerRecord[] | undefined;
+  /** What records go without, so that they fit into the object. */
+  readonly omitted?: readonly string[];
   readonly skipped: readonly SkippedTarget[];
   readonly problem: Problem | undefined;
   /** Those in status now: a condition that stays keeps its time. */
@@ -41,11 +47,17 @@ export function planConditions(input: ConditionInput): readonly Condition[] {
   });
 }
 
-function claimSelected({ records = [], skipped, problem }: ConditionInput): Claim {
+function claimSelected({ records = [], omitted = [], skipped, problem }: ConditionInput): Claim {
   const type = "Selected";
+  const shortened = omitted.length === 0 ? "" : ` Records go without ${omitted.join(", ")}, or the object would be too large.`;
   const skips = skipped.length === 0 ? "" : ` ${describeSkips(skipped)}`;
   if (records.length > 0)
-    return { type, isTrue: true, reason: reasons.targetsSelected, message: `${countOf(records.length, "target")} picked.${skips}` };
+    return {
+      type,
+      isTrue: true,
+      reason: reasons.targetsSelected,
+      message: `${countOf(records.length, "target")} picked.${skips}${shortened}`,
+    };
   if (problem !== undefined) return { type, isTrue: false, ...problem };
   return { type, isTrue: false, reason: reasons.notSelectedYet, message: "Targets have not been picked yet." };
 }

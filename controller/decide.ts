@@ -3,7 +3,7 @@ import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
 import { FINALIZER } from "../common/names.ts";
 import type { Wish } from "./agents/dispatcher.ts";
 import type { WantedFault } from "./agents/sender.ts";
-import type { Problem } from "./conditions.ts";
+import { isOfSelection, type Problem } from "./conditions.ts";
 import { readEvidence } from "./evidence.ts";
 import type { BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
 import type { Observed } from "./observe.ts";
@@ -70,7 +70,7 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
     nextMs: soonest([
       ending.nextMs,
       phase.deadlineMs !== undefined && phase.desired === "Run" ? phase.deadlineMs - now.getTime() : undefined,
-      problem?.reason === "NoTargets" ? selectionRetryMs(observed.memory.emptySelections) : undefined,
+      isOfSelection(problem) ? selectionRetryMs(observed.memory.emptySelections) : undefined,
       moved.nextMs,
     ]),
   };

@@ -4,6 +4,7 @@ import type { Pod } from "../kube/resources.ts";
 import type { Passport } from "../proto/gen/agent.ts";
 import { type Problem, describeSkips } from "./conditions.ts";
 import type { BoundSelector, SelectorKey } from "./kinds/translator.ts";
+import { isTooLarge } from "./fit.ts";
 import { isTargetGone } from "./records.ts";
 
 /** Whatever selection looks at, as it is at the moment of the visit. */
@@ -42,7 +43,10 @@ export function pickTargets(
   });
   const skipped = uniqueById(sides.flatMap((side) => side.skipped)).slice(0, MOST_SKIPPED);
   const empty = sides.find(({ records }) => records.length === 0);
-  if (empty === undefined) return { pick: { records: sides.flatMap(({ records }) => records), skipped }, problem: undefined };
+  const records = sides.flatMap((side) => side.records);
+  if (isTooLarge(records))
+    return { pick: { records: [], skipped }, problem: { reason: "TooManyTargets", message: explainMany(records.length) } };
+  if (empty === undefined) return { pick: { records, skipped }, problem: undefined };
   return { pick: { records: [], skipped }, problem: { reason: "NoTargets", message: explainEmpty(empty) } };
 }
 
@@ -50,6 +54,9 @@ function whyUnable(selector: BoundSelector, { metadata }: Pod, { passportOf }: S
   const passport = passportOf(metadata.uid);
   return passport && selector.whyUnable(passport);
 }
+
+const explainMany = (count: number): string =>
+  `${count} pods are selected, and one object cannot hold the records of so many. Split the experiment in two, by namespaces or labels.`;
 
 function explainEmpty(side: {
   readonly selector: BoundSelector;
@@ -97,6 +104,7 @@ export function joinTargets(current: Picked, selectors: readonly BoundSelector[]
   const fresh = joined.filter(({ selectorKey, id }) => !ids.has(`${selectorKey} ${id}`));
   if (kept.length + fresh.length === 0) return current;
   const records = [...kept, ...fresh];
+  if (isTooLarge(records)) return current;
   const picked = new Set(records.map(({ id }) => id));
   const present = new Set(around.pods.map((pod) => podId(pod)));
   const stillSkipped = current.skipped.filter(({ id }) => present.has(id) && !picked.has(id));

@@ -22,6 +22,7 @@ export const recordReasons = {
 export const conditionReasons = {
   targetsSelected: "TargetsSelected",
   noTargets: "NoTargets",
+  tooManyTargets: "TooManyTargets",
   notSelectedYet: "NotSelectedYet",
   notYetSupported: "NotYetSupported",
   invalidSpec: "InvalidSpec",

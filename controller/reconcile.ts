@@ -3,6 +3,7 @@ import { isKubeError } from "../kube/errors.ts";
 import { experimentResource } from "../kube/experiments.ts";
 import { type ActDeps, act, writeFinalizers, writeStatus } from "./act.ts";
 import type { Owner, Wish } from "./agents/dispatcher.ts";
+import { isOfSelection } from "./conditions.ts";
 import { type Decision, decide, soonest } from "./decide.ts";
 import { planEvents } from "./events.ts";
 import { type ExperimentKey, parseExperimentKey } from "./experiment-key.ts";
@@ -44,7 +45,7 @@ export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<O
     return { nextMs: undefined };
   }
   const decision = decide(observed, deps.randomBelow);
-  memory.emptySelections = decision.problem?.reason === "NoTargets" ? memory.emptySelections + 1 : 0;
+  memory.emptySelections = isOfSelection(decision.problem) ? memory.emptySelections + 1 : 0;
   try {
     const results = await act(observed, decision, memory, deps);
     const seen = { ...observed, experiment: results.experiment };

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { ContainerRecord, ExperimentStatus } from "../api/status.ts";
 import { planConditions } from "./conditions.ts";
 import type { Decision } from "./decide.ts";
+import { fitRecords, writtenRecords } from "./fit.ts";
 import type { Observed } from "./observe.ts";
 import { isPaused } from "./phase.ts";
 
@@ -12,10 +13,12 @@ export function planStatus(
   records: readonly ContainerRecord[] | undefined,
 ): ExperimentStatus {
   const { skipped, problem, phase } = decision;
+  const fitted = records && fitRecords(records);
   const conditions = planConditions({
     desired: phase.desired,
     isPaused: isPaused(experiment),
     records,
+    omitted: fitted?.omitted ?? [],
     skipped,
     problem,
     before: experiment.status.conditions ?? [],
@@ -23,7 +26,7 @@ export function planStatus(
   });
   return {
     conditions: [...conditions],
-    experiment: { desiredPhase: phase.desired, ...(records !== undefined && { containerRecords: [...records] }) },
+    experiment: { desiredPhase: phase.desired, ...(fitted && { containerRecords: [...fitted.records] }) },
     ...(skipped.length > 0 && { skipped: [...skipped] }),
     ...(experiment.status.instances && { instances: experiment.status.instances }),
   };
@@ -83,8 +86,13 @@ const isFirst = (busySinceMs: number, lastWriteMs: number | undefined): boolean 
 
 /** As a merge patch: what is absent is taken out, and a version in between makes it a conflict. */
 export function statusPatch(resourceVersion: string, status: ExperimentStatus): object {
+  const { containerRecords } = status.experiment;
   return {
     metadata: { resourceVersion },
-    status: { conditions: status.conditions ?? null, experiment: status.experiment, skipped: status.skipped ?? null },
+    status: {
+      conditions: status.conditions ?? null,
+      experiment: { ...status.experiment, ...(containerRecords && { containerRecords: writtenRecords(containerRecords) }) },
+      skipped: status.skipped ?? null,
+    },
   };
 }
