@@ -11,6 +11,7 @@ const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   engine: () => import("./engine.ts"),
   engines: () => import("./engines.ts"),
   "network-apply": () => import("./network-apply.ts"),
+  "fan-out": () => import("./fan-out.ts"),
   lifecycle: () => import("./lifecycle.ts"),
 };
 

@@ -14,7 +14,13 @@ const steps: readonly { readonly what: string; readonly shorten: (record: Contai
       return last?.type === "Failed" ? { ...rest, events: [last] } : rest;
     },
   },
-  { what: "receipts", shorten: ({ receipts: _, events: __, ...rest }) => rest },
+  {
+    what: "receipts",
+    shorten: (record) => {
+      const { receipts: _receipts, events: _events, ...rest } = record;
+      return rest;
+    },
+  },
 ];
 
 export interface Fitted {

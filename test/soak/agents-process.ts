@@ -9,13 +9,16 @@ import { podUri } from "../../certs/identity.ts";
 import { createAgentKey } from "../../certs/keys.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
+import { addressOf } from "./agents.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 
 /** Many agents in one process, each with an address, a certificate and a server of its own; only their kernel is one of memory. */
 export type AgentsOrder =
   | {
       readonly do: "start";
-      readonly count: number;
+      readonly namespace: string;
+      /** Of the pods, in the order of their addresses. */
+      readonly uids: readonly string[];
       readonly port: number;
       readonly authority: { readonly certificate: string; readonly key: string };
     }
@@ -27,23 +30,37 @@ export interface Usage {
   readonly rssMb: number;
   readonly descriptors: number;
   readonly timers: number;
+  /** Wall-clock milliseconds: when a fault last came into force on an agent, and when one was last taken back. */
+  readonly lastAppliedMs: number;
+  readonly lastRecoveredMs: number;
 }
 
-export const addressOf = (index: number): string => `127.1.${index >> 8}.${index & 255}`;
+let lastAppliedMs = 0;
+let lastRecoveredMs = 0;
 
 export function readUsage(): Usage {
   globalThis.gc?.();
   const timers = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
   const { rss, heapUsed } = process.memoryUsage();
   const toMb = (bytes: number): number => Math.round(bytes / 2 ** 20);
-  return { heapMb: toMb(heapUsed), rssMb: toMb(rss), descriptors: readdirSync("/proc/self/fd").length, timers };
+  return {
+    heapMb: toMb(heapUsed),
+    rssMb: toMb(rss),
+    descriptors: readdirSync("/proc/self/fd").length,
+    timers,
+    lastAppliedMs,
+    lastRecoveredMs,
+  };
 }
 
-async function start(index: number, { port, authority: stored }: Extract<AgentsOrder, { do: "start" }>): Promise<void> {
+async function start(
+  uid: string,
+  index: number,
+  { port, namespace, authority: stored }: Extract<AgentsOrder, { do: "start" }>,
+): Promise<void> {
   const authority = openAuthority(stored);
-  const uid = `u${index}`;
   const key = await createAgentKey();
-  const certificate = authority.issueAgent(podUri({ namespace: "soak", uid }), key.publicKey, {
+  const certificate = authority.issueAgent(podUri({ namespace, uid }), key.publicKey, {
     now: new Date(),
     lifetimeMs: 24 * 3_600_000,
   });
@@ -51,7 +68,11 @@ async function start(index: number, { port, authority: stored }: Extract<AgentsO
   const journal: Journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
   const family = createFakeFamily(kernel);
   const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
-  const agent = new Agent({ targetUid: uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog });
+  const onVisited = (_: unknown, wanted: readonly unknown[]): void => {
+    if (wanted.length > 0) lastAppliedMs = Date.now();
+    else lastRecoveredMs = Date.now();
+  };
+  const agent = new Agent({ targetUid: uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog, onVisited });
   const credentials = new RenewableServerCredentials({ certificate, key: key.privateKey, clientCas: authority.certificate });
   await serveAgent({ agent, credentials, address: `${addressOf(index)}:${port}`, log: silentLog });
 }
@@ -60,7 +81,7 @@ if (process.send !== undefined) {
   process.on("message", (order: AgentsOrder) => {
     const act = async (): Promise<unknown> => {
       if (order.do === "usage") return readUsage();
-      for (let index = 0; index < order.count; index++) await start(index, order);
+      for (const [index, uid] of order.uids.entries()) await start(uid, index, order);
       return {};
     };
     act().then(

@@ -1,6 +1,3 @@
-import { fork } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createAuthority, openAuthority } from "../../certs/authority.ts";
 import { CONTROLLER_URI } from "../../certs/identity.ts";
@@ -9,7 +6,8 @@ import { silentLog } from "../../common/log.ts";
 import { createDial } from "../../controller/agents/dial.ts";
 import { Dispatcher, type Wish } from "../../controller/agents/dispatcher.ts";
 import { FaultState } from "../../proto/gen/agent.ts";
-import { addressOf, type AgentsOrder, readUsage, type Usage } from "./agents-process.ts";
+import { addressOf, forkAgents } from "./agents.ts";
+import { readUsage, type Usage } from "./agents-process.ts";
 
 /**
  * `npm run soak [-- --cycles N --agents N]`: the controller's senders against many agents that speak the real protocol with real
@@ -26,13 +24,7 @@ const stored = await createAuthority({ now: new Date(), lifetimeMs: 24 * 3_600_0
 const authority = openAuthority(stored);
 const own = await authority.issueClient(CONTROLLER_URI, { now: new Date(), lifetimeMs: 24 * 3_600_000 });
 
-const child = fork(fileURLToPath(new URL("agents-process.ts", import.meta.url)));
-async function ask(order: AgentsOrder): Promise<unknown> {
-  child.send(order);
-  const [reply] = (await once(child, "message")) as [{ readonly answer?: unknown; readonly error?: string }];
-  if (reply.error !== undefined) throw new Error(reply.error);
-  return reply.answer;
-}
+const { ask, end: endAgents } = forkAgents();
 
 const end = new AbortController();
 let onChange: () => void = () => undefined;
@@ -86,7 +78,13 @@ async function converge(count: number, isWanted: boolean): Promise<number> {
 }
 
 say(`Starting ${agents} agents with a certificate each.`);
-await ask({ do: "start", count: agents, port: PORT, authority: stored });
+await ask({
+  do: "start",
+  namespace: "soak",
+  uids: Array.from({ length: agents }, (_, index) => `u${index}`),
+  port: PORT,
+  authority: stored,
+});
 dispatcher.open();
 await converge(1, true);
 await converge(1, false);
@@ -129,5 +127,5 @@ for (const [index, first] of before.entries()) {
 }
 end.abort();
 await dispatcher.close();
-child.disconnect();
+endAgents();
 process.exit(hasGrown ? 1 : 0);
