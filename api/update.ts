@@ -6,7 +6,7 @@ import { show } from "./text.ts";
 /** Beginning of every refusal to change a spec; scripts made for Chaos Mesh look for it. */
 export const UPDATE_REFUSAL = "Cannot update chaos spec";
 
-/** Which members of a spec differ; absent and empty are the same. An experiment's spec may not change once it exists. */
+/** Which members of a spec differ; absent and empty are the same. Only the kinds whose `mayChange` says so may change. */
 export function compareSpecs(before: unknown, after: unknown): readonly FieldError[] {
   return differences(before, after, []);
 }
@@ -21,7 +21,7 @@ function differences(before: unknown, after: unknown, path: readonly PropertyKey
   return [
     {
       path: formatPath("spec", path),
-      message: `was ${show(before)} and cannot become ${show(after)}. Delete the experiment and create it anew.`,
+      message: `was ${show(before)} and cannot become ${show(after)}. Delete the object and create it anew.`,
     },
   ];
 }

@@ -1,5 +1,5 @@
 import type { ContainerRecord } from "../api/status.ts";
-import { isKindName, type KindName } from "../api/kinds/registry.ts";
+import { type ExperimentName, isExperimentName } from "../api/kinds/experiments.ts";
 import { FINALIZER } from "../common/names.ts";
 import { isKubeError, isTransient } from "../kube/errors.ts";
 import { type Experiment, experimentResource } from "../kube/experiments.ts";
@@ -91,8 +91,8 @@ export async function writeFinalizers(
   return kube.patch(experimentResource(kindNameOf(kind)), { namespace, name }, body, { type: "merge" }, signal);
 }
 
-function kindNameOf(kind: string): KindName {
-  if (!isKindName(kind)) throw new Error(`${kind} is no kind of experiment.`);
+function kindNameOf(kind: string): ExperimentName {
+  if (!isExperimentName(kind)) throw new Error(`${kind} is no kind of experiment.`);
   return kind;
 }
 

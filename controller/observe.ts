@@ -6,7 +6,7 @@ import { type Pod, pods as podResource } from "../kube/resources.ts";
 import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
 import type { ExperimentKey } from "./experiment-key.ts";
-import { binders } from "./kinds/translators.ts";
+import { binderOf } from "./kinds/translators.ts";
 import type { Binding } from "./kinds/translator.ts";
 import type { Memories, Memory } from "./memory.ts";
 import type { Surroundings } from "./picking.ts";
@@ -74,7 +74,7 @@ export function observeCached(
   return {
     key,
     experiment,
-    binding: binders[key.kind](experiment),
+    binding: binderOf(key.kind)(experiment),
     now: clock.now(),
     nowMs: clock.monotonicMs(),
     findPod: (uid) => world.pod(uid) ?? lost.get(uid),

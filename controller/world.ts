@@ -2,7 +2,7 @@ import { labels, OPTED_IN } from "../common/names.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { addressesOf } from "../api/selection.ts";
-import { type KindName, kindNames } from "../api/kinds/registry.ts";
+import { type ExperimentName, experimentNames } from "../api/kinds/experiments.ts";
 import { type Experiment, experimentResource } from "../kube/experiments.ts";
 import type { Kube, KubeObject, Resource } from "../kube/kube.ts";
 import { keyOf } from "../kube/object-key.ts";
@@ -38,7 +38,7 @@ export interface WorldOptions {
  */
 export class World {
   readonly namespaces: Reflector<Namespace>;
-  readonly #experiments: ReadonlyMap<KindName, Reflector<Experiment>>;
+  readonly #experiments: ReadonlyMap<ExperimentName, Reflector<Experiment>>;
   readonly #pods: Reflector<Pod>;
   readonly #nodes: Reflector<Node>;
   readonly #services: Reflector<Service>;
@@ -46,7 +46,7 @@ export class World {
   readonly #podsByUid: (uid: string) => readonly Pod[];
   readonly #servicesIn: (namespace: string) => readonly Service[];
   readonly #slicesIn: (namespace: string) => readonly EndpointSlice[];
-  readonly #concerned: readonly { readonly kind: KindName; readonly lookup: (concern: string) => readonly Experiment[] }[];
+  readonly #concerned: readonly { readonly kind: ExperimentName; readonly lookup: (concern: string) => readonly Experiment[] }[];
 
   constructor({ kube, clock, log, random }: WorldOptions) {
     const reflect = <T extends KubeObject>(resource: Resource<T>): Reflector<T> => new Reflector({ kube, resource, clock, log, random });
@@ -55,7 +55,8 @@ export class World {
     this.#nodes = reflect(nodes);
     this.#services = reflect(services);
     this.#slices = reflect(endpointSlices);
-    this.#experiments = new Map(kindNames.map((kind) => [kind, reflect(experimentResource(kind))]));
+    // Those that cannot be carried out yet, too: somebody must say so in their status, and let them go when they are deleted.
+    this.#experiments = new Map(experimentNames.map((kind) => [kind, reflect(experimentResource(kind))]));
     const inNamespace = ({ metadata }: KubeObject): readonly string[] => [metadata.namespace ?? ""];
     this.#podsByUid = this.#pods.addIndex(({ metadata }) => [metadata.uid]);
     this.#servicesIn = this.#services.addIndex(inNamespace);

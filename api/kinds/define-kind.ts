@@ -1,8 +1,11 @@
 import type { z } from "zod";
+import { groups } from "../../common/names.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject, withoutNulls } from "../json.ts";
 import { explainIssues } from "../schema-errors.ts";
-import type { KindDefinition } from "./definition.ts";
+import { statusSchema } from "../status.ts";
+import type { ExperimentDefinition, KindDefinition } from "./definition.ts";
+import { findNotYet } from "./not-yet.ts";
 
 export type Judged<Spec> =
   | {
@@ -10,9 +13,9 @@ export type Judged<Spec> =
       /** The object with every default filled in. */
       readonly object: JsonObject;
       readonly spec: Spec;
-      /** What this version cannot carry out; empty for an experiment that can run. */
+      /** What this version cannot carry out; empty for an object that takes effect. */
       readonly unsupported: readonly FieldError[];
-      /** What the experiment does, in one sentence. */
+      /** What the object does, in one sentence. */
       readonly explanation: string;
     }
   | { readonly ok: false; readonly errors: readonly FieldError[] };
@@ -23,6 +26,30 @@ export interface Kind<S extends z.ZodType> extends KindDefinition<S> {
   judge(raw: unknown, around: { readonly namespace: string }): Judged<z.output<S>>;
   /** The spec of an object from the API server, which admission has judged before. Throws on one that it would refuse. */
   parseSpec(raw: unknown, around: { readonly namespace: string }): z.output<S>;
+}
+
+export interface ExperimentKind<S extends z.ZodType> extends Kind<S>, ExperimentDefinition<S> {}
+
+/** What all experiments have in common beside their definitions. */
+export function defineExperiment<S extends z.ZodType>(definition: ExperimentDefinition<S>): ExperimentKind<S> {
+  const condition = (type: string): string => `.status.conditions[?(@.type=="${type}")].status`;
+  const kind = defineKind<S>({
+    ...definition,
+    group: groups.chaos,
+    singular: definition.plural,
+    shortNames: [],
+    scope: "Namespaced",
+    description: `${definition.kind} is an experiment: which targets, what happens to them, for how long.`,
+    columns: [
+      ...definition.columns,
+      { name: "injected", jsonPath: condition("AllInjected") },
+      { name: "recovered", jsonPath: condition("AllRecovered") },
+    ],
+    status: statusSchema,
+    mayChange: false,
+    embedded: () => [],
+  });
+  return { ...definition, ...kind };
 }
 
 export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): Kind<S> {
@@ -42,7 +69,7 @@ export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): 
       ok: true,
       object: { ...raw, spec: parsed.data },
       spec: parsed.data,
-      unsupported: definition.unsupported(parsed.data),
+      unsupported: [...findNotYet(definition.kind, parsed.data), ...definition.unsupported(parsed.data)],
       explanation: definition.explain(parsed.data),
     };
   };

@@ -2,27 +2,60 @@ import type { z } from "zod";
 import type { FieldError } from "../field-error.ts";
 import type { JsonObject } from "../json.ts";
 
-/** One kind, as data and pure functions: all that every process must agree on. */
-export interface KindDefinition<S extends z.ZodType> {
+/** What every kind says of itself, as data and pure functions: all that every process must agree on. */
+interface AnyDefinition<S extends z.ZodType> {
   readonly kind: string;
-  /** As in the URL; Chaos Mesh's plurals equal the singular. */
+  /** As in the URL; an experiment's plural equals its singular, as Chaos Mesh has it. */
   readonly plural: string;
   /** What `kubectl get` shows besides the columns that every kind has. */
-  readonly columns: readonly { readonly name: string; readonly jsonPath: string }[];
-  /** The process that carries this spec's faults out; it decides what a target needs to have. */
-  actorOf(spec: z.output<S>): "controller" | "sidecar" | "daemon";
-  /** What one target of this spec is: it gives the shape of the record id. */
-  targetOf(spec: z.output<S>): "pod" | "container" | "machine" | "cloud";
-  /** Whether the fault is one act without a duration (pod-kill): it is never taken back, paused or joined later. */
-  isOneShot(spec: z.output<S>): boolean;
+  readonly columns: readonly Column[];
   /** The single source of the type, the defaults, the CRD schema and the field errors. */
   readonly schema: S;
   /** Defaults that depend on the object around the spec, and spellings of Chaos Mesh that the schema does not know; runs first, on what the user wrote. */
   prepare(spec: JsonObject, namespace: string): JsonObject;
   /** Rules across fields, which a schema cannot say. Every violation, not just the first. */
   check(spec: z.output<S>): readonly FieldError[];
-  /** What the spec asks for and this version cannot carry out, each with its path. */
+  /** What the spec asks for and this version cannot carry out, each with its path. Kinds and actions are listed in not-yet.ts and not repeated here. */
   unsupported(spec: z.output<S>): readonly FieldError[];
   /** One plain sentence for events, dry runs and the dashboard. */
   explain(spec: z.output<S>): string;
+}
+
+export interface Column {
+  readonly name: string;
+  readonly jsonPath: string;
+}
+
+/** A kind that faults targets. It is namespaced, its spec never changes, and its status is the one of all experiments. */
+export interface ExperimentDefinition<S extends z.ZodType> extends AnyDefinition<S> {
+  /** The process that carries this spec's faults out; it decides what a target needs to have. */
+  actorOf(spec: z.output<S>): "controller" | "sidecar" | "daemon";
+  /** What one target of this spec is: it gives the shape of the record id. */
+  targetOf(spec: z.output<S>): "pod" | "container" | "machine" | "cloud";
+  /** Whether the fault is one act without a duration (pod-kill): it is never taken back, paused or joined later. */
+  isOneShot(spec: z.output<S>): boolean;
+}
+
+/** Any kind. */
+export interface KindDefinition<S extends z.ZodType> extends AnyDefinition<S> {
+  readonly group: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly scope: "Namespaced" | "Cluster";
+  /** What `kubectl explain` says first: one sentence. */
+  readonly description: string;
+  /** Undefined for a kind without a status. Where there is one it is a subresource. */
+  readonly status: z.ZodType | undefined;
+  /** Whether the spec may change once the object exists. */
+  readonly mayChange: boolean;
+  /** Specs of other kinds that stand right inside this one; those inside of them are theirs to name. */
+  embedded(spec: z.output<S>): readonly EmbeddedSpec[];
+}
+
+/** A spec of another kind inside an object: what a Schedule makes, a template of a Workflow. */
+export interface EmbeddedSpec {
+  /** From the root of the object: `spec.templates[2].networkChaos`. */
+  readonly path: string;
+  readonly kind: string;
+  readonly spec: JsonObject;
 }

@@ -7,8 +7,8 @@ import { trafficControl } from "../blocks/traffic-control.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import { show } from "../text.ts";
-import type { KindDefinition } from "./definition.ts";
-import { describeDuration, duration, remoteCluster, unsupportedEverywhere } from "./shared.ts";
+import type { ExperimentDefinition } from "./definition.ts";
+import { describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const deviceName = (): z.ZodString =>
   textWith((text) =>
@@ -123,7 +123,7 @@ function unsupported(spec: Spec): readonly FieldError[] {
       message: `is missing, so ${spec.action} would do nothing. Write what it should do, such as ${SAMPLES[spec.action]}.`,
     });
   }
-  return [...found, ...unsupportedEverywhere(spec)];
+  return found;
 }
 
 const SAMPLES = {
@@ -162,7 +162,7 @@ function explain(spec: Spec): string {
   return `${effect.charAt(0).toUpperCase()}${effect.slice(1)} ${way}${describeDuration(spec)}.`;
 }
 
-export const networkChaos: KindDefinition<typeof schema> = {
+export const networkChaos: ExperimentDefinition<typeof schema> = {
   kind: "NetworkChaos",
   plural: "networkchaos",
   columns: [

@@ -2,8 +2,8 @@ import { z } from "zod";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
 import { checkValue, describeSelection, fillNamespaces, selectorBlock, valueRules } from "../blocks/selector.ts";
 import type { FieldError } from "../field-error.ts";
-import type { KindDefinition } from "./definition.ts";
-import { duration, remoteCluster, unsupportedEverywhere } from "./shared.ts";
+import type { ExperimentDefinition } from "./definition.ts";
+import { duration, remoteCluster } from "./shared.ts";
 
 const schema = z
   .strictObject({
@@ -44,7 +44,7 @@ function check(spec: Spec): readonly FieldError[] {
   return errors;
 }
 
-export const podChaos: KindDefinition<typeof schema> = {
+export const podChaos: ExperimentDefinition<typeof schema> = {
   kind: "PodChaos",
   plural: "podchaos",
   columns: [{ name: "action", jsonPath: ".spec.action" }],
@@ -54,12 +54,7 @@ export const podChaos: KindDefinition<typeof schema> = {
   schema,
   prepare: fillNamespaces,
   check,
-  unsupported: (spec) => [
-    ...(spec.action === "pod-kill"
-      ? []
-      : [{ path: "spec.action", message: `${spec.action} cannot be carried out yet. Supported: pod-kill.` }]),
-    ...unsupportedEverywhere(spec),
-  ],
+  unsupported: () => [],
   explain: (spec) => {
     const verb = {
       "pod-kill": "Kills",

@@ -1,16 +1,17 @@
-import type { z } from "zod";
-import { defineKind } from "./define-kind.ts";
-import { networkChaos } from "./network-chaos.ts";
-import { podChaos } from "./pod-chaos.ts";
+import { experiments } from "./experiments.ts";
 
-/** All kinds of experiments. Nothing else lists them; CRDs, webhooks, watches and tests are derived from here. */
-export const kinds = { NetworkChaos: defineKind(networkChaos), PodChaos: defineKind(podChaos) };
+/** Everything that a user may write, by kind. CRDs, webhooks, watches, pages and tests are derived from here. */
+export const kinds = {
+  ...experiments,
+};
 
 export type KindName = keyof typeof kinds;
-export type SpecOf<K extends KindName> = z.output<(typeof kinds)[K]["schema"]>;
 
-export const kindNames = Object.keys(kinds) as readonly KindName[];
+export const kindNames = Object.keys(kinds).toSorted() as readonly KindName[];
 
 export function isKindName(text: string): text is KindName {
   return Object.hasOwn(kinds, text);
 }
+
+/** `network-chaos`, `aws-chaos`, `pod-io-chaos`: how pages and files about a kind are named. */
+export const fileNameOf = (kind: KindName): string => kind.replaceAll(/(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, "-").toLowerCase();

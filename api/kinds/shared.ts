@@ -1,17 +1,8 @@
-import type { FieldError } from "../field-error.ts";
-
 /** Texts and rules of the fields that all kinds have. */
 
 export const duration =
   "How long the experiment lasts, counted from its creation: a Go duration such as 5m. Without it: until deleted or paused.";
 export const remoteCluster = "Name of a RemoteCluster to run in.";
-
-/** What no kind can carry out yet. */
-export function unsupportedEverywhere(spec: { readonly remoteCluster?: string | undefined }): readonly FieldError[] {
-  return spec.remoteCluster
-    ? [{ path: "spec.remoteCluster", message: "Running in another cluster cannot be carried out yet. Apply the experiment there." }]
-    : [];
-}
 
 /** " for 5m", or nothing for an experiment without an end. */
 export const describeDuration = (spec: { readonly duration?: string | undefined }): string =>

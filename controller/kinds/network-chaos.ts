@@ -3,7 +3,7 @@ import { parseExternalTarget } from "../../api/blocks/external-target.ts";
 import { parsePorts } from "../../api/blocks/ports.ts";
 import { parseRate } from "../../api/blocks/scalars.ts";
 import { asWritten } from "../../api/kinds/network-chaos.ts";
-import type { SpecOf } from "../../api/kinds/registry.ts";
+import type { SpecOf } from "../../api/kinds/experiments.ts";
 import { parseDurationMs } from "../../common/duration.ts";
 import { Direction, Engine, type NetworkFault, type NetworkRule, type Peers, Protocol, type Shape } from "../../proto/gen/faults.ts";
 import type { ServiceCoverage } from "../services.ts";

@@ -1,4 +1,4 @@
-import type { SpecOf } from "../../api/kinds/registry.ts";
+import type { SpecOf } from "../../api/kinds/experiments.ts";
 import type { Translator } from "./translator.ts";
 
 /** pod-kill is an act of the controller: it deletes pods, and no agent has a part in it. */

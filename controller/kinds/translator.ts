@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { SelectorBlock } from "../../api/blocks/selector.ts";
 import { describeErrors } from "../../api/field-error.ts";
-import type { Kind } from "../../api/kinds/define-kind.ts";
+import type { ExperimentKind, Kind } from "../../api/kinds/define-kind.ts";
 import type { Skip, TargetNeed } from "../../api/selection.ts";
 import type { Fault, Passport } from "../../proto/gen/agent.ts";
 import type { Peer, ServiceCoverage } from "../services.ts";
@@ -77,7 +77,7 @@ export type Binder = (raw: { readonly metadata: { readonly namespace?: string | 
 
 /** Ties a kind to its translator, so that shared code may ask without knowing which kind it holds. */
 export function bindKind<S extends z.ZodType>(
-  kind: Kind<S>,
+  kind: ExperimentKind<S>,
   translator: Translator<z.output<S>>,
   durationOf: (spec: z.output<S>) => string | undefined,
 ): Binder {
@@ -102,5 +102,15 @@ export function bindKind<S extends z.ZodType>(
         faultsOf: (targets) => translator.faultsOf(spec, targets),
       },
     };
+  };
+}
+
+/** Reads a kind that has no translator: there is nothing to run, only to say so. */
+export function bindNothing(kind: Pick<Kind<z.ZodType>, "kind" | "judge">): Binder {
+  return (raw) => {
+    const judged = kind.judge(raw, { namespace: raw.metadata.namespace ?? "" });
+    if (!judged.ok) return { can: "never", why: describeErrors(judged.errors) };
+    if (judged.unsupported.length === 0) throw new Error(`${kind.kind} has no translator and is not listed in not-yet.ts.`);
+    return { can: "not-yet", why: describeErrors(judged.unsupported) };
   };
 }

@@ -57,8 +57,8 @@ function specSchemaOf(crd: unknown): { readonly properties: Readonly<Record<stri
 }
 
 describe("the CEL rules of the CRDs", () => {
-  const network = specSchemaOf(planCrd<(typeof kinds.NetworkChaos)["schema"]>(kinds.NetworkChaos));
-  const pod = specSchemaOf(planCrd<(typeof kinds.PodChaos)["schema"]>(kinds.PodChaos));
+  const network = specSchemaOf(planCrd(kinds.NetworkChaos));
+  const pod = specSchemaOf(planCrd(kinds.PodChaos));
   const rows: readonly (readonly [spec: object, complaints: number])[] = [
     [{ action: "partition", mode: "all" }, 0],
     [{ action: "partition", mode: "fixed", value: "2" }, 0],

@@ -1,22 +1,31 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { planCrd } from "../../api/crd.ts";
 import { planFieldTable } from "../../api/field-table.ts";
-import { kinds } from "../../api/kinds/registry.ts";
+import { fileNameOf, kindNames, kinds } from "../../api/kinds/registry.ts";
 import { VERSION } from "../../common/version.ts";
 
-const read = (path: string): string => readFileSync(join(import.meta.dirname, "..", "..", path), "utf8");
+const root = join(import.meta.dirname, "..", "..");
+const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
 describe("what is generated", () => {
-  it("is what the definitions say now: npm run generate changes nothing", () => {
-    const network = planCrd<(typeof kinds.NetworkChaos)["schema"]>(kinds.NetworkChaos);
-    const pod = planCrd<(typeof kinds.PodChaos)["schema"]>(kinds.PodChaos);
-    assert.deepEqual(parse(read("manifests/crds/networkchaos.yaml")), network);
-    assert.deepEqual(parse(read("manifests/crds/podchaos.yaml")), pod);
-    assert.ok(read("docs/kinds/network-chaos.md").includes(planFieldTable(network)));
-    assert.ok(read("docs/kinds/pod-chaos.md").includes(planFieldTable(pod)));
+  for (const kind of kindNames)
+    it(`is what the definition of ${kind} says now: npm run generate changes nothing`, () => {
+      const crd = planCrd(kinds[kind]);
+      assert.deepEqual(parse(read(`manifests/crds/${kinds[kind].plural}.yaml`)), crd);
+      assert.ok(read(`docs/kinds/${fileNameOf(kind)}.md`).includes(planFieldTable(crd)));
+    });
+
+  it("is installed: every CRD is in the kustomization, and no file is left of a kind that is gone", () => {
+    const files = kindNames.map((kind) => `crds/${kinds[kind].plural}.yaml`).toSorted();
+    assert.deepEqual(globSync("crds/*", { cwd: join(root, "manifests") }).toSorted(), files);
+    const { resources } = parse(read("manifests/kustomization.yaml")) as { readonly resources: readonly string[] };
+    assert.deepEqual(
+      resources.filter((file) => file.startsWith("crds/")),
+      files,
+    );
   });
 
   it("has one version everywhere", () => {

@@ -2,21 +2,24 @@ import assert from "node:assert/strict";
 import { globSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
-import { type KindName, kindNames, kinds } from "../../api/kinds/registry.ts";
+import { experimentNames, experiments, isExperimentName } from "../../api/kinds/experiments.ts";
+import { notYetActions, notYetKinds } from "../../api/kinds/not-yet.ts";
+import { fileNameOf, isKindName, type KindName, kindNames, kinds } from "../../api/kinds/registry.ts";
+import { binderOf } from "../../controller/kinds/translators.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const pageOf = (kind: KindName): string => `docs/kinds/${kind.replaceAll(/(?<!^)([A-Z])/g, "-$1").toLowerCase()}.md`;
+const pageOf = (kind: KindName): string => `docs/kinds/${fileNameOf(kind)}.md`;
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
 interface Example {
   readonly file: string;
-  readonly object: { readonly kind: KindName; readonly metadata: { readonly namespace: string } };
+  readonly object: { readonly kind: KindName; readonly metadata: { readonly namespace?: string } };
 }
-const parse = (file: string, text: string): readonly Example[] =>
+const parseFile = (file: string, text: string): readonly Example[] =>
   parseAllDocuments(text).map((document) => ({ file, object: document.toJS() as Example["object"] }));
-const examples = globSync("examples/*.yaml", { cwd: root }).flatMap((file) => parse(file, read(file)));
+const examples = globSync("examples/*.yaml", { cwd: root }).flatMap((file) => parseFile(file, read(file)));
 const onPages = kindNames.flatMap((kind) =>
-  [...read(pageOf(kind)).matchAll(/```yaml\n([^`]*)```/g)].flatMap((match) => parse(pageOf(kind), match[1] ?? "")),
+  [...read(pageOf(kind)).matchAll(/```yaml\n([^`]*)```/g)].flatMap((match) => parseFile(pageOf(kind), match[1] ?? "")),
 );
 
 describe("every kind", () => {
@@ -35,11 +38,69 @@ describe("every kind", () => {
   }
 
   for (const { file, object } of [...examples, ...onPages]) {
-    it(`is admitted and can be carried out as ${file} shows it`, () => {
-      const judged = kinds[object.kind].judge(object, { namespace: object.metadata.namespace });
+    const isCarriedOut = !(notYetKinds as readonly string[]).includes(object.kind);
+    it(`is admitted as ${file} shows it${isCarriedOut ? ", and can be carried out" : ", but for NotYetSupported"}`, () => {
+      const judged = kinds[object.kind].judge(object, { namespace: object.metadata.namespace ?? "" });
       assert.ok(judged.ok, JSON.stringify(judged));
-      assert.deepEqual(judged.unsupported, []);
+      assert.deepEqual(
+        judged.unsupported.map(({ path }) => path),
+        isCarriedOut ? [] : ["kind"],
+      );
       assert.match(judged.explanation, /^[A-Z].*\.$/);
+      if (isExperimentName(object.kind)) assert.equal(binderOf(object.kind)(object).can, isCarriedOut ? "run" : "not-yet");
     });
   }
+});
+
+describe("not-yet.ts", () => {
+  it("lists kinds and actions that exist, and no action of a kind that is listed as a whole", () => {
+    const listed: readonly string[] = notYetKinds;
+    for (const kind of listed) assert.ok(isKindName(kind), kind);
+    for (const [kind, actions] of Object.entries(notYetActions)) {
+      assert.ok(isExperimentName(kind) && !listed.includes(kind), kind);
+      for (const action of actions) {
+        const judged = experiments[kind].judge({ spec: { action } }, { namespace: "shop" });
+        assert.ok(judged.ok || judged.errors.every(({ path }) => path !== "spec.action"), `${kind} has no action ${action}`);
+      }
+    }
+  });
+});
+
+describe("manifests/controller.yaml", () => {
+  it("lets the controller watch experiments of every kind and write their status, so that each can be told and let go", () => {
+    interface Role {
+      readonly kind: string;
+      readonly rules: readonly { readonly apiGroups: readonly string[]; readonly resources: readonly string[]; readonly verbs: unknown }[];
+    }
+    const roles = parseAllDocuments(read("manifests/controller.yaml")).map((document) => document.toJS() as Role);
+    const rules = roles
+      .filter(({ kind }) => kind === "ClusterRole")
+      .flatMap((role) => role.rules)
+      .filter(({ apiGroups }) => apiGroups.includes("chaos-mesh.org"));
+    const plurals = experimentNames.map((kind) => experiments[kind].plural).toSorted();
+    assert.deepEqual(rules, [
+      { apiGroups: ["chaos-mesh.org"], verbs: ["get", "list", "watch", "patch"], resources: plurals },
+      { apiGroups: ["chaos-mesh.org"], verbs: ["patch"], resources: plurals.map((plural) => `${plural}/status`) },
+    ]);
+  });
+});
+
+describe("manifests/webhook.yaml", () => {
+  it("sends creations and updates of every kind, and never a deletion", () => {
+    interface Configuration {
+      readonly kind: string;
+      readonly webhooks: readonly { readonly name: string; readonly rules: readonly object[] }[];
+    }
+    const judging = parseAllDocuments(read("manifests/webhook.yaml"))
+      .map((document) => document.toJS() as Configuration)
+      .filter(({ kind }) => kind.endsWith("WebhookConfiguration"))
+      .flatMap(({ webhooks }) => webhooks)
+      .filter(({ name }) => name !== "inject.squall.dev");
+    assert.equal(judging.length, 2);
+    const groups = [...new Set(kindNames.map((kind) => kinds[kind].group))].toSorted();
+    for (const { rules } of judging)
+      assert.deepEqual(rules, [
+        { apiGroups: groups, apiVersions: ["v1alpha1"], resources: ["*"], operations: ["CREATE", "UPDATE"], scope: "*" },
+      ]);
+  });
 });

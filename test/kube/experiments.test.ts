@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { kindNames } from "../../api/kinds/registry.ts";
+import { experimentNames } from "../../api/kinds/experiments.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
 import { FakeKube } from "../support/fake-kube.ts";
@@ -7,7 +7,7 @@ import { FakeKube } from "../support/fake-kube.ts";
 const metadata = { name: "slow", namespace: "shop", annotations: { "kubectl.kubernetes.io/last-applied-configuration": "{}", a: "b" } };
 
 describe("experimentResource", () => {
-  for (const kind of kindNames)
+  for (const kind of experimentNames)
     it(`reads and writes ${kind}, with its spec untouched and its status parsed`, async () => {
       const kube = new FakeKube();
       const resource = experimentResource(kind);

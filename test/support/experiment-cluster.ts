@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { KindName } from "../../api/kinds/registry.ts";
+import type { ExperimentName } from "../../api/kinds/experiments.ts";
 import type { ContainerRecord } from "../../api/status.ts";
 import { silentLog } from "../../common/log.ts";
 import { FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
@@ -169,7 +169,7 @@ export class ExperimentCluster {
   }
 
   /** Creates an experiment as a user does, the webhook's finalizer included, and lets the controller work. */
-  async apply(kind: KindName, name: string, spec: object, annotations: Readonly<Record<string, string>> = {}): Promise<Experiment> {
+  async apply(kind: ExperimentName, name: string, spec: object, annotations: Readonly<Record<string, string>> = {}): Promise<Experiment> {
     // Watches of different kinds keep no order among them: what was there before has arrived by now.
     await this.pass(0);
     this.kube.seed(experimentResource(kind), {
@@ -185,14 +185,14 @@ export class ExperimentCluster {
     return this.apply("NetworkChaos", name, { action: "partition", ...spec }, annotations);
   }
 
-  async annotate(name: string, annotations: Readonly<Record<string, string | null>>, kind: KindName = "NetworkChaos"): Promise<void> {
+  async annotate(name: string, annotations: Readonly<Record<string, string | null>>, kind: ExperimentName = "NetworkChaos"): Promise<void> {
     await this.#asUser(() =>
       this.kube.patch(experimentResource(kind), { namespace: NAMESPACE, name }, { metadata: { annotations } }, { type: "merge" }),
     );
     await this.pass(0);
   }
 
-  async delete(name: string, kind: KindName = "NetworkChaos"): Promise<void> {
+  async delete(name: string, kind: ExperimentName = "NetworkChaos"): Promise<void> {
     await this.#asUser(() => this.kube.delete(experimentResource(kind), { namespace: NAMESPACE, name }));
     await this.pass(0);
   }
@@ -206,23 +206,23 @@ export class ExperimentCluster {
     this.kube.hook = hook;
   }
 
-  find(name: string, kind: KindName = "NetworkChaos"): Experiment | undefined {
+  find(name: string, kind: ExperimentName = "NetworkChaos"): Experiment | undefined {
     const found = this.kube.peek(experimentResource(kind), { namespace: NAMESPACE, name });
     return found === undefined ? undefined : experimentResource(kind).parse(found);
   }
 
-  experiment(name: string, kind: KindName = "NetworkChaos"): Experiment {
+  experiment(name: string, kind: ExperimentName = "NetworkChaos"): Experiment {
     return this.find(name, kind) ?? assert.fail(`there is no ${kind} ${name}`);
   }
 
   /** `shop/a: Injected` for each record, with its reason. */
-  records(name: string, kind: KindName = "NetworkChaos"): readonly string[] {
+  records(name: string, kind: ExperimentName = "NetworkChaos"): readonly string[] {
     const show = ({ selectorKey, id, phase, reason }: ContainerRecord): string =>
       `${selectorKey === "." ? "" : "target "}${id}: ${phase}${reason === undefined ? "" : ` ${reason}`}`;
     return (this.experiment(name, kind).status.experiment.containerRecords ?? []).map(show);
   }
 
-  condition(name: string, type: string, kind: KindName = "NetworkChaos") {
+  condition(name: string, type: string, kind: ExperimentName = "NetworkChaos") {
     const found = this.experiment(name, kind).status.conditions?.find((condition) => condition.type === type);
     return found ?? assert.fail(`${name} has no condition ${type}`);
   }

@@ -88,6 +88,22 @@ describe("validateExperiment", () => {
     assert.deepEqual([verdict.isAllowed, verdict.message], [true, ""]);
   });
 
+  it("lets metadata of a spec change that it would not admit today, so that the experiment can be paused and let go", () => {
+    const paused = { annotations: { "experiment.chaos-mesh.org/pause": "true" } };
+    for (const spec of [{ nonsense: true }, { ...delay, remoteCluster: "west" }]) {
+      const update = request(spec, { operation: "UPDATE", oldObject: request(spec).object, metadata: paused });
+      for (const review of [mutateExperiment, validateExperiment])
+        assert.deepEqual([review(update, strict).isAllowed, review(update, strict).code], [true, ""]);
+      assert.ok(!validateExperiment({ ...update, object: { ...update.object, spec: { ...spec, mode: "some" } } }, strict).isAllowed);
+    }
+  });
+
+  it("judges nothing at DELETE", () => {
+    const asked = request({ nonsense: true }, { operation: "DELETE" });
+    assert.deepEqual(validateExperiment(asked, strict), mutateExperiment({ ...asked, object: null, oldObject: asked.object }, strict));
+    assert.ok(validateExperiment(asked, strict).isAllowed);
+  });
+
   it("never holds up a deletion, however broken the object is", () => {
     const verdict = validateExperiment(
       request({ nonsense: true }, { operation: "UPDATE", metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" } }),
@@ -97,5 +113,5 @@ describe("validateExperiment", () => {
   });
 
   it("leaves kinds alone that it does not know", () =>
-    assert.ok(validateExperiment(request({}, { kindName: "IOChaos" }), strict).isAllowed));
+    assert.ok(validateExperiment(request({}, { kindName: "SomethingNew" }), strict).isAllowed));
 });

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { kinds, type SpecOf } from "../../../api/kinds/registry.ts";
+import { experiments, type SpecOf } from "../../../api/kinds/experiments.ts";
 import { networkChaos } from "../../../controller/kinds/network-chaos.ts";
 import type { SelectorKey, Target, Targets } from "../../../controller/kinds/translator.ts";
 import { coverServices } from "../../../controller/services.ts";
 
 function specOf(spec: object): SpecOf<"NetworkChaos"> {
-  const judged = kinds.NetworkChaos.judge({ metadata: {}, spec: { mode: "all", ...spec } }, { namespace: "shop" });
+  const judged = experiments.NetworkChaos.judge({ metadata: {}, spec: { mode: "all", ...spec } }, { namespace: "shop" });
   return judged.ok ? judged.spec : assert.fail(JSON.stringify(judged.errors));
 }
 
