@@ -1,6 +1,8 @@
 import { z } from "zod";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
+import type { Touch } from "../kinds/definition.ts";
+import { formatPath } from "../schema-errors.ts";
 import { show, suggest } from "../text.ts";
 import { isLabelKey, isLabelValue, labelKey, labelValue, namespaceName, objectName, textWith } from "./scalars.ts";
 
@@ -153,6 +155,18 @@ export function fillNamespaces(block: JsonObject, namespace: string): JsonObject
   const { namespaces } = selector;
   const isEmpty = namespaces === undefined || (Array.isArray(namespaces) && namespaces.length === 0);
   return { ...block, selector: isEmpty ? { ...selector, namespaces: [namespace] } : selector };
+}
+
+/** The namespaces that a selector names, in whichever way; the whole cluster where it names none. `root` is the path of the block around it. */
+export function touchPods({ selector }: Pick<SelectorBlock, "selector">, root = "spec"): readonly Touch[] {
+  const { namespaces = [], pods = {} } = selector;
+  const touches = [
+    ...namespaces.map((namespace, index): Touch => ({ on: "namespace", namespace, path: `${root}.selector.namespaces[${index}]` })),
+    ...Object.keys(pods).map(
+      (namespace): Touch => ({ on: "namespace", namespace, path: formatPath(`${root}.selector.pods`, [namespace]) }),
+    ),
+  ];
+  return touches.length > 0 ? touches : [{ on: "cluster", path: `${root}.selector` }];
 }
 
 /** "2 pods of shop with app=web", for people. */

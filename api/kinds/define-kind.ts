@@ -4,7 +4,7 @@ import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject, withoutNulls } from "../json.ts";
 import { explainIssues } from "../schema-errors.ts";
 import { statusSchema } from "../status.ts";
-import type { ExperimentDefinition, KindDefinition } from "./definition.ts";
+import type { EmbeddedSpec, ExperimentDefinition, KindDefinition, Touch } from "./definition.ts";
 import { findNotYet } from "./not-yet.ts";
 
 export type Judged<Spec> =
@@ -17,6 +17,8 @@ export type Judged<Spec> =
       readonly unsupported: readonly FieldError[];
       /** What the object does, in one sentence. */
       readonly explanation: string;
+      readonly touches: readonly Touch[];
+      readonly embedded: readonly EmbeddedSpec[];
     }
   | { readonly ok: false; readonly errors: readonly FieldError[] };
 
@@ -47,6 +49,7 @@ export function defineExperiment<S extends z.ZodType>(definition: ExperimentDefi
     ],
     status: statusSchema,
     mayChange: false,
+    madeBy: "anyone",
     embedded: () => [],
   });
   return { ...definition, ...kind };
@@ -71,6 +74,8 @@ export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): 
       spec: parsed.data,
       unsupported: [...findNotYet(definition.kind, parsed.data), ...definition.unsupported(parsed.data)],
       explanation: definition.explain(parsed.data),
+      touches: definition.touches(parsed.data),
+      embedded: definition.embedded(parsed.data),
     };
   };
   return {

@@ -19,6 +19,8 @@ interface AnyDefinition<S extends z.ZodType> {
   unsupported(spec: z.output<S>): readonly FieldError[];
   /** One plain sentence for events, dry runs and the dashboard. */
   explain(spec: z.output<S>): string;
+  /** What the spec acts on beside the object itself: whoever writes it must be allowed all of it. See `api/reach.ts`. */
+  touches(spec: z.output<S>): readonly Touch[];
 }
 
 export interface Column {
@@ -48,6 +50,8 @@ export interface KindDefinition<S extends z.ZodType> extends AnyDefinition<S> {
   readonly status: z.ZodType | undefined;
   /** Whether the spec may change once the object exists. */
   readonly mayChange: boolean;
+  /** Who may create objects of this kind; the controller makes its own from objects of people. */
+  readonly madeBy: "anyone" | "controller";
   /** Specs of other kinds that stand right inside this one; those inside of them are theirs to name. */
   embedded(spec: z.output<S>): readonly EmbeddedSpec[];
 }
@@ -59,3 +63,14 @@ export interface EmbeddedSpec {
   readonly kind: string;
   readonly spec: JsonObject;
 }
+
+/** Something that a spec acts on. `path` says where it is asked for, from the root of the object. */
+export type Touch =
+  /** Pods or machines of a namespace. */
+  | { readonly on: "namespace"; readonly namespace: string; readonly path: string }
+  /** Something that belongs to no namespace, or to all of them: machines anywhere, the cluster's own cloud account. */
+  | { readonly on: "cluster"; readonly path: string }
+  /** A Secret that is read for the user; of the object's own namespace where none is named. */
+  | { readonly on: "secret"; readonly namespace?: string | undefined; readonly name: string; readonly path: string }
+  /** Pods that are made in the object's own namespace. */
+  | { readonly on: "new pods"; readonly path: string };

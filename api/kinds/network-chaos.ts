@@ -2,7 +2,7 @@ import { z } from "zod";
 import { problemWithExternalTarget } from "../blocks/external-target.ts";
 import { portList } from "../blocks/ports.ts";
 import { durationOrEmpty, objectName, textWith } from "../blocks/scalars.ts";
-import { checkValue, describeSelection, fillNamespaces, selectorBlock, valueRules } from "../blocks/selector.ts";
+import { checkValue, describeSelection, fillNamespaces, selectorBlock, touchPods, valueRules } from "../blocks/selector.ts";
 import { trafficControl } from "../blocks/traffic-control.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
@@ -177,4 +177,5 @@ export const networkChaos: ExperimentDefinition<typeof schema> = {
   check,
   unsupported,
   explain,
+  touches: (spec) => [...touchPods(spec), ...(spec.target ? touchPods(spec.target, "spec.target") : [])],
 };

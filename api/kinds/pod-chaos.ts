@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
-import { checkValue, describeSelection, fillNamespaces, selectorBlock, valueRules } from "../blocks/selector.ts";
+import { checkValue, describeSelection, fillNamespaces, selectorBlock, touchPods, valueRules } from "../blocks/selector.ts";
 import type { FieldError } from "../field-error.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { duration, remoteCluster } from "./shared.ts";
@@ -55,6 +55,7 @@ export const podChaos: ExperimentDefinition<typeof schema> = {
   prepare: fillNamespaces,
   check,
   unsupported: () => [],
+  touches: touchPods,
   explain: (spec) => {
     const verb = {
       "pod-kill": "Kills",

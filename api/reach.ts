@@ -1,0 +1,114 @@
+import { groups } from "../common/names.ts";
+import { isJsonObject } from "./json.ts";
+import type { EmbeddedSpec, Touch } from "./kinds/definition.ts";
+import { isKindName, type KindName, kinds } from "./kinds/registry.ts";
+
+/** One thing that an author must be allowed to do, as RBAC knows it. */
+export interface Right {
+  readonly verb: "create" | "get" | "use";
+  /** "" for the core group. */
+  readonly group: string;
+  /** As in the URL: "networkchaos". */
+  readonly resource: string;
+  readonly isNamespaced: boolean;
+  /** Undefined for a resource without namespaces; for one with, undefined means all of them. */
+  readonly namespace: string | undefined;
+  /** One object alone; any where it is absent. */
+  readonly name?: string | undefined;
+  /** Where the object asks for it: `spec.target.selector.namespaces[0]`. */
+  readonly path: string;
+}
+
+/**
+ * All that an object reaches: its author must be allowed to create its kind in every namespace that it touches, its own included; so with
+ * every kind that is embedded in it, to any depth, as if it stood there by itself. Each right once, with the first place that asks for it.
+ *
+ * | the object                                | the author needs                                       |
+ * | ----------------------------------------- | ------------------------------------------------------ |
+ * | lives in a namespace                      | create its kind there, unless only the controller may  |
+ * | selects pods or machines of a namespace   | create its kind there                                  |
+ * | selects them in no namespace              | create its kind in all namespaces                      |
+ * | embeds a spec of another kind             | what that one would need in this namespace             |
+ * | has a Task                                | create pods in its namespace                           |
+ * | names a Secret                            | get that Secret                                        |
+ * | names a RemoteCluster                     | use that RemoteCluster                                 |
+ *
+ * Throws on an object that its kind refuses.
+ */
+export function reachOf(kind: KindName, raw: unknown, around: { readonly namespace: string }): readonly Right[] {
+  const judged = kinds[kind].judge(raw, around);
+  if (!judged.ok) throw new Error(`What a ${kind} reaches was asked before it was found right.`);
+  const { group, plural: resource, madeBy, scope } = kinds[kind];
+  const create = { verb: "create", group, resource, isNamespaced: scope === "Namespaced" } as const;
+  const own = create.isNamespaced ? around.namespace : undefined;
+  const { remoteCluster } = isJsonObject(judged.spec) ? judged.spec : {};
+  return unique([
+    ...(madeBy === "anyone" ? [{ ...create, namespace: own, path: "metadata.namespace" }] : []),
+    ...judged.touches.map((touch) => rightFor(touch, create, around.namespace)),
+    ...(typeof remoteCluster === "string" && remoteCluster !== "" ? [useOf(remoteCluster)] : []),
+    ...judged.embedded.flatMap((embedded) => reachOfEmbedded(embedded, around)),
+  ]);
+}
+
+function rightFor(touch: Touch, create: Omit<Right, "namespace" | "name" | "path">, own: string): Right {
+  const { path } = touch;
+  switch (touch.on) {
+    case "namespace":
+      return { ...create, namespace: touch.namespace, path };
+    case "cluster":
+      return { ...create, namespace: undefined, path };
+    case "secret":
+      return { verb: "get", group: "", resource: "secrets", isNamespaced: true, namespace: touch.namespace ?? own, name: touch.name, path };
+    case "new pods":
+      return { verb: "create", group: "", resource: "pods", isNamespaced: true, namespace: own, path };
+  }
+}
+
+/** Whoever may use one acts in that cluster with the credentials kept for it. */
+const useOf = (name: string): Right => ({
+  verb: "use",
+  group: groups.chaos,
+  resource: "remoteclusters",
+  isNamespaced: false,
+  namespace: undefined,
+  name,
+  path: "spec.remoteCluster",
+});
+
+function reachOfEmbedded({ kind, spec, path: root }: EmbeddedSpec, around: { readonly namespace: string }): readonly Right[] {
+  if (!isKindName(kind)) throw new Error(`${root} embeds a ${kind}, which is no kind.`);
+  return reachOf(kind, { spec }, around).map((right) => ({
+    ...right,
+    path: right.path.startsWith("spec") ? `${root}${right.path.slice("spec".length)}` : root,
+  }));
+}
+
+function unique(rights: readonly Right[]): readonly Right[] {
+  const known = new Map<string, Right>();
+  for (const right of rights) {
+    const key = keyOfRight(right);
+    if (!known.has(key)) known.set(key, right);
+  }
+  return [...known.values()];
+}
+
+/** Equal for rights that differ in their path alone. */
+export const keyOfRight = ({ verb, group, resource, namespace = "", name = "" }: Right): string =>
+  [verb, group, resource, namespace, name].join(" ");
+
+/** "create networkchaos.chaos-mesh.org in namespace shop", for people. */
+export function describeRight(right: Right): string {
+  const { verb, name, namespace, isNamespaced } = right;
+  const what = `${verb} ${resourceName(right)}${name === undefined ? "" : ` ${name}`}`;
+  if (namespace !== undefined) return `${what} in namespace ${namespace}`;
+  return isNamespaced ? `${what} in all namespaces` : what;
+}
+
+/** The command with which people ask whether they have the right. */
+export function renderQuestion(right: Right): string {
+  const { verb, name, namespace, isNamespaced } = right;
+  const where = namespace !== undefined ? ` -n ${namespace}` : isNamespaced ? " --all-namespaces" : "";
+  return `kubectl auth can-i ${verb} ${resourceName(right)}${name === undefined ? "" : `/${name}`}${where}`;
+}
+
+const resourceName = ({ group, resource }: Right): string => (group === "" ? resource : `${resource}.${group}`);
