@@ -5,7 +5,8 @@ import type { KindDefinition } from "./kinds/definition.ts";
 
 /** The CustomResourceDefinition of a kind. */
 export function planCrd(definition: KindDefinition<z.ZodType>): JsonObject {
-  const { kind, group, plural, singular, shortNames, scope, columns, description, schema, status } = definition;
+  const { kind, group, plural, singular, shortNames, scope, columns, description, schema, rules, status } = definition;
+  const validations = rules.flatMap(({ title, cel }) => (cel === undefined ? [] : [{ rule: cel, message: title }]));
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
@@ -33,7 +34,10 @@ export function planCrd(definition: KindDefinition<z.ZodType>): JsonObject {
                 apiVersion: { type: "string" },
                 kind: { type: "string" },
                 metadata: { type: "object" },
-                spec: planStructuralSchema(schema),
+                spec: {
+                  ...planStructuralSchema(schema),
+                  ...(validations.length > 0 ? { "x-kubernetes-validations": validations } : {}),
+                },
                 ...(status === undefined ? {} : { status: planStructuralSchema(status) }),
               },
             },

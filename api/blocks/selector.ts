@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import type { Touch } from "../kinds/definition.ts";
+import type { Rule } from "../rule.ts";
 import { formatPath } from "../schema-errors.ts";
 import { show, suggest } from "../text.ts";
 import { isLabelKey, isLabelValue, labelKey, labelValue, namespaceName, objectName, textWith } from "./scalars.ts";
@@ -50,29 +51,20 @@ const labelProblem: MapProblem = (key, value) => {
   return undefined;
 };
 
-const expression = z
-  .strictObject({
-    key: labelKey().describe("Key of the label."),
-    operator: textWith((text) =>
-      (operators as readonly string[]).includes(text)
-        ? undefined
-        : `${show(text)} is none of ${operators.join(", ")}.${suggest(text, operators)}`,
-    ).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
-    values: z
-      .array(labelValue())
-      .max(MOST_ENTRIES)
-      .optional()
-      .meta({ "x-kubernetes-list-type": "atomic" })
-      .describe("What In and NotIn compare with."),
-  })
-  .check((context) => {
-    const { operator, values = [] } = context.value;
-    const needsValues = operator === "In" || operator === "NotIn";
-    const isKnown = (operators as readonly string[]).includes(operator);
-    if (!isKnown || needsValues === values.length > 0) return;
-    const message = needsValues ? `${operator} needs at least one value.` : `${operator} takes no values. Leave them out.`;
-    context.issues.push({ code: "custom", message, input: values, path: ["values"], continue: true });
-  });
+const expression = z.strictObject({
+  key: labelKey().describe("Key of the label."),
+  operator: textWith((text) =>
+    (operators as readonly string[]).includes(text)
+      ? undefined
+      : `${show(text)} is none of ${operators.join(", ")}.${suggest(text, operators)}`,
+  ).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
+  values: z
+    .array(labelValue())
+    .max(MOST_ENTRIES)
+    .optional()
+    .meta({ "x-kubernetes-list-type": "atomic" })
+    .describe("What In and NotIn compare with."),
+});
 
 const phase = textWith((text) =>
   (podPhases as readonly string[]).includes(text.replace(/^!/, ""))
@@ -120,7 +112,7 @@ export interface SelectorBlock {
 
 const INTEGER = /^[+-]?\d{1,18}$/;
 
-/** The number that `mode` works with, or undefined where `value` is none; see the rules in checkValue. */
+/** The number that `mode` works with, or undefined where `value` is none; see selectionRules. */
 export function parseModeValue({ mode, value = "" }: Pick<SelectorBlock, "mode" | "value">): number | undefined {
   if (!INTEGER.test(value)) return undefined;
   const number = Number(value);
@@ -128,25 +120,37 @@ export function parseModeValue({ mode, value = "" }: Pick<SelectorBlock, "mode" 
   return isAllowed ? number : undefined;
 }
 
-/** `fixed` needs a whole number above 0, the percentages one from 1 to 100; the other modes ignore `value`. */
-export function checkValue(block: Pick<SelectorBlock, "mode" | "value">, path: string): readonly FieldError[] {
-  const { mode, value } = block;
-  if (mode === "one" || mode === "all" || parseModeValue(block) !== undefined) return [];
-  const wanted = mode === "fixed" ? 'a whole number above 0, such as "2"' : 'a whole percentage from 1 to 100, such as "50"';
-  return [{ path: `${path}.value`, message: `${value === undefined ? "is missing" : show(value)}: mode ${mode} needs ${wanted}.` }];
-}
+/** What holds for the block in every spec that has it. */
+export const selectionRules: readonly Rule<SelectorBlock>[] = [
+  {
+    title: "mode fixed needs a value: a whole number above 0",
+    cel: "self.mode != 'fixed' || (has(self.value) && self.value.matches('^[+]?0*[1-9][0-9]{0,17}$'))",
+    violations: (block) => problemWithValue(block, ["fixed"], 'a whole number above 0, such as "2"'),
+  },
+  {
+    title: "modes fixed-percent and random-max-percent need a value: a whole percentage from 1 to 100",
+    cel: "!(self.mode in ['fixed-percent', 'random-max-percent']) || (has(self.value) && self.value.matches('^[+]?0*([1-9][0-9]?|100)$'))",
+    violations: (block) =>
+      problemWithValue(block, ["fixed-percent", "random-max-percent"], 'a whole percentage from 1 to 100, such as "50"'),
+  },
+  {
+    title: "in expressionSelectors, In and NotIn need values, and Exists and DoesNotExist take none",
+    cel: undefined,
+    violations: ({ selector }) =>
+      (selector.expressionSelectors ?? []).flatMap(({ operator, values = [] }, index) => {
+        const needsValues = operator === "In" || operator === "NotIn";
+        if (needsValues === values.length > 0) return [];
+        const message = needsValues ? `${operator} needs at least one value.` : `${operator} takes no values. Leave them out.`;
+        return [{ path: `spec.selector.expressionSelectors[${index}].values`, message }];
+      }),
+  },
+];
 
-/** The same rules for the API server, which holds them even when the webhook is away. */
-export const valueRules = [
-  {
-    rule: "self.mode != 'fixed' || (has(self.value) && self.value.matches('^[+]?0*[1-9][0-9]{0,17}$'))",
-    message: "mode fixed needs a value: a whole number above 0",
-  },
-  {
-    rule: "!(self.mode in ['fixed-percent', 'random-max-percent']) || (has(self.value) && self.value.matches('^[+]?0*([1-9][0-9]?|100)$'))",
-    message: "this mode needs a value: a whole percentage from 1 to 100",
-  },
-] as const;
+function problemWithValue(block: SelectorBlock, modesMeant: readonly Mode[], wanted: string): readonly FieldError[] {
+  const { mode, value } = block;
+  if (!modesMeant.includes(mode) || parseModeValue(block) !== undefined) return [];
+  return [{ path: "spec.value", message: `${value === undefined ? "is missing" : show(value)}: mode ${mode} needs ${wanted}.` }];
+}
 
 /** Fills `selector.namespaces` with the experiment's own namespace where it is empty, as Chaos Mesh does. */
 export function fillNamespaces(block: JsonObject, namespace: string): JsonObject {

@@ -66,7 +66,7 @@ export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): 
       const errors = explainIssues(parsed.error.issues, { raw: spec, root: "spec", schema: definition.schema });
       return { ok: false, errors: [...errors, ...checkTheRest(definition, spec, errors)] };
     }
-    const errors = definition.check(parsed.data);
+    const errors = definition.rules.flatMap((rule) => rule.violations(parsed.data));
     if (errors.length > 0) return { ok: false, errors };
     return {
       ok: true,
@@ -105,7 +105,10 @@ function checkTheRest<S extends z.ZodType>(
   let rest = structuredClone(spec);
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const parsed = definition.schema.safeParse(rest);
-    if (parsed.success) return definition.check(parsed.data).filter(({ path }) => !known.some((error) => path.startsWith(error.path)));
+    if (parsed.success) {
+      const found = definition.rules.flatMap((rule) => rule.violations(parsed.data));
+      return found.filter(({ path }) => !known.some((error) => path.startsWith(error.path)));
+    }
     let wasRemoved = false;
     for (const issue of parsed.error.issues) {
       const paths = issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];

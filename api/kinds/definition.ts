@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { FieldError } from "../field-error.ts";
 import type { JsonObject } from "../json.ts";
+import type { Rule } from "../rule.ts";
 
 /** What every kind says of itself, as data and pure functions: all that every process must agree on. */
 interface AnyDefinition<S extends z.ZodType> {
@@ -13,8 +14,8 @@ interface AnyDefinition<S extends z.ZodType> {
   readonly schema: S;
   /** Defaults that depend on the object around the spec, and spellings of Chaos Mesh that the schema does not know; runs first, on what the user wrote. */
   prepare(spec: JsonObject, namespace: string): JsonObject;
-  /** Rules across fields, which a schema cannot say. Every violation, not just the first. */
-  check(spec: z.output<S>): readonly FieldError[];
+  /** What a schema cannot say; docs/rules.md lists them. */
+  readonly rules: readonly Rule<z.output<S>>[];
   /** What the spec asks for and this version cannot carry out, each with its path. Kinds and actions are listed in not-yet.ts and not repeated here. */
   unsupported(spec: z.output<S>): readonly FieldError[];
   /** One plain sentence for events, dry runs and the dashboard. */

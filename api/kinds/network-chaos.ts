@@ -2,10 +2,11 @@ import { z } from "zod";
 import { problemWithExternalTarget } from "../blocks/external-target.ts";
 import { portList } from "../blocks/ports.ts";
 import { durationOrEmpty, objectName, textWith } from "../blocks/scalars.ts";
-import { checkValue, describeSelection, fillNamespaces, selectorBlock, touchPods, valueRules } from "../blocks/selector.ts";
+import { describeSelection, fillNamespaces, type SelectorBlock, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
 import { trafficControl } from "../blocks/traffic-control.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
+import { type Rule, rulesAt } from "../rule.ts";
 import { show } from "../text.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
@@ -17,62 +18,40 @@ const deviceName = (): z.ZodString =>
       : `${show(text)} cannot be the name of a network device. Write one such as "eth0".`,
   );
 
-const schema = z
-  .strictObject({
-    action: z
-      .enum(["netem", "delay", "loss", "duplicate", "corrupt", "partition", "bandwidth"])
-      .describe("What happens to packets; netem is any mix of delay, loss, duplicate, corrupt and rate."),
-    ...selectorBlock,
-    direction: z
-      .enum(["to", "from", "both"])
-      .default("to")
-      .describe("Traffic from the selected pods to the target, from the target to them, or both."),
-    target: z
-      .strictObject(selectorBlock)
-      .meta({ "x-kubernetes-validations": [...valueRules] })
-      .optional()
-      .describe("The pods on the other side. Neither target nor externalTargets: all traffic."),
-    externalTargets: z
-      .array(textWith(problemWithExternalTarget, { max: 300 }))
-      .max(5_000)
-      .optional()
-      .describe("The other side outside the cluster: IP addresses, CIDRs or host names, each with :PORT if wanted."),
-    device: deviceName().optional().describe("Network device in the selected pods; every one but loopback by default."),
-    targetDevice: deviceName().optional().describe("Network device in the target pods; every one but loopback by default."),
-    ...trafficControl,
-    protocol: z.enum(["tcp", "udp", "icmp"]).optional().describe("Squall only. Packets of this protocol alone."),
-    ports: portList().optional().describe('Squall only. Ports at the target\'s end, such as "443" or "8000-8010"; needs a protocol.'),
-    sourcePorts: portList().optional().describe("Squall only. Ports at the selected pods' end; needs a protocol."),
-    exclude: z
-      .array(textWith(problemWithExternalTarget, { max: 300 }))
-      .max(1_000)
-      .optional()
-      .describe("Squall only. Traffic to and from these is left alone; written like externalTargets."),
-    affectProbes: z.boolean().optional().describe("Squall only. Whether the kubelet's probes suffer, too; false by default."),
-    engine: z
-      .enum(["auto", "netem", "nfqueue"])
-      .optional()
-      .describe("Squall only. What shapes packets: the kernel's netem, user space over NFQUEUE, or whichever can."),
-    duration: durationOrEmpty().optional().describe(duration),
-    remoteCluster: objectName().optional().describe(remoteCluster),
-  })
-  .meta({
-    "x-kubernetes-validations": [
-      ...valueRules,
-      {
-        rule: "self.action == 'partition' || !has(self.direction) || self.direction == 'to' || !has(self.externalTargets) || size(self.externalTargets) == 0",
-        message: "externalTargets can only be faulted in the direction to, or by a partition",
-      },
-      {
-        rule: "self.action == 'partition' || !has(self.direction) || self.direction == 'to' || has(self.target)",
-        message: "the directions from and both need a target, or a partition",
-      },
-      {
-        rule: "!(has(self.ports) || has(self.sourcePorts)) || (has(self.protocol) && self.protocol != 'icmp')",
-        message: "ports and sourcePorts need the protocol tcp or udp",
-      },
-    ],
-  });
+const schema = z.strictObject({
+  action: z
+    .enum(["netem", "delay", "loss", "duplicate", "corrupt", "partition", "bandwidth"])
+    .describe("What happens to packets; netem is any mix of delay, loss, duplicate, corrupt and rate."),
+  ...selectorBlock,
+  direction: z
+    .enum(["to", "from", "both"])
+    .default("to")
+    .describe("Traffic from the selected pods to the target, from the target to them, or both."),
+  target: z.strictObject(selectorBlock).optional().describe("The pods on the other side. Neither target nor externalTargets: all traffic."),
+  externalTargets: z
+    .array(textWith(problemWithExternalTarget, { max: 300 }))
+    .max(5_000)
+    .optional()
+    .describe("The other side outside the cluster: IP addresses, CIDRs or host names, each with :PORT if wanted."),
+  device: deviceName().optional().describe("Network device in the selected pods; every one but loopback by default."),
+  targetDevice: deviceName().optional().describe("Network device in the target pods; every one but loopback by default."),
+  ...trafficControl,
+  protocol: z.enum(["tcp", "udp", "icmp"]).optional().describe("Squall only. Packets of this protocol alone."),
+  ports: portList().optional().describe('Squall only. Ports at the target\'s end, such as "443" or "8000-8010"; needs a protocol.'),
+  sourcePorts: portList().optional().describe("Squall only. Ports at the selected pods' end; needs a protocol."),
+  exclude: z
+    .array(textWith(problemWithExternalTarget, { max: 300 }))
+    .max(1_000)
+    .optional()
+    .describe("Squall only. Traffic to and from these is left alone; written like externalTargets."),
+  affectProbes: z.boolean().optional().describe("Squall only. Whether the kubelet's probes suffer, too; false by default."),
+  engine: z
+    .enum(["auto", "netem", "nfqueue"])
+    .optional()
+    .describe("Squall only. What shapes packets: the kernel's netem, user space over NFQUEUE, or whichever can."),
+  duration: durationOrEmpty().optional().describe(duration),
+  remoteCluster: objectName().optional().describe(remoteCluster),
+});
 type Spec = z.output<typeof schema>;
 
 /** Chaos Mesh's own leniency: no direction is `to`, and `eth0@if12`, as ip(8) prints it, is `eth0`. */
@@ -86,27 +65,50 @@ function prepare(spec: JsonObject, namespace: string): JsonObject {
   };
 }
 
-function check(spec: Spec): readonly FieldError[] {
-  const errors = [...checkValue(spec, "spec"), ...(spec.target ? checkValue(spec.target, "spec.target") : [])];
-  for (const name of ["ports", "sourcePorts"] as const) {
-    if (spec[name] === undefined || spec.protocol === "tcp" || spec.protocol === "udp") continue;
-    errors.push({ path: `spec.${name}`, message: "needs a protocol that has ports. Write protocol: tcp or protocol: udp beside it." });
-  }
-  if (spec.action === "partition" || spec.direction === "to") return errors;
-  if ((spec.externalTargets ?? []).length > 0) {
-    errors.push({
-      path: "spec.direction",
-      message: `${show(spec.direction)} does not go with externalTargets: only what leaves the pods can be shaped. Write "to", or use the action partition.`,
-    });
-  }
-  if (!spec.target) {
-    errors.push({
-      path: "spec.direction",
-      message: `${show(spec.direction)} needs spec.target: ${spec.action} is done where packets leave, so the other side must be pods. Add a target, or write "to".`,
-    });
-  }
-  return errors;
-}
+/** Whether packets are shaped where they leave the other side. */
+const isShapedThere = ({ action, direction }: Spec): boolean => action !== "partition" && direction !== "to";
+
+const rules: readonly Rule<Spec>[] = [
+  ...selectionRules,
+  ...rulesAt<Spec, SelectorBlock>("target", ({ target }) => target, selectionRules),
+  {
+    title: "externalTargets can only be faulted in the direction to, or by a partition",
+    cel: "self.action == 'partition' || !has(self.direction) || self.direction == 'to' || !has(self.externalTargets) || size(self.externalTargets) == 0",
+    violations: (spec) =>
+      isShapedThere(spec) && (spec.externalTargets ?? []).length > 0
+        ? [
+            {
+              path: "spec.direction",
+              message: `${show(spec.direction)} does not go with externalTargets: only what leaves the pods can be shaped. Write "to", or use the action partition.`,
+            },
+          ]
+        : [],
+  },
+  {
+    title: "the directions from and both need a target, or a partition",
+    cel: "self.action == 'partition' || !has(self.direction) || self.direction == 'to' || has(self.target)",
+    violations: (spec) =>
+      isShapedThere(spec) && spec.target === undefined
+        ? [
+            {
+              path: "spec.direction",
+              message: `${show(spec.direction)} needs spec.target: ${spec.action} is done where packets leave, so the other side must be pods. Add a target, or write "to".`,
+            },
+          ]
+        : [],
+  },
+  {
+    title: "ports and sourcePorts need the protocol tcp or udp",
+    cel: "!(has(self.ports) || has(self.sourcePorts)) || (has(self.protocol) && self.protocol != 'icmp')",
+    violations: (spec) =>
+      (["ports", "sourcePorts"] as const)
+        .filter((name) => spec[name] !== undefined && spec.protocol !== "tcp" && spec.protocol !== "udp")
+        .map((name) => ({
+          path: `spec.${name}`,
+          message: "needs a protocol that has ports. Write protocol: tcp or protocol: udp beside it.",
+        })),
+  },
+];
 
 /** The blocks that the action uses: all but `bandwidth`, or that alone. */
 export function asWritten(spec: Spec): Pick<Spec, "delay" | "loss" | "duplicate" | "corrupt" | "rate" | "bandwidth"> {
@@ -174,7 +176,7 @@ export const networkChaos: ExperimentDefinition<typeof schema> = {
   isOneShot: () => false,
   schema,
   prepare,
-  check,
+  rules,
   unsupported,
   explain,
   touches: (spec) => [...touchPods(spec), ...(spec.target ? touchPods(spec.target, "spec.target") : [])],

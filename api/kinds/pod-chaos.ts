@@ -1,48 +1,44 @@
 import { z } from "zod";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
-import { checkValue, describeSelection, fillNamespaces, selectorBlock, touchPods, valueRules } from "../blocks/selector.ts";
-import type { FieldError } from "../field-error.ts";
+import { describeSelection, fillNamespaces, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
+import type { Rule } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { duration, remoteCluster } from "./shared.ts";
 
-const schema = z
-  .strictObject({
-    action: z
-      .enum(["pod-kill", "pod-failure", "container-kill"])
-      .describe("pod-kill deletes pods, pod-failure makes them fail for a while, container-kill kills containers."),
-    ...selectorBlock,
-    containerNames: z.array(objectName()).max(100).optional().describe("Containers of each pod, for container-kill."),
-    gracePeriod: z
-      .number()
-      .int()
-      .min(0)
-      .max(Number.MAX_SAFE_INTEGER)
-      .default(0)
-      .describe("Seconds that a pod gets to end, for pod-kill; 0 kills at once."),
-    duration: durationOrEmpty().optional().describe(duration),
-    remoteCluster: objectName().optional().describe(remoteCluster),
-  })
-  .meta({
-    "x-kubernetes-validations": [
-      ...valueRules,
-      {
-        rule: "self.action != 'container-kill' || (has(self.containerNames) && size(self.containerNames) > 0)",
-        message: "container-kill needs containerNames",
-      },
-    ],
-  });
+const schema = z.strictObject({
+  action: z
+    .enum(["pod-kill", "pod-failure", "container-kill"])
+    .describe("pod-kill deletes pods, pod-failure makes them fail for a while, container-kill kills containers."),
+  ...selectorBlock,
+  containerNames: z.array(objectName()).max(100).optional().describe("Containers of each pod, for container-kill."),
+  gracePeriod: z
+    .number()
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .default(0)
+    .describe("Seconds that a pod gets to end, for pod-kill; 0 kills at once."),
+  duration: durationOrEmpty().optional().describe(duration),
+  remoteCluster: objectName().optional().describe(remoteCluster),
+});
 type Spec = z.output<typeof schema>;
 
-function check(spec: Spec): readonly FieldError[] {
-  const errors = [...checkValue(spec, "spec")];
-  if (spec.action === "container-kill" && (spec.containerNames ?? []).length === 0) {
-    errors.push({
-      path: "spec.containerNames",
-      message: "is missing: container-kill needs to know which containers. Write a list such as [app].",
-    });
-  }
-  return errors;
-}
+const rules: readonly Rule<Spec>[] = [
+  ...selectionRules,
+  {
+    title: "container-kill needs containerNames",
+    cel: "self.action != 'container-kill' || (has(self.containerNames) && size(self.containerNames) > 0)",
+    violations: ({ action, containerNames = [] }) =>
+      action !== "container-kill" || containerNames.length > 0
+        ? []
+        : [
+            {
+              path: "spec.containerNames",
+              message: "is missing: container-kill needs to know which containers. Write a list such as [app].",
+            },
+          ],
+  },
+];
 
 export const podChaos: ExperimentDefinition<typeof schema> = {
   kind: "PodChaos",
@@ -53,7 +49,7 @@ export const podChaos: ExperimentDefinition<typeof schema> = {
   isOneShot: (spec) => spec.action !== "pod-failure",
   schema,
   prepare: fillNamespaces,
-  check,
+  rules,
   unsupported: () => [],
   touches: touchPods,
   explain: (spec) => {

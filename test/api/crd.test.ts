@@ -78,7 +78,7 @@ describe("the CEL rules of the CRDs", () => {
   }
 
   it("hold for the target, too, and for the containers of container-kill", () => {
-    assert.equal(broken(network.properties["target"], { mode: "fixed" }).length, 1);
+    assert.equal(broken(network, { action: "partition", mode: "all", target: { mode: "fixed" } }).length, 1);
     assert.equal(broken(pod, { action: "container-kill", mode: "all" }).length, 1);
     assert.equal(broken(pod, { action: "container-kill", mode: "all", containerNames: ["app"] }).length, 0);
   });

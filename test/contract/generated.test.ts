@@ -5,6 +5,7 @@ import { parse } from "yaml";
 import { planCrd } from "../../api/crd.ts";
 import { planFieldTable } from "../../api/field-table.ts";
 import { fileNameOf, kindNames, kinds } from "../../api/kinds/registry.ts";
+import { planRuleTables } from "../../api/rules-page.ts";
 import { VERSION } from "../../common/version.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -17,6 +18,9 @@ describe("what is generated", () => {
       assert.deepEqual(parse(read(`manifests/crds/${kinds[kind].plural}.yaml`)), crd);
       assert.ok(read(`docs/kinds/${fileNameOf(kind)}.md`).includes(planFieldTable(crd)));
     });
+
+  it("tells of each rule who holds it", () =>
+    assert.ok(read("docs/rules.md").includes(planRuleTables(kindNames.map((kind) => kinds[kind])))));
 
   it("is installed: every CRD is in the kustomization, and no file is left of a kind that is gone", () => {
     const files = kindNames.map((kind) => `crds/${kinds[kind].plural}.yaml`).toSorted();
