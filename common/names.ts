@@ -19,6 +19,8 @@ export const annotations = {
   lease: "squall.dev/lease",
   /** On an experiment, "true": pods born during an experiment of mode `all` join it. */
   follow: "squall.dev/follow",
+  /** On every object of ours, written by the webhook: who answers for it, as JSON. See `api/author.ts`. */
+  author: "squall.dev/author",
   /** On an experiment, "true": paused. Chaos Mesh's own name. */
   pause: "experiment.chaos-mesh.org/pause",
   /** On an experiment being deleted, "forced": the finalizer goes at once. Chaos Mesh's own name. */
@@ -36,6 +38,9 @@ export const CA_CONFIGMAP = "squall-ca";
 export const CA_SECRET = "squall-ca";
 /** Secret with the webhook's serving certificate (keys `tls.crt`, `tls.key`), written by the leader. */
 export const WEBHOOK_SECRET = "squall-webhook-tls";
+
+/** The controller's service account, as the API server names it. */
+export const CONTROLLER_ACCOUNT = `system:serviceaccount:${SYSTEM_NAMESPACE}:squall-controller`;
 
 /** Name of our MutatingWebhookConfiguration and of our ValidatingWebhookConfiguration. */
 export const WEBHOOK_CONFIGURATION = "squall-webhook";

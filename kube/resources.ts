@@ -221,6 +221,20 @@ export const tokenReviews = resourceOf(
   tokenReviewSchema,
 );
 
+/** Create-only, too. What is not allowed outright is not allowed: the authorizer may also have had no opinion. */
+const subjectAccessReviewSchema = z.object({ status: z.object({ allowed: z.boolean() }) });
+export type SubjectAccessReview = z.output<typeof subjectAccessReviewSchema>;
+export const subjectAccessReviews = resourceOf(
+  {
+    group: "authorization.k8s.io",
+    version: "v1",
+    kind: "SubjectAccessReview",
+    plural: "subjectaccessreviews",
+    isNamespaced: false,
+  },
+  subjectAccessReviewSchema,
+);
+
 const daemonSetSchema = z.object({
   metadata: metaSchema,
   spec: z.object({ template: z.object({ spec: z.object({ containers }) }) }),

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { readConfig, value } from "../common/config.ts";
-import { ports, services, SYSTEM_NAMESPACE } from "../common/names.ts";
+import { CONTROLLER_ACCOUNT, ports, services, SYSTEM_NAMESPACE } from "../common/names.ts";
 
 const shape = {
   /** Image of the sidecars. */
@@ -16,6 +16,8 @@ const shape = {
   metricsPort: value.port().default(ports.metrics),
   /** Admit experiments that cannot be carried out yet. For tests of the API alone. */
   admitUnsupported: value.flag().default(false),
+  /** User name of the controller: what it makes keeps the author of what it is made from. */
+  controllerAccount: value.text().default(CONTROLLER_ACCOUNT),
   /** How long the webhook goes on answering after it was told to end: the API server may not know yet. */
   lameDuck: value.durationMs().default(10_000),
   logLevel: value.logLevel().default("info"),

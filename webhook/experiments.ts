@@ -2,88 +2,87 @@ import jsonpatch from "fast-json-patch";
 import type { FieldError } from "../api/field-error.ts";
 import { isJsonObject, type JsonObject } from "../api/json.ts";
 import { isExperimentName } from "../api/kinds/experiments.ts";
-import { isKindName, type KindName, kinds } from "../api/kinds/registry.ts";
-import { compareSpecs, UPDATE_REFUSAL } from "../api/update.ts";
-import { FINALIZER } from "../common/names.ts";
+import { kinds } from "../api/kinds/registry.ts";
+import { UPDATE_REFUSAL } from "../api/update.ts";
+import { annotations, FINALIZER } from "../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
+import { planAuthor, readAuthor, withAuthor } from "./author.ts";
+import type { Authorise } from "./authorise.ts";
+import { judge } from "./judgement.ts";
 
 export interface ExperimentPolicy {
   /** Admit what cannot be carried out yet, with a warning. For tests of the API alone. */
   readonly admitUnsupported: boolean;
+  /** Whose objects are children of others and keep the author that they come with. */
+  readonly controllerAccount: string;
 }
 
 /**
- * Fills the defaults in, of experiments also the finalizer at CREATE. Refuses what breaks the rules here already: the API server checks its schema
- * next, and would answer with fewer mistakes and in other words.
+ * Fills the defaults in, writes the author down, adds the finalizer to new experiments. Refuses what breaks the rules here already: the
+ * API server checks its schema next, and would answer with fewer mistakes and in other words.
  */
 export function mutateExperiment(request: AdmissionRequest, policy: ExperimentPolicy): Verdict {
-  const judged = judge(request, policy);
-  if (judged.is === "verdict") return judged.verdict;
-  const { raw, object } = judged;
-  const isNewExperiment = request.operation === "CREATE" && isExperimentName(request.kind.kind);
-  const finalized = isNewExperiment ? withFinalizer(object) : object;
-  return { ...allowed, patch: jsonpatch.compare(raw, finalized), warnings: judged.warnings };
+  const judged = judge(request);
+  if (judged.is === "none") return allowed;
+  if (judged.is === "wrong") return refuseWrong(judged);
+  const { kind, raw } = judged;
+  const isNew = judged.is === "right" && judged.isNew;
+  const author = planAuthor(request, { isNew, controllerAccount: policy.controllerAccount });
+  const authored = withAuthor(judged.is === "right" ? judged.object : raw, author);
+  const finalized = request.operation === "CREATE" && isExperimentName(kind) ? withFinalizer(authored) : authored;
+  const warnings = [
+    // One that is refused for it hears so from validateExperiment.
+    ...(judged.is === "right" && (policy.admitUnsupported || !isNew) ? judged.unsupported.map(warnUnsupported) : []),
+    ...warnOfAuthor(readAuthor(raw), author),
+  ];
+  return { ...allowed, patch: jsonpatch.compare(raw, finalized), warnings };
 }
 
-/** Refuses mistakes, what cannot be carried out yet, and a change of a spec that may not change. */
-export function validateExperiment(request: AdmissionRequest, policy: ExperimentPolicy): Verdict {
-  const judged = judge(request, policy);
-  if (judged.is === "verdict") return judged.verdict;
-  const { kind, object } = judged;
-  const changes = kinds[kind].mayChange ? [] : changesOfSpec(request, object);
-  if (changes.length === 0) return allowed;
-  return refuse("SpecImmutable", `${UPDATE_REFUSAL}: the spec of ${describe(kind, object)} cannot change once it exists.`, changes);
+/**
+ * Refuses mistakes, a change of a spec that may not change, what the author may not do, and last what cannot be carried out yet. Other
+ * webhooks may have changed the object since `mutateExperiment`, so the author is looked at once more.
+ */
+export async function validateExperiment(request: AdmissionRequest, policy: ExperimentPolicy, authorise: Authorise): Promise<Verdict> {
+  const judged = judge(request);
+  if (judged.is === "none") return allowed;
+  if (judged.is === "wrong") return refuseWrong(judged);
+  const { kind, raw } = judged;
+  const name = describe(kind, raw);
+  const isNew = judged.is === "right" && judged.isNew;
+  if (judged.is === "right" && judged.changes.length > 0 && !kinds[kind].mayChange)
+    return refuse("SpecImmutable", `${UPDATE_REFUSAL}: the spec of ${name} cannot change once it exists.`, judged.changes);
+  if (isNew && kinds[kind].madeBy === "controller" && request.userInfo?.username !== policy.controllerAccount)
+    return refuse("OnlyByController", `${name} cannot be written by hand: Squall makes a ${kind} where one is needed.`, []);
+  const author = planAuthor(request, { isNew, controllerAccount: policy.controllerAccount });
+  if (readAuthor(raw) !== author) return refuse("AuthorChanged", `Another webhook changed who answers for ${name}.`, [authorError]);
+  if (judged.is === "kept" || !isNew) return allowed;
+  const verdict = await authorise(author, { kind, object: judged.object, namespace: request.namespace ?? "", name });
+  if (!verdict.isAllowed || policy.admitUnsupported || judged.unsupported.length === 0) return verdict;
+  return refuse("NotYetSupported", `Squall cannot carry all of ${name} out yet.`, judged.unsupported);
 }
 
-/** What an update changes in a spec; nothing at CREATE. */
-function changesOfSpec({ kind: { kind }, namespace, operation, oldObject }: AdmissionRequest, object: JsonObject): readonly FieldError[] {
-  if (operation !== "UPDATE" || !oldObject || !isKindName(kind)) return [];
-  // An object may be older than a default of ours, or have been stored without the webhook.
-  const before = kinds[kind].judge(oldObject, { namespace: namespace ?? "" });
-  return compareSpecs((before.ok ? before.object : oldObject)["spec"], object["spec"]);
+const authorError: FieldError = {
+  path: `metadata.annotations["${annotations.author}"]`,
+  message: "is written by Squall alone. Leave this annotation out of the other webhook.",
+};
+
+/** Of a value that somebody wrote; one that is only missing is put back without a word, for kubectl replace leaves it out. */
+function warnOfAuthor(written: string | undefined, author: string | undefined): readonly string[] {
+  if (written === undefined || written === author) return [];
+  return [`${annotations.author} says who answers for the object. Squall writes it, and ignores what you wrote there.`];
 }
 
-type Judgement =
-  | { readonly is: "verdict"; readonly verdict: Verdict }
-  | {
-      readonly is: "sound";
-      readonly kind: KindName;
-      readonly raw: JsonObject;
-      readonly object: JsonObject;
-      readonly warnings: readonly string[];
-    };
-
-const verdict = (found: Verdict): Judgement => ({ is: "verdict", verdict: found });
-
-function judge(request: AdmissionRequest, { admitUnsupported }: ExperimentPolicy): Judgement {
-  const {
-    kind: { kind },
-    operation,
-    namespace,
-    object: raw,
-  } = request;
-  if (!isKindName(kind) || operation === "DELETE" || !raw) return verdict(allowed);
-  // A deletion may never be held up, however the object came to be.
-  if (isJsonObject(raw["metadata"]) && raw["metadata"]["deletionTimestamp"] !== undefined) return verdict(allowed);
-  const judged = kinds[kind].judge(raw, { namespace: namespace ?? "" });
-  // Whatever this version thinks of a spec that is there already: it must be possible to pause the experiment and to take finalizers off.
-  const isNew = operation !== "UPDATE" || changesOfSpec(request, judged.ok ? judged.object : raw).length > 0;
-  if (!judged.ok && !isNew) return verdict(allowed);
-  if (!judged.ok) return verdict(refuse("InvalidSpec", `${count(judged.errors)} in ${describe(kind, raw)}.`, judged.errors));
-  const sound = { is: "sound", kind, raw, object: judged.object } as const;
-  if (judged.unsupported.length === 0) return { ...sound, warnings: [] };
-  if (!admitUnsupported && isNew)
-    return verdict(refuse("NotYetSupported", `Squall cannot carry all of ${describe(kind, raw)} out yet.`, judged.unsupported));
-  const warnings = judged.unsupported.map(({ path, message }) => `NotYetSupported: ${path}: ${message} It is admitted and has no effect.`);
-  return { ...sound, warnings };
-}
+const warnUnsupported = ({ path, message }: FieldError): string => `NotYetSupported: ${path}: ${message} It is admitted and has no effect.`;
 
 function refuse(code: string, summary: string, errors: readonly FieldError[]): Verdict {
   const lines = errors.map(({ path, message }) => `  ${path}: ${message}`);
   return { isAllowed: false, code, message: [summary, ...lines].join("\n") };
 }
 
-const count = ({ length }: readonly unknown[]): string => (length === 1 ? "1 mistake" : `${length} mistakes`);
+function refuseWrong({ kind, raw, errors }: { readonly kind: string; readonly raw: JsonObject; readonly errors: readonly FieldError[] }) {
+  const count = errors.length === 1 ? "1 mistake" : `${errors.length} mistakes`;
+  return refuse("InvalidSpec", `${count} in ${describe(kind, raw)}.`, errors);
+}
 
 function describe(kind: string, { metadata }: JsonObject): string {
   const name = isJsonObject(metadata) && typeof metadata["name"] === "string" ? ` ${metadata["name"].slice(0, 63)}` : "";

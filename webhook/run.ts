@@ -1,14 +1,14 @@
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { VERSION } from "../common/version.ts";
+import { createAccessReviews } from "../kube/access.ts";
 import type { KubeConnection } from "../kube/client.ts";
-import { allowed } from "./admission-review.ts";
+import { createAuthorise } from "./authorise.ts";
 import { watchClusterFacts } from "./cluster-facts.ts";
 import type { WebhookConfig } from "./config.ts";
-import { mutateExperiment, validateExperiment } from "./experiments.ts";
-import { injectSidecar } from "./inject.ts";
 import { createMetrics } from "./metrics.ts";
-import { type Reviewer, serveHealth, serveReviews, type WebhookServer } from "./server.ts";
+import { createReviewers } from "./reviewers.ts";
+import { serveHealth, serveReviews, type WebhookServer } from "./server.ts";
 import { watchCertificate } from "./serving-certificate.ts";
 import { createSkipEvents } from "./skip-events.ts";
 
@@ -32,7 +32,8 @@ export async function runWebhook(
     isReady: () => server !== undefined && !isEnding,
   });
   const facts = await watchClusterFacts({ kube, image: config.sidecarImage, clock, log });
-  const policy = { admitUnsupported: config.admitUnsupported };
+  const policy = { admitUnsupported: config.admitUnsupported, controllerAccount: config.controllerAccount };
+  const authorise = createAuthorise({ access: createAccessReviews({ kube, clock }), clock });
   const injector = {
     factsFor: (namespace: string) => ({
       image: config.sidecarImage,
@@ -43,24 +44,7 @@ export async function runWebhook(
     }),
     onSkip: createSkipEvents({ kube, clock, log }),
   };
-  const refusal = {
-    isAllowed: false,
-    code: "InternalError",
-    message: "The webhook failed to check this experiment; see its log. Nothing was changed.",
-  };
-  const reviewers: readonly Reviewer[] = [
-    {
-      path: "/inject",
-      review: (request) => injectSidecar(request, injector),
-      onCrash: {
-        ...allowed,
-        code: "InternalError",
-        warnings: ["squall: the injector failed, so this pod gets no sidecar; see the log of the webhook"],
-      },
-    },
-    { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: refusal },
-    { path: "/validate", review: (request) => validateExperiment(request, policy), onCrash: refusal },
-  ];
+  const reviewers = createReviewers({ policy, authorise, injector });
   let starting: Promise<void> = Promise.resolve();
   const stopWatching = watchCertificate(config.tlsFolder, {
     clock,

@@ -9,7 +9,7 @@ import type { WebhookMetrics } from "./metrics.ts";
 /** Answers a review. What it throws becomes `onCrash`. */
 export interface Reviewer {
   readonly path: string;
-  readonly review: (request: AdmissionRequest) => Verdict;
+  readonly review: (request: AdmissionRequest) => Verdict | Promise<Verdict>;
   /** The answer when `review` throws: a pod is let through, an experiment is refused. */
   readonly onCrash: Verdict;
 }
@@ -67,7 +67,7 @@ export async function serveReviews({
 }
 
 function answerWith({ path, review, onCrash }: Reviewer, metrics: WebhookMetrics, log: Log): RequestHandler {
-  return (request, response) => {
+  return async (request, response) => {
     const started = performance.now();
     const parsed = parseReview(request.body);
     if (!parsed.ok) {
@@ -76,7 +76,7 @@ function answerWith({ path, review, onCrash }: Reviewer, metrics: WebhookMetrics
     }
     let verdict: Verdict;
     try {
-      verdict = review(parsed.request);
+      verdict = await review(parsed.request);
     } catch (error) {
       log.error({ err: error, path, namespace: parsed.request.namespace }, "a review crashed");
       verdict = onCrash;

@@ -12,19 +12,21 @@ import { createAgentKey } from "../../certs/keys.ts";
 import type { RotationRules } from "../../certs/rotation.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
+import { CONTROLLER_ACCOUNT } from "../../common/names.ts";
 import { createDial } from "../../controller/agents/dial.ts";
 import { Dispatcher, type Wish } from "../../controller/agents/dispatcher.ts";
 import { caConfigMapScope } from "../../controller/certificates/ca-config-maps.ts";
 import { CertificateKeeper } from "../../controller/certificates/keeper.ts";
+import { createAccessReviews } from "../../kube/access.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import { configMaps, namespaces, resourceOf, secrets } from "../../kube/resources.ts";
 import { FaultState } from "../../proto/gen/agent.ts";
-import { allowed } from "../../webhook/admission-review.ts";
-import { mutateExperiment, validateExperiment } from "../../webhook/experiments.ts";
+import { createAuthorise } from "../../webhook/authorise.ts";
 import { createMetrics } from "../../webhook/metrics.ts";
+import { createReviewers } from "../../webhook/reviewers.ts";
 import { serveReviews, type WebhookServer } from "../../webhook/server.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
@@ -97,12 +99,11 @@ describe("rotation of every certificate under load, against a real API server", 
       serving = await readServing().catch(() => undefined);
     }
     assert.ok(serving);
-    const policy = { admitUnsupported: false };
+    const policy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
+    const authorise = createAuthorise({ access: createAccessReviews({ kube, clock: systemClock }), clock: systemClock });
+    const injector = { factsFor: () => assert.fail("no pod opted in"), onSkip: () => assert.fail("no pod opted in") };
     webhook = await serveReviews({
-      reviewers: [
-        { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: allowed },
-        { path: "/validate", review: (request) => validateExperiment(request, policy), onCrash: allowed },
-      ],
+      reviewers: createReviewers({ policy, authorise, injector }),
       certificate: serving,
       address: { host: "127.0.0.1", port: 0 },
       metrics: createMetrics(),

@@ -1,0 +1,34 @@
+import { allowed } from "./admission-review.ts";
+import type { Authorise } from "./authorise.ts";
+import { type ExperimentPolicy, mutateExperiment, validateExperiment } from "./experiments.ts";
+import { injectSidecar, type Injector } from "./inject.ts";
+import type { Reviewer } from "./server.ts";
+
+const experimentCrash = {
+  isAllowed: false,
+  code: "InternalError",
+  message: "The webhook failed to check this object; see its log. Nothing was changed.",
+};
+
+const injectorCrash = {
+  ...allowed,
+  code: "InternalError",
+  warnings: ["squall: the injector failed, so this pod gets no sidecar; see the log of the webhook"],
+};
+
+/** What the webhook answers at which path, and what it answers when it fails: a pod is let through, everything else refused. */
+export function createReviewers({
+  policy,
+  authorise,
+  injector,
+}: {
+  readonly policy: ExperimentPolicy;
+  readonly authorise: Authorise;
+  readonly injector: Injector;
+}): readonly Reviewer[] {
+  return [
+    { path: "/inject", review: (request) => injectSidecar(request, injector), onCrash: injectorCrash },
+    { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: experimentCrash },
+    { path: "/validate", review: (request) => validateExperiment(request, policy, authorise), onCrash: experimentCrash },
+  ];
+}
