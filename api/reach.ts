@@ -2,6 +2,7 @@ import { groups } from "../common/names.ts";
 import { isJsonObject } from "./json.ts";
 import type { EmbeddedSpec, Touch } from "./kinds/definition.ts";
 import { isKindName, type KindName, kinds } from "./kinds/registry.ts";
+import { show } from "./text.ts";
 
 /** One thing that an author must be allowed to do, as RBAC knows it. */
 export interface Right {
@@ -99,16 +100,23 @@ export const keyOfRight = ({ verb, group, resource, namespace = "", name = "" }:
 /** "create networkchaos.chaos-mesh.org in namespace shop", for people. */
 export function describeRight(right: Right): string {
   const { verb, name, namespace, isNamespaced } = right;
-  const what = `${verb} ${resourceName(right)}${name === undefined ? "" : ` ${name}`}`;
-  if (namespace !== undefined) return `${what} in namespace ${namespace}`;
+  const what = `${verb} ${resourceName(right)}${name === undefined ? "" : ` ${word(name)}`}`;
+  if (namespace !== undefined) return `${what} in namespace ${word(namespace)}`;
   return isNamespaced ? `${what} in all namespaces` : what;
 }
 
-/** The command with which people ask whether they have the right. */
-export function renderQuestion(right: Right): string {
+/** " Try: kubectl auth can-i …", with which people ask whether they, or others, have the right; nothing where a name is none that a shell should see. */
+export function suggestQuestion(right: Right, as?: string): string {
   const { verb, name, namespace, isNamespaced } = right;
-  const where = namespace !== undefined ? ` -n ${namespace}` : isNamespaced ? " --all-namespaces" : "";
-  return `kubectl auth can-i ${verb} ${resourceName(right)}${name === undefined ? "" : `/${name}`}${where}`;
+  const parameters = [
+    ...(namespace !== undefined ? ["-n", namespace] : isNamespaced ? ["--all-namespaces"] : []),
+    ...(as === undefined ? [] : [`--as=${as}`]),
+  ];
+  const argv = [verb, name === undefined ? resourceName(right) : `${resourceName(right)}/${name}`, ...parameters];
+  return argv.every((text) => PLAIN.test(text)) ? ` Try: kubectl auth can-i ${argv.join(" ")}` : "";
 }
 
 const resourceName = ({ group, resource }: Right): string => (group === "" ? resource : `${resource}.${group}`);
+
+const PLAIN = /^[A-Za-z0-9._:@=/-]{1,300}$/;
+const word = (text: string): string => (PLAIN.test(text) ? text : show(text));

@@ -19,6 +19,7 @@ import { namespaces, pods, resourceOf } from "../kube/resources.ts";
 import { addressOf, forkAgents } from "../test/soak/agents.ts";
 import type { Usage } from "../test/soak/agents-process.ts";
 import { startTestApiServer } from "../test/support/api-server.ts";
+import { authoredByAdmin } from "../test/support/authors.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
 
 const SIZES = [1_000, 5_000, 10_000];
@@ -133,7 +134,7 @@ async function measure(
   const ref = { namespace: namespaceOf(size), name: `cut-${size}` };
   const cpu = process.cpuUsage();
   await kube.create(networkChaos, {
-    metadata: { ...ref, finalizers: [FINALIZER] },
+    metadata: { ...ref, annotations: authoredByAdmin, finalizers: [FINALIZER] },
     spec: {
       action: "partition",
       mode: "all",

@@ -2,9 +2,9 @@ import type { Condition, ConditionType, ContainerRecord, SkippedTarget } from ".
 import { isTargetGone, timeOf } from "./records.ts";
 import { conditionReasons as reasons } from "./reasons.ts";
 
-/** Why an experiment has no targets. */
+/** Why an experiment has no targets, or may not fault them. */
 export interface Problem {
-  readonly reason: "NoTargets" | "TooManyTargets" | "NotYetSupported" | "InvalidSpec";
+  readonly reason: "NoTargets" | "TooManyTargets" | "NotYetSupported" | "InvalidSpec" | "NoAuthor" | "Forbidden" | "NamespaceNotOptedIn";
   readonly message: string;
 }
 

@@ -47,7 +47,9 @@ const LONGEST_SELECTION_RETRY_MS = 30_000;
 export function decide(observed: Observed, randomBelow: (bound: number) => number): Decision {
   const { experiment, binding, now } = observed;
   const bound = binding.can === "run" ? binding.bound : undefined;
-  const phase = decidePhase(experiment, bound, now);
+  const due = decidePhase(experiment, bound, now);
+  // Nobody answers for the fault: the experiment stands still as if it could not be carried out.
+  const phase: Phase = observed.refusal === undefined ? due : { ...due, desired: "Stop", cause: "Unable" };
   const lease = leaseOf(experiment);
   const { pick, problem } = pickNow(observed, bound, phase, randomBelow);
   const moved =
@@ -70,6 +72,7 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
     nextMs: soonest([
       ending.nextMs,
       phase.deadlineMs !== undefined && phase.desired === "Run" ? phase.deadlineMs - now.getTime() : undefined,
+      observed.refusal?.untilMs === undefined ? undefined : observed.refusal.untilMs - observed.nowMs,
       isOfSelection(problem) ? selectionRetryMs(observed.memory.emptySelections) : undefined,
       moved.nextMs,
     ]),
@@ -77,7 +80,7 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
 }
 
 function pickNow(
-  { experiment, around, binding }: Observed,
+  { experiment, around, binding, refusal }: Observed,
   bound: BoundSpec | undefined,
   phase: Phase,
   randomBelow: (bound: number) => number,
@@ -88,7 +91,7 @@ function pickNow(
     const reason = binding.can === "never" ? "InvalidSpec" : "NotYetSupported";
     return { pick: records.length > 0 ? current : undefined, problem: { reason, message: binding.why } };
   }
-  if (bound === undefined || phase.desired === "Stop") return { pick: records.length > 0 ? current : undefined, problem: undefined };
+  if (bound === undefined || phase.desired === "Stop") return { pick: records.length > 0 ? current : undefined, problem: refusal?.problem };
   if (records.length === 0) return pickTargets(bound.selectors, around, randomBelow);
   if (!bound.isOneShot && isFollowing(experiment)) return { pick: joinTargets(current, bound.selectors, around), problem: undefined };
   return { pick: current, problem: undefined };

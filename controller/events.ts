@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { ContainerRecord, ExperimentStatus } from "../api/status.ts";
+import { isOfSelection } from "./conditions.ts";
 import type { Decision } from "./decide.ts";
 import { isInjected, isTargetGone } from "./records.ts";
 import { recordReasons } from "./reasons.ts";
@@ -68,12 +69,13 @@ function problemEvents(before: ExperimentStatus, { problem }: Context): readonly
   const shared = { type: "Warning", component: "records", occasion: problem.message } as const;
   if (problem.reason === "NotYetSupported")
     return [{ ...shared, reason: "NotSupported", message: problem.message, annotations: { type: "not-supported", activity: "run" } }];
+  const activity = isOfSelection(problem) ? "select targets" : "start";
   return [
     {
       ...shared,
       reason: "Failed",
-      message: `Failed to select targets: ${problem.message}`,
-      annotations: { type: "failed", activity: "select targets", err: problem.message },
+      message: `Failed to ${activity}: ${problem.message}`,
+      annotations: { type: "failed", activity, err: problem.message },
     },
   ];
 }

@@ -1,5 +1,6 @@
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
+import { createAccessReviews } from "../kube/access.ts";
 import type { Kube } from "../kube/kube.ts";
 import type { Leadership } from "../kube/lease.ts";
 import type { DesiredFaults, Passport } from "../proto/gen/agent.ts";
@@ -70,6 +71,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     agents,
     passports,
     memories,
+    access: createAccessReviews({ kube, clock }),
     clock,
     recorder,
     signal,

@@ -1,4 +1,5 @@
 import type { Experiment } from "../kube/experiments.ts";
+import type { Refusal } from "./permission.ts";
 
 /** What is remembered of an experiment between visits. All of it may be lost: it saves work and never decides what is true. */
 export interface Memory {
@@ -11,6 +12,8 @@ export interface Memory {
   busySinceMs: number | undefined;
   /** Attempts in a row that found no target. */
   emptySelections: number;
+  /** The last refusal to send the first fault; undefined while there is none. */
+  refusal: Refusal | undefined;
   /** Attempts in a row in which a pod could not be deleted. */
   failedKills: number;
   /** Monotonic; when this process first saw that the experiment is to be deleted. */
@@ -44,6 +47,7 @@ export class Memories {
       lastWriteMs: undefined,
       busySinceMs: undefined,
       emptySelections: 0,
+      refusal: undefined,
       failedKills: 0,
       deletingSinceMs: undefined,
       gone: new Set(),

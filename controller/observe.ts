@@ -1,4 +1,5 @@
 import type { Clock } from "../common/clock.ts";
+import type { AccessReviews } from "../kube/access.ts";
 import { isKubeError } from "../kube/errors.ts";
 import type { Experiment } from "../kube/experiments.ts";
 import type { Kube } from "../kube/kube.ts";
@@ -9,6 +10,7 @@ import type { ExperimentKey } from "./experiment-key.ts";
 import { binderOf } from "./kinds/translators.ts";
 import type { Binding } from "./kinds/translator.ts";
 import type { Memories, Memory } from "./memory.ts";
+import { readRefusal, type Refusal } from "./permission.ts";
 import type { Surroundings } from "./picking.ts";
 import { coverServices, type Peer, type ServiceCoverage } from "./services.ts";
 import type { World } from "./world.ts";
@@ -29,6 +31,8 @@ export interface Observed {
   readonly around: Surroundings;
   coverServices(peers: readonly Peer[]): ServiceCoverage;
   readonly memory: Readonly<Memory>;
+  /** Why the first fault may not be sent; undefined where it may, or where none is about to be. */
+  readonly refusal: Refusal | undefined;
 }
 
 export interface ObserveDeps {
@@ -37,11 +41,15 @@ export interface ObserveDeps {
   readonly agents: { view(podUid: string): AgentView | undefined };
   readonly passports: Passports;
   readonly memories: Memories;
+  readonly access: AccessReviews;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
-/** Reads what a visit needs; "gone" where there is no such experiment. Asks the API server only for targets that the cache misses. */
+/**
+ * Reads what a visit needs; "gone" where there is no such experiment. Asks the API server only for targets that the cache misses, and
+ * before the first fault whether the author may send it.
+ */
 export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Observed | "gone"> {
   const cached = deps.world.experiment(key);
   if (cached === undefined) deps.memories.unbury(key.text);
@@ -53,7 +61,11 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
     lost.set(targetUID, await findLost(targetUID, id, memory, deps));
   }
   // The copy may have been brought up to date meanwhile.
-  return observeCached(key, deps, lost);
+  const observed = observeCached(key, deps, lost);
+  if (observed === "gone") return observed;
+  const { access, signal, world } = deps;
+  memory.refusal = await readRefusal(observed, { access, signal, isOptedIn: (namespace) => world.isOptedIn(namespace) });
+  return { ...observed, refusal: memory.refusal };
 }
 
 /** As `observe`, from memory alone: of a target that the cache misses nothing is known, unless `lost` says it. */
@@ -99,6 +111,7 @@ export function observeCached(
       return coverServices(peers, world.services(around), world.slices(around));
     },
     memory,
+    refusal: undefined,
   };
 }
 

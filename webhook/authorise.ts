@@ -1,5 +1,5 @@
 import { LONGEST_AUTHOR, parseAuthor } from "../api/author.ts";
-import { describeRight, reachOf, renderQuestion, type Right } from "../api/reach.ts";
+import { describeRight, reachOf, type Right, suggestQuestion } from "../api/reach.ts";
 import type { JsonObject } from "../api/json.ts";
 import type { KindName } from "../api/kinds/registry.ts";
 import { show } from "../api/text.ts";
@@ -38,7 +38,7 @@ export function createAuthorise({ access, clock }: { readonly access: AccessRevi
 }
 
 function refuseMissing(username: string, name: string, missing: readonly Right[]): Verdict {
-  const shown = missing.slice(0, MOST_LINES).map((right) => `  ${right.path}: ${describeRight(right)}. Try: ${renderQuestion(right)}`);
+  const shown = missing.slice(0, MOST_LINES).map((right) => `  ${right.path}: ${describeRight(right)}.${suggestQuestion(right)}`);
   const more = missing.length > MOST_LINES ? [`  and ${missing.length - MOST_LINES} more`] : [];
   const rights = missing.length === 1 ? "this right is" : `these ${missing.length} rights are`;
   const message = [`${show(username)} may not do all that ${name} does: ${rights} missing.`, ...shown, ...more].join("\n");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { touchPods } from "../../api/blocks/selector.ts";
 import type { KindName } from "../../api/kinds/registry.ts";
-import { describeRight, reachOf, renderQuestion } from "../../api/reach.ts";
+import { describeRight, reachOf, suggestQuestion } from "../../api/reach.ts";
 
 const delay = { action: "delay", mode: "all", delay: { latency: "200ms" } };
 
@@ -32,7 +32,21 @@ describe("reachOf", () => {
   it("takes a remote cluster for a thing to be used", () => {
     const right = reachOf("NetworkChaos", { spec: { ...delay, remoteCluster: "west" } }, { namespace: "shop" }).at(-1) ?? assert.fail();
     assert.equal(`${right.path}: ${describeRight(right)}`, "spec.remoteCluster: use remoteclusters.chaos-mesh.org west");
-    assert.equal(renderQuestion(right), "kubectl auth can-i use remoteclusters.chaos-mesh.org/west");
+    assert.equal(suggestQuestion(right), " Try: kubectl auth can-i use remoteclusters.chaos-mesh.org/west");
+  });
+
+  it("is put into words that forge no line and no command", () => {
+    const selector = { pods: { "x\n  $(reboot)": ["a"] } };
+    const right =
+      reachOf("PodChaos", { spec: { action: "pod-kill", mode: "one", selector } }, { namespace: "shop" }).at(-1) ?? assert.fail();
+    assert.equal(describeRight(right), 'create podchaos.chaos-mesh.org in namespace "x\\n  $(reboot)"');
+    assert.equal(suggestQuestion(right), "");
+    assert.equal(suggestQuestion({ ...right, namespace: "shop" }, "$(reboot)"), "");
+    assert.equal(
+      suggestQuestion({ ...right, namespace: "shop" }, "alice"),
+      " Try: kubectl auth can-i create podchaos.chaos-mesh.org -n shop --as=alice",
+    );
+    assert.match(suggestQuestion({ ...right, namespace: undefined }), / --all-namespaces$/);
   });
 
   it("is not asked about what is wrong", () =>

@@ -151,15 +151,16 @@ describe("a durable experiment", () => {
     assert.deepEqual(cluster.experiment("shared").metadata.finalizers, ["example.com/keep"]);
   });
 
-  it("gets the finalizer where the webhook was away", async () => {
+  it("gets the finalizer where somebody took it away, and keeps that of others", async () => {
     cluster.addPod("a");
+    await cluster.partition("cut");
     cluster.kube.seed(experimentResource("NetworkChaos"), {
-      metadata: { name: "bare", namespace: "shop", finalizers: ["example.com/keep"] },
-      spec: { action: "partition", mode: "all" },
+      ...cluster.kube.peek(experimentResource("NetworkChaos"), { namespace: "shop", name: "cut" }),
+      metadata: { ...cluster.experiment("cut").metadata, finalizers: ["example.com/keep"] },
     });
     await cluster.pass(0);
-    assert.deepEqual(cluster.experiment("bare").metadata.finalizers, ["example.com/keep", FINALIZER]);
-    assert.deepEqual(cluster.records("bare"), ["shop/a: Injected"]);
+    assert.deepEqual(cluster.experiment("cut").metadata.finalizers, ["example.com/keep", FINALIZER]);
+    assert.deepEqual(cluster.records("cut"), ["shop/a: Injected"]);
   });
 
   it("is over once it is gone, although the cache still has it", async () => {

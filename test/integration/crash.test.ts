@@ -14,6 +14,7 @@ import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import { type Experiment, experimentResource } from "../../kube/experiments.ts";
 import { namespaces, pods, resourceOf } from "../../kube/resources.ts";
+import { authoredByAdmin } from "../support/authors.ts";
 import { startTestApiServer } from "../support/api-server.ts";
 import { FakeAgents } from "../support/fake-agent.ts";
 import { type ApiProxy, type Fate, startApiProxy } from "./support/api-proxy.ts";
@@ -204,7 +205,7 @@ describe("whatever goes wrong between controller and API server", () => {
       );
     };
     await direct.create(networkChaos, {
-      metadata: { namespace: SHOP, name, finalizers: [FINALIZER], annotations: { "squall.dev/lease": "10s" } },
+      metadata: { namespace: SHOP, name, finalizers: [FINALIZER], annotations: { ...authoredByAdmin, "squall.dev/lease": "10s" } },
       spec: { action: "partition", mode: "one", selector: { namespaces: [SHOP], labelSelectors: { app: "web" } } },
     });
     await until(`${name} is injected`, async () => {

@@ -1,18 +1,21 @@
 import assert from "node:assert/strict";
 import type { ExperimentName } from "../../api/kinds/experiments.ts";
+import { renderAuthor } from "../../api/author.ts";
 import type { ContainerRecord } from "../../api/status.ts";
 import { silentLog } from "../../common/log.ts";
-import { FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
+import { annotations as names, FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
 import { type Experiments, startExperiments } from "../../controller/experiments.ts";
 import { World } from "../../controller/world.ts";
 import { type Experiment, experimentResource } from "../../kube/experiments.ts";
 import type { CreateOptions, DeleteOptions, NewObject, ObjectRef, PatchOptions, Resource } from "../../kube/kube.ts";
-import { endpointSlices, events, namespaces, type Pod, pods, services } from "../../kube/resources.ts";
+import { endpointSlices, events, namespaces, type Pod, pods, services, subjectAccessReviews } from "../../kube/resources.ts";
 import { FakeAgents } from "./fake-agent.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { FakeKube } from "./fake-kube.ts";
 
 const NAMESPACE = "shop";
+/** Who applies experiments here. */
+export const AUTHOR = renderAuthor({ username: "alice", groups: [], extra: {} });
 
 export interface PodOptions {
   readonly labels?: Readonly<Record<string, string>>;
@@ -31,6 +34,8 @@ class HookedKube extends FakeKube {
   #count = 0;
 
   override create<T>(resource: Resource<T>, body: NewObject, options?: CreateOptions, signal?: AbortSignal): Promise<T> {
+    // A question, which changes nothing.
+    if (resource.plural === "subjectaccessreviews") return super.create(resource, body, options, signal);
     return this.#around(() => super.create(resource, body, options, signal));
   }
 
@@ -63,6 +68,8 @@ export class ExperimentCluster {
   /** Targets left without a confirmation. */
   unconfirmed = 0;
   isLeading = true;
+  /** Namespaces in which nobody may do anything. */
+  readonly forbidden = new Set<string>();
   #world: World | undefined;
   #leader: { readonly experiments: Experiments; readonly end: AbortController } | undefined;
   #epoch = 0;
@@ -71,6 +78,9 @@ export class ExperimentCluster {
   /** Opts the namespace in and starts a leader. */
   async start(): Promise<void> {
     this.addNamespace(NAMESPACE);
+    this.kube.answer(subjectAccessReviews, ({ spec }) => ({
+      status: { allowed: !this.forbidden.has((spec as { resourceAttributes: { namespace?: string } }).resourceAttributes.namespace ?? "") },
+    }));
     await this.takeOver();
   }
 
@@ -168,12 +178,12 @@ export class ExperimentCluster {
     });
   }
 
-  /** Creates an experiment as a user does, the webhook's finalizer included, and lets the controller work. */
+  /** Creates an experiment as a user does, with what the webhook adds, and lets the controller work. */
   async apply(kind: ExperimentName, name: string, spec: object, annotations: Readonly<Record<string, string>> = {}): Promise<Experiment> {
     // Watches of different kinds keep no order among them: what was there before has arrived by now.
     await this.pass(0);
     this.kube.seed(experimentResource(kind), {
-      metadata: { name, namespace: NAMESPACE, annotations, finalizers: [FINALIZER] },
+      metadata: { name, namespace: NAMESPACE, annotations: { [names.author]: AUTHOR, ...annotations }, finalizers: [FINALIZER] },
       spec: { mode: "all", selector: { namespaces: [NAMESPACE], labelSelectors: { app: "web" } }, ...spec },
     });
     await this.pass(0);
@@ -236,10 +246,15 @@ export class ExperimentCluster {
     });
   }
 
+  /** How often the controller asked what an author may do. */
+  get questions(): number {
+    return this.kube.requests.filter(({ plural }) => plural === "subjectaccessreviews").length;
+  }
+
   /** What the controller wrote: `patch networkchaos/status`, `create events`, … */
   get writes(): readonly string[] {
     return this.kube.requests.flatMap(({ verb, plural, options }) => {
-      if (verb === "get" || verb === "list" || verb === "watch") return [];
+      if (verb === "get" || verb === "list" || verb === "watch" || plural === "subjectaccessreviews") return [];
       const isStatus = typeof options === "object" && options !== null && "subresource" in options && options.subresource === "status";
       return [`${verb} ${plural}${isStatus ? "/status" : ""}`];
     });
