@@ -22,14 +22,14 @@ export function planCrd(definition: KindDefinition<z.ZodType>): JsonObject {
           storage: true,
           ...(status === undefined ? {} : { subresources: { status: {} } }),
           additionalPrinterColumns: [
-            ...columns.map((column) => ({ ...column, type: "string" })),
+            ...columns.map((column) => ({ type: "string", ...column })),
             { name: "age", type: "date", jsonPath: ".metadata.creationTimestamp" },
           ],
           schema: {
             openAPIV3Schema: {
               type: "object",
               description,
-              required: ["spec"],
+              ...(schema.safeParse({}).success ? {} : { required: ["spec"] }),
               properties: {
                 apiVersion: { type: "string" },
                 kind: { type: "string" },

@@ -42,7 +42,8 @@ export function reachOf(kind: KindName, raw: unknown, around: { readonly namespa
   const { group, plural: resource, madeBy, scope } = kinds[kind];
   const create = { verb: "create", group, resource, isNamespaced: scope === "Namespaced" } as const;
   const own = create.isNamespaced ? around.namespace : undefined;
-  const { remoteCluster } = isJsonObject(judged.spec) ? judged.spec : {};
+  const spec: unknown = judged.spec;
+  const { remoteCluster } = isJsonObject(spec) ? spec : {};
   return unique([
     ...(madeBy === "anyone" ? [{ ...create, namespace: own, path: "metadata.namespace" }] : []),
     ...judged.touches.map((touch) => rightFor(touch, create, around.namespace)),

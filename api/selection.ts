@@ -49,6 +49,8 @@ export const skipReasons = [
   "Terminating",
   "NotRunning",
   "CannotCarry",
+  "Protected",
+  "BudgetExceeded",
 ] as const;
 export type SkipReason = (typeof skipReasons)[number];
 
@@ -113,7 +115,8 @@ function matchesSelector(selector: PodSelector, pod: SelectablePod, nodeLabels: 
   );
 }
 
-function matchesExpression(
+/** One requirement of a selector on the labels that an object has. */
+export function matchesExpression(
   found: Readonly<Record<string, string>>,
   { key, operator, values = [] }: { readonly key: string; readonly operator: string; readonly values?: readonly string[] | undefined },
 ): boolean {

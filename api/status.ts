@@ -85,6 +85,10 @@ export const statusSchema = z.object({
       containerRecords: z.array(containerRecord).optional().describe("One for each target; absent until targets were picked."),
     })
     .prefault({}),
+  halted: z
+    .object({ by: z.string(), time: time() })
+    .optional()
+    .describe("The halt that stopped the experiment. It does not start again when the halt is gone."),
   skipped: z.array(skipped).optional().describe("Pods that the selector matches and that cannot carry the fault, with the reason."),
   instances: z.record(z.string(), z.number().int()).optional().describe("Kept for tools of Chaos Mesh; Squall does not write it."),
 });

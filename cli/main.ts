@@ -4,11 +4,12 @@ import { podExplanation, type PodExplanation } from "../api/pod-explanation.ts";
 import { annotations, labels, OPTED_IN, SIDECAR_CONTAINER } from "../common/names.ts";
 import { bundlePath } from "../common/sidecar-layout.ts";
 import { VERSION } from "../common/version.ts";
-import { connectKube } from "../kube/client.ts";
+import { connectKube, type KubeConnection } from "../kube/client.ts";
 import { contextNamespace, execInPod } from "../kube/exec.ts";
 import { namespaces, type Pod, pods } from "../kube/resources.ts";
 import { type Patient, renderDiagnosis } from "./doctor.ts";
 import { renderExplanation } from "./explain.ts";
+import { halt, resume } from "./halt.ts";
 
 interface Options {
   readonly kubeconfig?: string;
@@ -20,7 +21,7 @@ interface Options {
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 const program = new Command("squall")
-  .description("Looks into pods that Squall faults.")
+  .description("Looks into pods that Squall faults, and stops faults.")
   .version(VERSION)
   .showHelpAfterError()
   .option("--kubeconfig <file>", "kubeconfig file; KUBECONFIG or your own by default")
@@ -44,19 +45,43 @@ program
   .description(
     "show for each labelled pod what can be faulted there, and why pods have no sidecar; needs the rights to list pods and to create pods/exec",
   )
-  .action(async () => {
-    const options = program.opts<Options>();
-    const namespace = options.namespace ?? contextNamespace(options);
-    const kube = connectKube({ ...options, process: "squall", version: VERSION });
-    try {
+  .action(() =>
+    withKube(async (kube, namespace) => {
+      const options = program.opts<Options>();
       const isNamespaceOptedIn = (await kube.get(namespaces, { name: namespace })).metadata.labels?.[labels.inject] === OPTED_IN;
       const { items } = await kube.list(pods, { namespace, labelSelector: `${labels.inject}=${OPTED_IN}` });
       const patients = await Promise.all(items.map((pod) => examine(pod, options, { namespace, isNamespaceOptedIn })));
       say(options.output === "json" ? JSON.stringify(patients, null, 2) : renderDiagnosis(patients, namespace));
-    } finally {
-      await kube.close();
-    }
+    }),
+  );
+
+program
+  .command("halt")
+  .description("end every experiment that touches the namespace, and refuse new ones until resume; needs the right to create halts")
+  .option("--all", "the whole cluster; needs the right to create clusterhalts")
+  .option("--reason <text>", "why, for everybody whose experiment is stopped or refused")
+  .action(async ({ all, reason }: { readonly all?: boolean; readonly reason?: string }) => {
+    const isDone = await withKube((kube, namespace) => halt(kube, all === true ? "cluster" : { namespace }, { reason, say }));
+    process.exitCode = isDone ? 0 : 1;
   });
+
+program
+  .command("resume")
+  .description("delete the halts of the namespace; what was stopped stays stopped")
+  .option("--all", "those of the whole cluster")
+  .action(({ all }: { readonly all?: boolean }) =>
+    withKube((kube, namespace) => resume(kube, all === true ? "cluster" : { namespace }, say)),
+  );
+
+async function withKube<T>(act: (kube: KubeConnection, namespace: string) => Promise<T>): Promise<T> {
+  const options = program.opts<Options>();
+  const kube = connectKube({ ...options, process: "squall", version: VERSION });
+  try {
+    return await act(kube, options.namespace ?? contextNamespace(options));
+  } finally {
+    await kube.close();
+  }
+}
 
 async function examine(
   pod: Pod,

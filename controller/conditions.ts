@@ -4,13 +4,23 @@ import { conditionReasons as reasons } from "./reasons.ts";
 
 /** Why an experiment has no targets, or may not fault them. */
 export interface Problem {
-  readonly reason: "NoTargets" | "TooManyTargets" | "NotYetSupported" | "InvalidSpec" | "NoAuthor" | "Forbidden" | "NamespaceNotOptedIn";
+  readonly reason:
+    | "NoTargets"
+    | "TooManyTargets"
+    | "NotYetSupported"
+    | "InvalidSpec"
+    | "NoAuthor"
+    | "Forbidden"
+    | "NamespaceNotOptedIn"
+    | "PolicyViolation"
+    | "BudgetExceeded"
+    | "Halted";
   readonly message: string;
 }
 
 /** Pods come and go: targets may be picked at another time. */
 export const isOfSelection = (problem: Problem | undefined): boolean =>
-  problem?.reason === "NoTargets" || problem?.reason === "TooManyTargets";
+  problem?.reason === "NoTargets" || problem?.reason === "TooManyTargets" || problem?.reason === "BudgetExceeded";
 
 export interface ConditionInput {
   readonly desired: "Run" | "Stop";

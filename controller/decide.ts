@@ -6,9 +6,10 @@ import type { WantedFault } from "./agents/sender.ts";
 import { isOfSelection, type Problem } from "./conditions.ts";
 import { readEvidence } from "./evidence.ts";
 import type { BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
+import { explainHalted } from "./limits.ts";
 import type { Observed } from "./observe.ts";
 import { decidePhase, isFollowing, isForced, type Lease, leaseOf, type Phase } from "./phase.ts";
-import { joinTargets, type Picked, pickTargets } from "./picking.ts";
+import { isFaulted, joinTargets, type Picked, pickTargets } from "./picking.ts";
 import { isTargetGone, stepKill, stepRecord } from "./records.ts";
 
 /** What is to be done about an experiment now, and what its records should say. */
@@ -24,6 +25,8 @@ export interface Decision {
   readonly isUnderWay: boolean;
   readonly wishes: readonly Wish[];
   readonly kills: readonly Kill[];
+  /** UIDs of the pods that count against budgets. */
+  readonly held: readonly string[];
   readonly finalizer: "keep" | "add" | "remove";
   /** Targets that the experiment leaves without a confirmation that the fault is lifted. */
   readonly unconfirmed: readonly ContainerRecord[];
@@ -49,7 +52,7 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
   const bound = binding.can === "run" ? binding.bound : undefined;
   const due = decidePhase(experiment, bound, now);
   // Nobody answers for the fault: the experiment stands still as if it could not be carried out.
-  const phase: Phase = observed.refusal === undefined ? due : { ...due, desired: "Stop", cause: "Unable" };
+  const phase = holdBack(due, observed);
   const lease = leaseOf(experiment);
   const { pick, problem } = pickNow(observed, bound, phase, randomBelow);
   const moved =
@@ -67,20 +70,30 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
     isUnderWay: moved.isUnderWay,
     wishes: moved.wishes,
     kills: moved.kills,
+    held: heldPods(moved.records, observed, { bound, phase }),
     finalizer: ending.finalizer,
     unconfirmed: ending.unconfirmed,
     nextMs: soonest([
       ending.nextMs,
       phase.deadlineMs !== undefined && phase.desired === "Run" ? phase.deadlineMs - now.getTime() : undefined,
       observed.refusal?.untilMs === undefined ? undefined : observed.refusal.untilMs - observed.nowMs,
+      phase.desired === "Run" ? observed.allowedForMs : undefined,
+      bound?.isOneShot === true ? coolsDownInMs(moved.records, now) : undefined,
       isOfSelection(problem) ? selectionRetryMs(observed.memory.emptySelections) : undefined,
       moved.nextMs,
     ]),
   };
 }
 
+/** Halts and refusals keep an experiment from running that is due to. */
+function holdBack(due: Phase, { halted, refusal }: Observed): Phase {
+  if (due.desired === "Stop") return due;
+  if (halted !== undefined) return { ...due, desired: "Stop", cause: "Halted" };
+  return refusal === undefined ? due : { ...due, desired: "Stop", cause: "Unable" };
+}
+
 function pickNow(
-  { experiment, around, binding, refusal }: Observed,
+  { experiment, around, binding, refusal, halted }: Observed,
   bound: BoundSpec | undefined,
   phase: Phase,
   randomBelow: (bound: number) => number,
@@ -91,7 +104,11 @@ function pickNow(
     const reason = binding.can === "never" ? "InvalidSpec" : "NotYetSupported";
     return { pick: records.length > 0 ? current : undefined, problem: { reason, message: binding.why } };
   }
-  if (bound === undefined || phase.desired === "Stop") return { pick: records.length > 0 ? current : undefined, problem: refusal?.problem };
+  if (bound === undefined || phase.desired === "Stop")
+    return {
+      pick: records.length > 0 ? current : undefined,
+      problem: halted === undefined || phase.cause !== "Halted" ? refusal?.problem : explainHalted(halted.by),
+    };
   if (records.length === 0) return pickTargets(bound.selectors, around, randomBelow);
   if (!bound.isOneShot && isFollowing(experiment)) return { pick: joinTargets(current, bound.selectors, around), problem: undefined };
   return { pick: current, problem: undefined };
@@ -207,6 +224,37 @@ function wantedFault(
     deadlineMs: phase.deadlineMs,
     family: fault.family,
   };
+}
+
+/** A killed pod counts against budgets a while longer: what comes in its place is not there at once. */
+const COOL_DOWN_MS = 30_000;
+
+/** Pods that are faulted or about to be; only the other side of a fault is none. */
+function heldPods(
+  records: readonly ContainerRecord[] = [],
+  observed: Observed,
+  { bound, phase }: { readonly bound: BoundSpec | undefined; readonly phase: Phase },
+): readonly string[] {
+  const faulted = new Set((bound?.selectors ?? []).filter(isFaulted).map(({ key }) => key));
+  const isHeld = (record: ContainerRecord): boolean => {
+    if (!faulted.has(record.selectorKey)) return false;
+    if (bound?.isOneShot === true)
+      return record.phase === "Not Injected" ? phase.desired === "Run" : killedForMs(record, observed.now) < COOL_DOWN_MS;
+    return record.phase !== "Not Injected" || (phase.desired === "Run" && !isTargetGone(record));
+  };
+  return records.flatMap((record) => (record.targetUID !== undefined && isHeld(record) ? [record.targetUID] : []));
+}
+
+/** Since when a pod is killed; forever where no event says it. */
+function killedForMs({ events = [] }: ContainerRecord, now: Date): number {
+  const killed = events.findLast(({ type, operation }) => type === "Succeeded" && operation === "Apply");
+  return killed === undefined ? Number.POSITIVE_INFINITY : now.getTime() - Date.parse(killed.timestamp);
+}
+
+/** When the last killed pod stops to count. */
+function coolsDownInMs(records: readonly ContainerRecord[] = [], now: Date): number | undefined {
+  const waits = records.map((record) => COOL_DOWN_MS - killedForMs(record, now)).filter((wait) => wait > 0);
+  return waits.length === 0 ? undefined : Math.max(...waits);
 }
 
 /** New records, and records that nothing was sent for so far. */

@@ -45,6 +45,7 @@ const phaseMessages = {
   Deleted: "Experiment has been deleted",
   TimeUp: "Time up according to the duration",
   Paused: "Experiment has been paused",
+  Halted: "Experiment has been halted",
 } as const;
 
 function phaseEvents(before: ExperimentStatus, after: ExperimentStatus, { phase, lease }: Context): readonly ExperimentEvent[] {

@@ -7,6 +7,7 @@ import type { DesiredFaults, Passport } from "../proto/gen/agent.ts";
 import { Dispatcher } from "./agents/dispatcher.ts";
 import type { Dial } from "./agents/link.ts";
 import { Passports } from "./agents/passports.ts";
+import { Ledger } from "./ledger.ts";
 import { Memories } from "./memory.ts";
 import { primeAgents } from "./prime.ts";
 import { WorkQueue } from "./queue.ts";
@@ -46,6 +47,11 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
   const { leadership, kube, world, dial, clock, log, metrics, isLeading } = options;
   const { epoch, signal } = leadership;
   const memories = new Memories();
+  const ledger = new Ledger({
+    onRoom: (waiting) => {
+      for (const key of waiting) queue.add(key);
+    },
+  });
   const passports = new Passports();
   const learnPassport = (podUid: string, passport: Passport): void => {
     passports.learn(podUid, passport);
@@ -71,6 +77,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     agents,
     passports,
     memories,
+    ledger,
     access: createAccessReviews({ kube, clock }),
     clock,
     recorder,
@@ -98,7 +105,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     },
   });
   const keys = world.experiments().map(({ key }) => key);
-  primeAgents(keys, { world, agents, passports, memories, clock, log });
+  primeAgents(keys, { world, agents, passports, memories, ledger, clock, log });
   agents.open();
   const off = world.onChange(({ text }) => queue.add(text));
   for (const { text } of keys) queue.add(text);

@@ -15,6 +15,7 @@ import type { ControllerConfig } from "./config.ts";
 import { writeEnrolmentEndpoint } from "./enrolment-endpoint.ts";
 import { startEnrolmentServer } from "./enrolment.ts";
 import { startExperiments } from "./experiments.ts";
+import { startHaltReports } from "./halts.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import type { World } from "./world.ts";
 
@@ -61,6 +62,8 @@ export async function lead(leadership: Leadership, deps: LeadingDeps): Promise<v
       metrics,
     });
     closers.push(() => experiments.close());
+    const haltReports = startHaltReports({ kube, world, clock, log, signal });
+    closers.push(() => haltReports.close());
     const listener = await startEnrolmentServer({
       kube,
       clock,

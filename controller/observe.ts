@@ -1,4 +1,5 @@
 import type { Clock } from "../common/clock.ts";
+import type { ExperimentStatus } from "../api/status.ts";
 import type { AccessReviews } from "../kube/access.ts";
 import { isKubeError } from "../kube/errors.ts";
 import type { Experiment } from "../kube/experiments.ts";
@@ -9,9 +10,12 @@ import type { AgentView } from "./agents/sender.ts";
 import type { ExperimentKey } from "./experiment-key.ts";
 import { binderOf } from "./kinds/translators.ts";
 import type { Binding } from "./kinds/translator.ts";
+import type { Ledger } from "./ledger.ts";
+import { restrain } from "./limits.ts";
 import type { Memories, Memory } from "./memory.ts";
 import { readRefusal, type Refusal } from "./permission.ts";
 import type { Surroundings } from "./picking.ts";
+import { timeOf } from "./records.ts";
 import { coverServices, type Peer, type ServiceCoverage } from "./services.ts";
 import type { World } from "./world.ts";
 
@@ -33,6 +37,10 @@ export interface Observed {
   readonly memory: Readonly<Memory>;
   /** Why the first fault may not be sent; undefined where it may, or where none is about to be. */
   readonly refusal: Refusal | undefined;
+  /** The halt that stopped it, now or before. */
+  readonly halted: ExperimentStatus["halted"];
+  /** Milliseconds until policies forbid it, if nothing else changes. */
+  readonly allowedForMs: number | undefined;
 }
 
 export interface ObserveDeps {
@@ -42,6 +50,7 @@ export interface ObserveDeps {
   readonly passports: Passports;
   readonly memories: Memories;
   readonly access: AccessReviews;
+  readonly ledger: Ledger;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -63,6 +72,7 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
   // The copy may have been brought up to date meanwhile.
   const observed = observeCached(key, deps, lost);
   if (observed === "gone") return observed;
+  if (observed.refusal !== undefined || observed.halted !== undefined) return observed;
   const { access, signal, world } = deps;
   memory.refusal = await readRefusal(observed, { access, signal, isOptedIn: (namespace) => world.isOptedIn(namespace) });
   return { ...observed, refusal: memory.refusal };
@@ -71,7 +81,7 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
 /** As `observe`, from memory alone: of a target that the cache misses nothing is known, unless `lost` says it. */
 export function observeCached(
   key: ExperimentKey,
-  deps: Pick<ObserveDeps, "world" | "agents" | "passports" | "memories" | "clock">,
+  deps: Pick<ObserveDeps, "world" | "agents" | "passports" | "memories" | "ledger" | "clock">,
   lost: ReadonlyMap<string, Pod | "gone"> = new Map(),
 ): Observed | "gone" {
   const { world, memories, clock } = deps;
@@ -83,12 +93,17 @@ export function observeCached(
   const records = experiment.status.experiment.containerRecords ?? [];
   const targets = new Set(records.flatMap(({ targetUID }) => targetUID ?? []));
   const namespaces = new Set(records.map(({ id }) => id.slice(0, id.indexOf("/"))));
+  const binding = binderOf(key.kind)(experiment);
+  const now = clock.now();
+  const nowMs = clock.monotonicMs();
+  const isKill = binding.can === "run" && binding.bound.killGraceSeconds !== undefined;
+  const restraint = restrain(experiment, (uid) => world.pod(uid), { world, limits: world.limits, ledger: deps.ledger, isKill, now, nowMs });
   return {
     key,
     experiment,
-    binding: binderOf(key.kind)(experiment),
-    now: clock.now(),
-    nowMs: clock.monotonicMs(),
+    binding,
+    now,
+    nowMs,
     findPod: (uid) => world.pod(uid) ?? lost.get(uid),
     agents: new Map(
       [...targets].flatMap((uid) => {
@@ -105,13 +120,17 @@ export function observeCached(
       },
       isOptedIn: (namespace) => world.isOptedIn(namespace),
       passportOf: (uid) => deps.passports.of(uid),
+      protects: restraint.protects,
+      whyOverBudget: restraint.whyOverBudget,
     },
     coverServices: (peers) => {
       const around = new Set([...namespaces, ...peers.flatMap(({ uid }) => world.pod(uid)?.metadata.namespace ?? [])]);
       return coverServices(peers, world.services(around), world.slices(around));
     },
     memory,
-    refusal: undefined,
+    refusal: restraint.refusal,
+    halted: experiment.status.halted ?? (restraint.haltedBy === undefined ? undefined : { by: restraint.haltedBy, time: timeOf(now) }),
+    allowedForMs: restraint.untilMs,
   };
 }
 

@@ -6,7 +6,7 @@ import type { Experiment } from "../kube/experiments.ts";
 export interface Phase {
   readonly desired: "Run" | "Stop";
   /** Reason of the event that a change to this phase is reported with. */
-  readonly cause: "Started" | "Deleted" | "TimeUp" | "Paused" | "Unable";
+  readonly cause: "Started" | "Deleted" | "TimeUp" | "Paused" | "Halted" | "Unable";
   /** Wall-clock end, milliseconds since 1970; undefined without a duration. */
   readonly deadlineMs: number | undefined;
 }

@@ -14,6 +14,10 @@ export interface Surroundings {
   readonly isOptedIn: (namespace: string) => boolean;
   /** What the agent of a pod said of its surroundings; undefined where none did. */
   readonly passportOf: (podUid: string) => Passport | undefined;
+  /** Why policies keep a pod from being faulted. */
+  readonly protects: (pod: Pod) => Skip | undefined;
+  /** Why these are too many pods to be faulted at the same time. */
+  readonly whyOverBudget: (pods: readonly Pod[]) => string | undefined;
 }
 
 export interface Picked {
@@ -34,25 +38,32 @@ export function pickTargets(
     const { key, block, need } = selector;
     const judged = matchPods(block.selector, around.pods, around.nodes).map((pod) => ({
       pod,
-      skip: whySkipped(pod, need, around.isOptedIn) ?? whyUnable(selector, pod, around),
+      skip: whySkipped(pod, need, around.isOptedIn) ?? whyNotFaulted(selector, pod, around),
     }));
     const skipped = judged.flatMap(({ pod, skip }) => (skip === undefined ? [] : [{ id: podId(pod), ...skip }]));
     const eligible = judged.flatMap(({ pod, skip }) => (skip === undefined ? [pod] : []));
     const drawn = drawTargets(eligible, block, randomBelow);
-    return { selector, skipped, records: drawn.map((pod) => newRecord(pod, key)), matched: judged.length };
+    return { selector, skipped, drawn, records: drawn.map((pod) => newRecord(pod, key)), matched: judged.length };
   });
   const skipped = uniqueById(sides.flatMap((side) => side.skipped)).slice(0, MOST_SKIPPED);
   const empty = sides.find(({ records }) => records.length === 0);
   const records = sides.flatMap((side) => side.records);
   if (isTooLarge(records))
     return { pick: { records: [], skipped }, problem: { reason: "TooManyTargets", message: explainMany(records.length) } };
-  if (empty === undefined) return { pick: { records, skipped }, problem: undefined };
+  if (empty === undefined) {
+    const over = around.whyOverBudget(sides.filter(({ selector }) => isFaulted(selector)).flatMap(({ drawn }) => drawn));
+    if (over === undefined) return { pick: { records, skipped }, problem: undefined };
+    return { pick: { records: [], skipped }, problem: { reason: "BudgetExceeded", message: over } };
+  }
   return { pick: { records: [], skipped }, problem: { reason: "NoTargets", message: explainEmpty(empty) } };
 }
 
-function whyUnable(selector: BoundSelector, { metadata }: Pod, { passportOf }: Surroundings): Skip | undefined {
-  const passport = passportOf(metadata.uid);
-  return passport && selector.whyUnable(passport);
+/** Whether pods of this selector are faulted, and not only the other side of a fault. */
+export const isFaulted = ({ need }: BoundSelector): boolean => need !== "address";
+
+function whyNotFaulted(selector: BoundSelector, pod: Pod, { passportOf, protects }: Surroundings): Skip | undefined {
+  const passport = passportOf(pod.metadata.uid);
+  return (isFaulted(selector) ? protects(pod) : undefined) ?? (passport && selector.whyUnable(passport));
 }
 
 const explainMany = (count: number): string =>
@@ -88,15 +99,21 @@ export function joinTargets(current: Picked, selectors: readonly BoundSelector[]
   const kept = current.records.filter((record) => !isTargetGone(record));
   const known = new Set(kept.map(({ selectorKey, targetUID }) => `${selectorKey} ${targetUID ?? ""}`));
   const joined: ContainerRecord[] = [];
+  const byUid = new Map(around.pods.map((pod) => [pod.metadata.uid, pod]));
+  const faulted = new Set(selectors.filter(isFaulted).map(({ key }) => key));
+  const held = kept.flatMap(({ selectorKey, targetUID = "" }) => (faulted.has(selectorKey) ? (byUid.get(targetUID) ?? []) : []));
   const skipped: SkippedTarget[] = [];
   for (const selector of selectors) {
     const { key, block, need } = selector;
     if (block.mode !== "all") continue;
     for (const pod of matchPods(block.selector, around.pods, around.nodes)) {
       if (known.has(`${key} ${pod.metadata.uid}`)) continue;
-      const skip = whyNever(pod, need, around.isOptedIn) ?? whyUnable(selector, pod, around);
+      const skip =
+        whyNever(pod, need, around.isOptedIn) ?? whyNotFaulted(selector, pod, around) ?? whyNoRoom(selector, [...held, pod], around);
       if (skip !== undefined && skip.reason !== "Finished" && skip.reason !== "Terminating") skipped.push({ id: podId(pod), ...skip });
-      if (skip === undefined && pod.spec.nodeName !== undefined) joined.push(newRecord(pod, key));
+      if (skip !== undefined || pod.spec.nodeName === undefined) continue;
+      joined.push(newRecord(pod, key));
+      if (isFaulted(selector)) held.push(pod);
     }
   }
   // Two records of one id would be two answers to one question: an old one waits for its end first.
@@ -109,6 +126,11 @@ export function joinTargets(current: Picked, selectors: readonly BoundSelector[]
   const present = new Set(around.pods.map((pod) => podId(pod)));
   const stillSkipped = current.skipped.filter(({ id }) => present.has(id) && !picked.has(id));
   return { records, skipped: uniqueById([...stillSkipped, ...skipped]).slice(0, MOST_SKIPPED) };
+}
+
+function whyNoRoom(selector: BoundSelector, pods: readonly Pod[], { whyOverBudget }: Surroundings): Skip | undefined {
+  const message = isFaulted(selector) ? whyOverBudget(pods) : undefined;
+  return message === undefined ? undefined : { reason: "BudgetExceeded", message };
 }
 
 function newRecord(pod: Pod, selectorKey: SelectorKey): ContainerRecord {

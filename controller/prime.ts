@@ -5,6 +5,7 @@ import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
 import { decide, faultIdOf } from "./decide.ts";
 import type { ExperimentKey } from "./experiment-key.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Memories } from "./memory.ts";
 import { observeCached } from "./observe.ts";
 import type { World } from "./world.ts";
@@ -14,6 +15,7 @@ export interface PrimeDeps {
   readonly agents: { view(podUid: string): AgentView | undefined; wish(owner: Owner, wishes: readonly Wish[]): void };
   readonly passports: Passports;
   readonly memories: Memories;
+  readonly ledger: Ledger;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -43,7 +45,14 @@ function prime(key: ExperimentKey, deps: PrimeDeps): void {
       .filter(({ phase }) => phase !== "Not Injected")
       .map((record) => `${record.targetUID ?? ""} ${faultIdOf(uid, record)}`),
   );
-  const { wishes } = decide(observed, () => 0);
+  const { wishes, held } = decide(observed, () => 0);
+  // What is only drawn now is granted by the visit, once everything that is on record is entered.
+  const recorded = new Set((observed.experiment.status.experiment.containerRecords ?? []).map(({ targetUID }) => targetUID));
+  deps.ledger.hold(
+    uid,
+    held.filter((podUid) => recorded.has(podUid)),
+    (podUid) => deps.world.pod(podUid),
+  );
   deps.agents.wish(
     { uid, key: key.text },
     wishes.filter(({ podUid, faultId }) => onRecord.has(`${podUid} ${faultId}`)),

@@ -39,12 +39,18 @@ export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<O
   const observed = await observe(key, deps);
   const memory = deps.memories.get(key.text);
   // One of the same name took its place: what the old one wanted is nobody's wish any more.
-  if (remembered !== undefined && memory !== undefined && remembered.uid !== memory.uid) deps.agents.forget(remembered.uid);
+  if (remembered !== undefined && memory !== undefined && remembered.uid !== memory.uid) {
+    deps.agents.forget(remembered.uid);
+    deps.ledger.release(remembered.uid);
+  }
   if (observed === "gone" || memory === undefined) {
     forget(key, memory, deps);
     return { nextMs: undefined };
   }
   const decision = decide(observed, deps.randomBelow);
+  // In the same turn as the decision: nobody else is granted this room.
+  deps.ledger.hold(memory.uid, decision.held, (uid) => deps.world.pod(uid));
+  if (decision.problem?.reason === "BudgetExceeded") deps.ledger.wait(key.text);
   memory.emptySelections = isOfSelection(decision.problem) ? memory.emptySelections + 1 : 0;
   try {
     const results = await act(observed, decision, memory, deps);
@@ -120,12 +126,14 @@ async function letGo(observed: Observed, decision: Decision, memory: Memory, dep
   else deps.agents.forget(memory.uid);
 }
 
-function bury(key: ExperimentKey, memory: Memory, { agents, memories }: ReconcileDeps): void {
+function bury(key: ExperimentKey, memory: Memory, { agents, memories, ledger }: ReconcileDeps): void {
   agents.forget(memory.uid);
+  ledger.release(memory.uid);
   memories.bury(key.text, memory.uid);
 }
 
-function forget(key: ExperimentKey, memory: Memory | undefined, { agents, memories }: ReconcileDeps): void {
+function forget(key: ExperimentKey, memory: Memory | undefined, { agents, memories, ledger }: ReconcileDeps): void {
   if (memory) agents.forget(memory.uid);
+  if (memory) ledger.release(memory.uid);
   memories.forget(key.text);
 }

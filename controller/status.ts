@@ -8,7 +8,7 @@ import { isPaused } from "./phase.ts";
 
 /** The status as it should be, from what was decided and what came of it. */
 export function planStatus(
-  { experiment, now }: Pick<Observed, "experiment" | "now">,
+  { experiment, now, halted }: Pick<Observed, "experiment" | "now" | "halted">,
   decision: Decision,
   records: readonly ContainerRecord[] | undefined,
 ): ExperimentStatus {
@@ -27,6 +27,7 @@ export function planStatus(
   return {
     conditions: [...conditions],
     experiment: { desiredPhase: phase.desired, ...(fitted && { containerRecords: [...fitted.records] }) },
+    ...(halted && { halted }),
     ...(skipped.length > 0 && { skipped: [...skipped] }),
     ...(experiment.status.instances && { instances: experiment.status.instances }),
   };
@@ -92,6 +93,7 @@ export function statusPatch(resourceVersion: string, status: ExperimentStatus): 
     status: {
       conditions: status.conditions ?? null,
       experiment: { ...status.experiment, ...(containerRecords && { containerRecords: writtenRecords(containerRecords) }) },
+      halted: status.halted ?? null,
       skipped: status.skipped ?? null,
     },
   };

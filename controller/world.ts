@@ -1,12 +1,14 @@
 import { labels, OPTED_IN } from "../common/names.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
+import { workloadOf } from "../api/policy/budget.ts";
 import { addressesOf } from "../api/selection.ts";
 import { type ExperimentName, experimentNames } from "../api/kinds/experiments.ts";
 import { type Experiment, experimentResource } from "../kube/experiments.ts";
 import type { Kube, KubeObject, Resource } from "../kube/kube.ts";
 import { keyOf } from "../kube/object-key.ts";
-import { Reflector } from "../kube/reflector.ts";
+import { Limits } from "../kube/limits.ts";
+import { type AnyReflector, Reflector } from "../kube/reflector.ts";
 import {
   type EndpointSlice,
   endpointSlices,
@@ -38,12 +40,14 @@ export interface WorldOptions {
  */
 export class World {
   readonly namespaces: Reflector<Namespace>;
+  readonly limits: Limits;
   readonly #experiments: ReadonlyMap<ExperimentName, Reflector<Experiment>>;
   readonly #pods: Reflector<Pod>;
   readonly #nodes: Reflector<Node>;
   readonly #services: Reflector<Service>;
   readonly #slices: Reflector<EndpointSlice>;
   readonly #podsByUid: (uid: string) => readonly Pod[];
+  readonly #podsOfWorkload: (workload: string) => readonly Pod[];
   readonly #servicesIn: (namespace: string) => readonly Service[];
   readonly #slicesIn: (namespace: string) => readonly EndpointSlice[];
   readonly #concerned: readonly { readonly kind: ExperimentName; readonly lookup: (concern: string) => readonly Experiment[] }[];
@@ -51,6 +55,7 @@ export class World {
   constructor({ kube, clock, log, random }: WorldOptions) {
     const reflect = <T extends KubeObject>(resource: Resource<T>): Reflector<T> => new Reflector({ kube, resource, clock, log, random });
     this.namespaces = reflect(namespaces);
+    this.limits = new Limits({ kube, clock, log, random });
     this.#pods = reflect(pods);
     this.#nodes = reflect(nodes);
     this.#services = reflect(services);
@@ -59,6 +64,7 @@ export class World {
     this.#experiments = new Map(experimentNames.map((kind) => [kind, reflect(experimentResource(kind))]));
     const inNamespace = ({ metadata }: KubeObject): readonly string[] => [metadata.namespace ?? ""];
     this.#podsByUid = this.#pods.addIndex(({ metadata }) => [metadata.uid]);
+    this.#podsOfWorkload = this.#pods.addIndex((pod) => [workloadOf(pod)]);
     this.#servicesIn = this.#services.addIndex(inNamespace);
     this.#slicesIn = this.#slices.addIndex(inNamespace);
     this.#concerned = [...this.#experiments].map(([kind, reflector]) => ({ kind, lookup: reflector.addIndex(concernsOf) }));
@@ -102,6 +108,9 @@ export class World {
       }),
       this.namespaces.onChange(() => tell("newcomers")),
       this.#services.onChange((key) => tell(`namespace ${namespaceOf(key)}`)),
+      this.limits.onChange(() => {
+        for (const { key } of this.experiments()) handler(key);
+      }),
       this.#slices.onChange((key) => tell(`namespace ${namespaceOf(key)}`)),
     ];
     return () => {
@@ -126,6 +135,16 @@ export class World {
 
   pod(uid: string): Pod | undefined {
     return this.#podsByUid(uid)[0];
+  }
+
+  /** Pods of a workload, as `workloadOf` names it. */
+  podsOf(workload: string): readonly Pod[] {
+    return this.#podsOfWorkload(workload);
+  }
+
+  /** Labels of a namespace; undefined for one that is not known. */
+  labelsOf(namespace: string): Readonly<Record<string, string>> | undefined {
+    return this.namespaces.get(namespace)?.metadata.labels;
   }
 
   nodes(): readonly Node[] {
@@ -153,8 +172,9 @@ export class World {
     return address === undefined ? "nowhere" : { uid: podUid, namespace: pod.metadata.namespace ?? "", address };
   }
 
-  #all(): readonly Pick<Reflector<KubeObject>, "start" | "close" | "synced" | "isSynced" | "silentMs">[] {
-    return [this.namespaces, this.#pods, this.#nodes, this.#services, this.#slices, ...this.#experiments.values()];
+  #all(): readonly AnyReflector[] {
+    const experiments = this.#experiments.values();
+    return [this.namespaces, this.#pods, this.#nodes, this.#services, this.#slices, ...this.limits.reflectors, ...experiments];
   }
 }
 

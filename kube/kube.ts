@@ -13,6 +13,14 @@ export interface Resource<T> {
   parse(raw: unknown): T;
 }
 
+export interface OwnerReference {
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  /** Of several owners one manages the object. */
+  readonly controller?: boolean | undefined;
+}
+
 export interface ObjectMeta {
   readonly name: string;
   /** Absent on cluster-scoped objects. */
@@ -27,6 +35,7 @@ export interface ObjectMeta {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   readonly finalizers?: readonly string[] | undefined;
+  readonly ownerReferences?: readonly OwnerReference[] | undefined;
 }
 
 export interface KubeObject {

@@ -16,6 +16,9 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly random?: (() => number) | undefined;
 }
 
+/** What may be asked of a reflector of any kind. */
+export type AnyReflector = Pick<Reflector<KubeObject>, "start" | "close" | "synced" | "isSynced" | "silentMs">;
+
 /** Finds objects by a value, as `addIndex` was told to. */
 export type Lookup<T> = (value: string) => readonly T[];
 

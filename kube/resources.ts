@@ -33,6 +33,9 @@ export const metaSchema: z.ZodType<ObjectMeta> = z.object({
     })
     .optional(),
   finalizers: z.array(z.string()).optional(),
+  ownerReferences: z
+    .array(z.object({ kind: z.string(), name: z.string(), uid: z.string(), controller: z.boolean().optional() }))
+    .optional(),
 });
 
 /** The Kubernetes API has null for absent in places. */

@@ -3,6 +3,7 @@ import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { labels, OPTED_IN, SYSTEM_NAMESPACE } from "../common/names.ts";
 import type { KubeConnection } from "../kube/client.ts";
+import { Limits } from "../kube/limits.ts";
 import { Reflector } from "../kube/reflector.ts";
 import { type DaemonSet, daemonSets, namespaces } from "../kube/resources.ts";
 
@@ -11,6 +12,10 @@ export const IMAGE_HOLDER = "squall-image";
 
 export interface ClusterFacts {
   of(namespace: string): Pick<InjectionFacts, "isImageReady" | "kubernetesMinor" | "namespaceAnnotations">;
+  /** Policies and halts. */
+  readonly limits: Limits;
+  /** Labels of a namespace that opted in; undefined for any other. */
+  labelsOf(namespace: string): Readonly<Record<string, string>> | undefined;
   close(): Promise<void>;
 }
 
@@ -35,18 +40,21 @@ export async function watchClusterFacts({
     clock,
     log,
   });
-  optedIn.start();
-  holders.start();
+  const limits = new Limits({ kube, clock, log });
+  const all = [optedIn, holders, ...limits.reflectors];
+  for (const reflector of all) reflector.start();
   const { minor } = await kube.serverVersion();
-  await Promise.all([optedIn.synced(), holders.synced()]);
+  await Promise.all(all.map((reflector) => reflector.synced()));
   return {
     of: (namespace) => ({
       isImageReady: isImageReady(holders.get(`${SYSTEM_NAMESPACE}/${IMAGE_HOLDER}`), image),
       kubernetesMinor: minor,
       namespaceAnnotations: optedIn.get(namespace)?.metadata.annotations ?? {},
     }),
+    limits,
+    labelsOf: (namespace) => optedIn.get(namespace)?.metadata.labels,
     async close() {
-      await Promise.all([optedIn.close(), holders.close()]);
+      await Promise.all(all.map((reflector) => reflector.close()));
     },
   };
 }

@@ -8,6 +8,7 @@ import { annotations, FINALIZER } from "../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
 import { planAuthor, readAuthor, withAuthor } from "./author.ts";
 import type { Authorise } from "./authorise.ts";
+import type { Govern } from "./govern.ts";
 import { judge } from "./judgement.ts";
 
 export interface ExperimentPolicy {
@@ -39,10 +40,14 @@ export function mutateExperiment(request: AdmissionRequest, policy: ExperimentPo
 }
 
 /**
- * Refuses mistakes, a change of a spec that may not change, what the author may not do, and last what cannot be carried out yet. Other
- * webhooks may have changed the object since `mutateExperiment`, so the author is looked at once more.
+ * Refuses mistakes, a change of a spec that may not change, what the author may not do, what halts and policies forbid, and last what
+ * cannot be carried out yet. Other webhooks may have changed the object since `mutateExperiment`, so the author is looked at once more.
  */
-export async function validateExperiment(request: AdmissionRequest, policy: ExperimentPolicy, authorise: Authorise): Promise<Verdict> {
+export async function validateExperiment(
+  request: AdmissionRequest,
+  policy: ExperimentPolicy,
+  { authorise, govern }: { readonly authorise: Authorise; readonly govern: Govern },
+): Promise<Verdict> {
   const judged = judge(request);
   if (judged.is === "none") return allowed;
   if (judged.is === "wrong") return refuseWrong(judged);
@@ -56,7 +61,10 @@ export async function validateExperiment(request: AdmissionRequest, policy: Expe
   const author = planAuthor(request, { isNew, controllerAccount: policy.controllerAccount });
   if (readAuthor(raw) !== author) return refuse("AuthorChanged", `Another webhook changed who answers for ${name}.`, [authorError]);
   if (judged.is === "kept" || !isNew) return allowed;
-  const verdict = await authorise(author, { kind, object: judged.object, namespace: request.namespace ?? "", name });
+  const subject = { kind, object: judged.object, namespace: request.namespace ?? "", name };
+  const authorised = await authorise(author, subject);
+  const isChild = request.userInfo?.username === policy.controllerAccount;
+  const verdict = authorised.isAllowed ? govern({ ...subject, isChild }) : authorised;
   if (!verdict.isAllowed || policy.admitUnsupported || judged.unsupported.length === 0) return verdict;
   return refuse("NotYetSupported", `Squall cannot carry all of ${name} out yet.`, judged.unsupported);
 }

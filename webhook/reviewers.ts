@@ -1,6 +1,7 @@
-import { allowed } from "./admission-review.ts";
+import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
 import type { Authorise } from "./authorise.ts";
 import { type ExperimentPolicy, mutateExperiment, validateExperiment } from "./experiments.ts";
+import type { Govern } from "./govern.ts";
 import { injectSidecar, type Injector } from "./inject.ts";
 import type { Reviewer } from "./server.ts";
 
@@ -20,15 +21,20 @@ const injectorCrash = {
 export function createReviewers({
   policy,
   authorise,
+  govern,
+  mayLift,
   injector,
 }: {
   readonly policy: ExperimentPolicy;
   readonly authorise: Authorise;
+  readonly govern: Govern;
+  readonly mayLift: (request: AdmissionRequest) => Promise<Verdict>;
   readonly injector: Injector;
 }): readonly Reviewer[] {
   return [
     { path: "/inject", review: (request) => injectSidecar(request, injector), onCrash: injectorCrash },
     { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: experimentCrash },
-    { path: "/validate", review: (request) => validateExperiment(request, policy, authorise), onCrash: experimentCrash },
+    { path: "/validate", review: (request) => validateExperiment(request, policy, { authorise, govern }), onCrash: experimentCrash },
+    { path: "/lift", review: mayLift, onCrash: experimentCrash },
   ];
 }

@@ -3,9 +3,12 @@ import type { Log } from "../common/log.ts";
 import { VERSION } from "../common/version.ts";
 import { createAccessReviews } from "../kube/access.ts";
 import type { KubeConnection } from "../kube/client.ts";
+import type { AdmissionRequest, Verdict } from "./admission-review.ts";
 import { createAuthorise } from "./authorise.ts";
 import { watchClusterFacts } from "./cluster-facts.ts";
 import type { WebhookConfig } from "./config.ts";
+import { createGovern } from "./govern.ts";
+import { judgeLift } from "./lift.ts";
 import { createMetrics } from "./metrics.ts";
 import { createReviewers } from "./reviewers.ts";
 import { serveHealth, serveReviews, type WebhookServer } from "./server.ts";
@@ -33,7 +36,10 @@ export async function runWebhook(
   });
   const facts = await watchClusterFacts({ kube, image: config.sidecarImage, clock, log });
   const policy = { admitUnsupported: config.admitUnsupported, controllerAccount: config.controllerAccount };
-  const authorise = createAuthorise({ access: createAccessReviews({ kube, clock }), clock });
+  const access = createAccessReviews({ kube, clock });
+  const authorise = createAuthorise({ access, clock });
+  const govern = createGovern({ limits: facts.limits, labelsOf: (namespace) => facts.labelsOf(namespace), clock });
+  const mayLift = (request: AdmissionRequest): Promise<Verdict> => judgeLift(request, { access, clock });
   const injector = {
     factsFor: (namespace: string) => ({
       image: config.sidecarImage,
@@ -44,7 +50,7 @@ export async function runWebhook(
     }),
     onSkip: createSkipEvents({ kube, clock, log }),
   };
-  const reviewers = createReviewers({ policy, authorise, injector });
+  const reviewers = createReviewers({ policy, authorise, govern, mayLift, injector });
   let starting: Promise<void> = Promise.resolve();
   const stopWatching = watchCertificate(config.tlsFolder, {
     clock,

@@ -6,10 +6,10 @@ import type { Rule } from "../rule.ts";
 import { formatPath } from "../schema-errors.ts";
 import { show, suggest } from "../text.ts";
 import { isLabelKey, isLabelValue, labelKey, labelValue, namespaceName, objectName, textWith } from "./scalars.ts";
-import { type MapProblem, MOST_ENTRIES, textMap } from "./text-map.ts";
-import { knownWord } from "./texts.ts";
 
 /** The block that picks pods: `selector`, `mode` and `value`. It stands in most kinds, and once more as `target` of NetworkChaos. */
+
+const MOST_ENTRIES = 1_000;
 
 export const podPhases = ["Pending", "Running", "Succeeded", "Failed", "Unknown"] as const;
 export const selectableFields = [
@@ -27,15 +27,37 @@ export const operators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 export const modes = ["one", "all", "fixed", "fixed-percent", "random-max-percent"] as const;
 export type Mode = (typeof modes)[number];
 
-const labelProblem: MapProblem = (key, value) => {
+type MapProblem = (key: string, value: string) => string | undefined;
+
+/** A map of texts whose every entry `problem` finds nothing wrong with. */
+export function textMap(problem: MapProblem) {
+  return z
+    .record(z.string(), z.string().max(1024))
+    .meta({ maxProperties: MOST_ENTRIES })
+    .check((context) => {
+      for (const [key, value] of Object.entries(context.value).slice(0, MOST_ENTRIES)) {
+        const message = typeof value === "string" ? problem(key, value) : undefined;
+        if (message !== undefined) context.issues.push({ code: "custom", message, input: value, path: [key], continue: true });
+      }
+      if (Object.keys(context.value).length > MOST_ENTRIES) {
+        context.issues.push({ code: "custom", message: `has more than ${MOST_ENTRIES} entries.`, input: undefined, continue: true });
+      }
+    });
+}
+
+export const labelProblem: MapProblem = (key, value) => {
   if (!isLabelKey(key)) return `${show(key)} cannot be a key here. Write one such as "app" or "example.com/tier".`;
   if (!isLabelValue(value)) return `${show(value)} cannot be the value of a label. Write letters, digits, "-", "_" and ".", at most 63.`;
   return undefined;
 };
 
-const expression = z.strictObject({
+export const labelExpression = z.strictObject({
   key: labelKey().describe("Key of the label."),
-  operator: knownWord(operators).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
+  operator: textWith((text) =>
+    (operators as readonly string[]).includes(text)
+      ? undefined
+      : `${show(text)} is none of ${operators.join(", ")}.${suggest(text, operators)}`,
+  ).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
   values: z
     .array(labelValue())
     .max(MOST_ENTRIES)
@@ -54,7 +76,7 @@ export const selectorSchema = z
   .strictObject({
     namespaces: z.array(namespaceName()).max(MOST_ENTRIES).optional().describe("Namespaces to search; the experiment's own by default."),
     labelSelectors: textMap(labelProblem).optional().describe("Labels that a pod must have."),
-    expressionSelectors: z.array(expression).max(100).optional().describe("Requirements on labels; all must hold."),
+    expressionSelectors: z.array(labelExpression).max(100).optional().describe("Requirements on labels; all must hold."),
     annotationSelectors: textMap(labelProblem).optional().describe("Annotations that a pod must have."),
     fieldSelectors: textMap((key) =>
       (selectableFields as readonly string[]).includes(key)
@@ -114,15 +136,19 @@ export const selectionRules: readonly Rule<SelectorBlock>[] = [
   {
     title: "in expressionSelectors, In and NotIn need values, and Exists and DoesNotExist take none",
     cel: undefined,
-    violations: ({ selector }) =>
-      (selector.expressionSelectors ?? []).flatMap(({ operator, values = [] }, index) => {
-        const needsValues = operator === "In" || operator === "NotIn";
-        if (needsValues === values.length > 0) return [];
-        const message = needsValues ? `${operator} needs at least one value.` : `${operator} takes no values. Leave them out.`;
-        return [{ path: `spec.selector.expressionSelectors[${index}].values`, message }];
-      }),
+    violations: ({ selector }) => problemsWithExpressions(selector.expressionSelectors ?? [], "spec.selector.expressionSelectors"),
   },
 ];
+
+/** What is wrong with the values of requirements on labels; `path` is that of the list. */
+export function problemsWithExpressions(expressions: readonly z.output<typeof labelExpression>[], path: string): readonly FieldError[] {
+  return expressions.flatMap(({ operator, values = [] }, index) => {
+    const needsValues = operator === "In" || operator === "NotIn";
+    if (needsValues === values.length > 0) return [];
+    const message = needsValues ? `${operator} needs at least one value.` : `${operator} takes no values. Leave them out.`;
+    return [{ path: `${path}[${index}].values`, message }];
+  });
+}
 
 function problemWithValue(block: SelectorBlock, modesMeant: readonly Mode[], wanted: string): readonly FieldError[] {
   const { mode, value } = block;

@@ -2,7 +2,6 @@ import type { z } from "zod";
 import { groups } from "../../common/names.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject, withoutNulls } from "../json.ts";
-import type { Rule } from "../rule.ts";
 import { explainIssues } from "../schema-errors.ts";
 import { statusSchema } from "../status.ts";
 import type { EmbeddedSpec, ExperimentDefinition, KindDefinition, Touch } from "./definition.ts";
@@ -96,7 +95,7 @@ const MOST_ROUNDS = 8;
 
 /**
  * The rules across fields for a spec that breaks its schema: takes out what is wrong, and what needs it, until the rest holds, so that
- * a user hears of all mistakes at once. What is said about a part that was taken out, or about what held it, is left out.
+ * a user hears of all mistakes at once. What is said about a part that was taken out is left out.
  */
 function checkTheRest<S extends z.ZodType>(
   definition: KindDefinition<S>,
@@ -107,11 +106,8 @@ function checkTheRest<S extends z.ZodType>(
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const parsed = definition.schema.safeParse(rest);
     if (parsed.success) {
-      const gone = membersOf(spec).filter((name) => !membersOf(rest).includes(name));
-      const found = definition.rules.flatMap((rule) => violationsWithout(gone, rule, parsed.data));
-      return found.filter(
-        ({ path }) => !known.some((error) => isWithin(error.path, path) || (path !== "spec" && isWithin(path, error.path))),
-      );
+      const found = definition.rules.flatMap((rule) => rule.violations(parsed.data));
+      return found.filter(({ path }) => !known.some((error) => path.startsWith(error.path)));
     }
     let wasRemoved = false;
     for (const issue of parsed.error.issues) {
@@ -123,25 +119,6 @@ function checkTheRest<S extends z.ZodType>(
   }
   return [];
 }
-
-/** What a rule says of a spec that lost some members; nothing where it looked at one of those. */
-function violationsWithout<Spec>(gone: readonly string[], rule: Rule<Spec>, spec: Spec): readonly FieldError[] {
-  if (gone.length === 0 || typeof spec !== "object" || spec === null) return rule.violations(spec);
-  const seen = new Set<PropertyKey>();
-  const watched = new Proxy(spec, {
-    get(target, name, receiver): unknown {
-      seen.add(name);
-      return Reflect.get(target, name, receiver);
-    },
-  });
-  const found = rule.violations(watched);
-  return gone.some((name) => seen.has(name)) ? [] : found;
-}
-
-const membersOf = (spec: unknown): readonly string[] => (isJsonObject(spec) ? Object.keys(spec) : []);
-
-/** Whether a path is that of the part or leads into it: `spec.a.b` and `spec.a[0]` lead into `spec.a`, `spec.ab` does not. */
-const isWithin = (part: string, path: string): boolean => path === part || (path.startsWith(part) && /^[.[]/.test(path.slice(part.length)));
 
 /** Takes a member out; where it is missing already, the one that holds it. Says whether something was there to take. */
 function removeAt(root: unknown, path: readonly PropertyKey[]): boolean {

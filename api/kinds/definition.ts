@@ -27,6 +27,8 @@ interface AnyDefinition<S extends z.ZodType> {
 export interface Column {
   readonly name: string;
   readonly jsonPath: string;
+  /** A text by default. */
+  readonly type?: "boolean" | "integer";
 }
 
 /** A kind that faults targets. It is namespaced, its spec never changes, and its status is the one of all experiments. */

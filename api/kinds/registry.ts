@@ -1,8 +1,14 @@
+import { chaosPolicy } from "./chaos-policy.ts";
+import { defineKind } from "./define-kind.ts";
 import { experiments } from "./experiments.ts";
+import { clusterHalt, halt } from "./halt.ts";
 
 /** Everything that a user may write, by kind. CRDs, webhooks, watches, pages and tests are derived from here. */
 export const kinds = {
   ...experiments,
+  ChaosPolicy: defineKind(chaosPolicy),
+  ClusterHalt: defineKind(clusterHalt),
+  Halt: defineKind(halt),
 };
 
 export type KindName = keyof typeof kinds;

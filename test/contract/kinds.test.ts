@@ -86,21 +86,42 @@ describe("manifests/controller.yaml", () => {
 });
 
 describe("manifests/webhook.yaml", () => {
-  it("sends creations and updates of every kind, and never a deletion", () => {
-    interface Configuration {
-      readonly kind: string;
-      readonly webhooks: readonly { readonly name: string; readonly rules: readonly object[] }[];
-    }
-    const judging = parseAllDocuments(read("manifests/webhook.yaml"))
+  interface Configuration {
+    readonly kind: string;
+    readonly webhooks: readonly { readonly name: string; readonly rules: readonly Sent[] }[];
+  }
+  interface Sent {
+    readonly apiGroups: readonly string[];
+    readonly resources: readonly string[];
+    readonly operations: readonly string[];
+  }
+  const sentBy = (configurationKind: string): readonly Sent[] =>
+    parseAllDocuments(read("manifests/webhook.yaml"))
       .map((document) => document.toJS() as Configuration)
-      .filter(({ kind }) => kind.endsWith("WebhookConfiguration"))
+      .filter(({ kind }) => kind === configurationKind)
       .flatMap(({ webhooks }) => webhooks)
-      .filter(({ name }) => name !== "inject.squall.dev");
-    assert.equal(judging.length, 2);
-    const groups = [...new Set(kindNames.map((kind) => kinds[kind].group))].toSorted();
-    for (const { rules } of judging)
-      assert.deepEqual(rules, [
-        { apiGroups: groups, apiVersions: ["v1alpha1"], resources: ["*"], operations: ["CREATE", "UPDATE"], scope: "*" },
-      ]);
+      .filter(({ name }) => name !== "inject.squall.dev")
+      .flatMap(({ rules }) => rules);
+
+  for (const configuration of ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"])
+    it(`sends creations and updates of every kind once to a webhook of the ${configuration}`, () => {
+      for (const name of kindNames) {
+        const { group, plural } = kinds[name];
+        const sent = sentBy(configuration).filter(
+          ({ apiGroups, resources }) => apiGroups.includes(group) && (resources.includes("*") || resources.includes(plural)),
+        );
+        const changes = sent.filter(({ operations }) => operations.join() === "CREATE,UPDATE");
+        assert.equal(changes.length, 1, name);
+      }
+    });
+
+  it("sends no deletion but that of a Halt", () => {
+    const deletions = [...sentBy("MutatingWebhookConfiguration"), ...sentBy("ValidatingWebhookConfiguration")].filter(({ operations }) =>
+      operations.includes("DELETE"),
+    );
+    assert.deepEqual(
+      deletions.map(({ apiGroups, resources }) => [apiGroups, resources]),
+      [[["squall.dev"], ["halts"]]],
+    );
   });
 });

@@ -26,8 +26,10 @@ import { configMaps, namespaces, resourceOf, secrets } from "../../kube/resource
 import { FaultState } from "../../proto/gen/agent.ts";
 import { createAuthorise } from "../../webhook/authorise.ts";
 import { createMetrics } from "../../webhook/metrics.ts";
+import { allowed } from "../../webhook/admission-review.ts";
 import { createReviewers } from "../../webhook/reviewers.ts";
 import { serveReviews, type WebhookServer } from "../../webhook/server.ts";
+import { noLimits } from "../support/admission.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 
@@ -103,7 +105,7 @@ describe("rotation of every certificate under load, against a real API server", 
     const authorise = createAuthorise({ access: createAccessReviews({ kube, clock: systemClock }), clock: systemClock });
     const injector = { factsFor: () => assert.fail("no pod opted in"), onSkip: () => assert.fail("no pod opted in") };
     webhook = await serveReviews({
-      reviewers: createReviewers({ policy, authorise, injector }),
+      reviewers: createReviewers({ policy, authorise, govern: noLimits, mayLift: () => Promise.resolve(allowed), injector }),
       certificate: serving,
       address: { host: "127.0.0.1", port: 0 },
       metrics: createMetrics(),

@@ -4,10 +4,13 @@ import type { JsonObject } from "../../api/json.ts";
 import { CONTROLLER_ACCOUNT } from "../../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "../../webhook/admission-review.ts";
 import type { Authorise } from "../../webhook/authorise.ts";
+import type { Govern } from "../../webhook/govern.ts";
 import { type ExperimentPolicy, mutateExperiment, validateExperiment } from "../../webhook/experiments.ts";
 
 export const strict: ExperimentPolicy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
 export const everythingGoes: Authorise = () => Promise.resolve(allowed);
+/** Neither policies nor halts. */
+export const noLimits: Govern = () => allowed;
 
 export const alice: Author = { username: "alice", uid: "u-1", groups: ["shop-team"], extra: {} };
 
@@ -47,10 +50,12 @@ export async function admit(
   {
     policy = strict,
     authorise = everythingGoes,
+    govern = noLimits,
     between = (object) => object,
   }: {
     readonly policy?: ExperimentPolicy;
     readonly authorise?: Authorise;
+    readonly govern?: Govern;
     readonly between?: (object: JsonObject) => JsonObject;
   } = {},
 ): Promise<Admitted> {
@@ -58,6 +63,8 @@ export async function admit(
   const mutated = mutateExperiment(request, policy);
   const patched = jsonpatch.applyPatch(raw, mutated.patch ?? []).newDocument;
   const object = between(patched);
-  const verdict = mutated.isAllowed ? await validateExperiment({ ...request, object: { ...object } }, policy, authorise) : mutated;
+  const verdict = mutated.isAllowed
+    ? await validateExperiment({ ...request, object: { ...object } }, policy, { authorise, govern })
+    : mutated;
   return { verdict, object, warnings: mutated.warnings ?? [] };
 }

@@ -8,6 +8,7 @@ import { type Experiments, startExperiments } from "../../controller/experiments
 import { World } from "../../controller/world.ts";
 import { type Experiment, experimentResource } from "../../kube/experiments.ts";
 import type { CreateOptions, DeleteOptions, NewObject, ObjectRef, PatchOptions, Resource } from "../../kube/kube.ts";
+import { chaosPolicies, clusterHalts, halts } from "../../kube/limit-resources.ts";
 import { endpointSlices, events, namespaces, type Pod, pods, services, subjectAccessReviews } from "../../kube/resources.ts";
 import { FakeAgents } from "./fake-agent.ts";
 import { FakeClock } from "./fake-clock.ts";
@@ -24,6 +25,9 @@ export interface PodOptions {
   readonly phase?: string;
   readonly ip?: string | undefined;
   readonly hostNetwork?: boolean;
+  /** Name of the StatefulSet that owns it. */
+  readonly owner?: string;
+  readonly isReady?: boolean;
 }
 
 /** Told of each write of the controller, counted from 1, before and after it is made; what it throws, the caller gets. */
@@ -139,19 +143,28 @@ export class ExperimentCluster {
 
   /** Gives its UID. */
   addPod(name: string, options: PodOptions = {}): string {
-    const { namespace = NAMESPACE, hasSidecar = true, phase = "Running", hostNetwork = false } = options;
+    const { namespace = NAMESPACE, hasSidecar = true, phase = "Running", hostNetwork = false, owner, isReady = true } = options;
     this.#lastIp += 1;
     const ip = "ip" in options ? options.ip : `10.244.0.${this.#lastIp}`;
     this.kube.remove(pods, { namespace, name });
     this.kube.seed(pods, {
-      metadata: { name, namespace, labels: { app: "web", [labels.inject]: OPTED_IN, ...options.labels } },
+      metadata: {
+        name,
+        namespace,
+        labels: { app: "web", [labels.inject]: OPTED_IN, ...options.labels },
+        ...(owner !== undefined && { ownerReferences: [{ kind: "StatefulSet", name: owner, uid: owner, controller: true }] }),
+      },
       spec: {
         nodeName: "node-1",
         hostNetwork,
         containers: [{ name: "app" }],
         initContainers: hasSidecar ? [{ name: SIDECAR_CONTAINER }] : [],
       },
-      status: { phase, ...(ip !== undefined && { podIP: ip, podIPs: [{ ip }] }) },
+      status: {
+        phase,
+        conditions: [{ type: "Ready", status: isReady ? "True" : "False" }],
+        ...(ip !== undefined && { podIP: ip, podIPs: [{ ip }] }),
+      },
     });
     return this.pod(name, namespace).metadata.uid;
   }
@@ -162,6 +175,27 @@ export class ExperimentCluster {
 
   hasPod(name: string, namespace = NAMESPACE): boolean {
     return this.kube.peek(pods, { namespace, name }) !== undefined;
+  }
+
+  /** Puts a policy for all namespaces in place, or takes it away. */
+  async setPolicy(name: string, spec: object | undefined): Promise<void> {
+    this.kube.remove(chaosPolicies, { name });
+    if (spec !== undefined) this.kube.seed(chaosPolicies, { metadata: { name }, spec });
+    await this.pass(0);
+  }
+
+  /** Halts a namespace, or with "cluster" everything. */
+  async halt(where: string, reason?: string): Promise<void> {
+    const spec = reason === undefined ? {} : { reason };
+    if (where === "cluster") this.kube.seed(clusterHalts, { metadata: { name: "stop" }, spec });
+    else this.kube.seed(halts, { metadata: { name: "stop", namespace: where }, spec });
+    await this.pass(0);
+  }
+
+  async lift(where: string): Promise<void> {
+    if (where === "cluster") this.kube.remove(clusterHalts, { name: "stop" });
+    else this.kube.remove(halts, { name: "stop", namespace: where });
+    await this.pass(0);
   }
 
   addService(

@@ -1,0 +1,60 @@
+import type { z } from "zod";
+import { parseDurationMs } from "../../common/duration.ts";
+import { isJsonObject, type JsonObject } from "../json.ts";
+import type { ExperimentKind } from "../kinds/define-kind.ts";
+import { experiments, isExperimentName } from "../kinds/experiments.ts";
+import { isKindName, kinds } from "../kinds/registry.ts";
+
+/** One experiment that an object is or brings about, as a policy looks at it. */
+export interface Act {
+  readonly kind: string;
+  /** Undefined for a kind that does one thing only. */
+  readonly action: string | undefined;
+  /** Killing a pod lasts no time: there is nothing to limit. */
+  readonly isOneShot: boolean;
+  /** Undefined where it runs until somebody ends it. */
+  readonly durationMs: number | undefined;
+  /** Namespaces of its targets. */
+  readonly namespaces: readonly string[] | "all";
+  /** From the root of the object: `spec`, or `spec.templates[2].networkChaos`. */
+  readonly path: string;
+  /** Where its duration stands, or would stand. */
+  readonly durationPath: string;
+}
+
+/** Every experiment in an object, to any depth; none of an object that its kind refuses. */
+export function actsOf(kind: string, raw: JsonObject, around: { readonly namespace: string }): readonly Act[] {
+  return actsAt({ kind, path: "spec", spec: isJsonObject(raw["spec"]) ? raw["spec"] : {} }, around);
+}
+
+interface Place {
+  readonly kind: string;
+  readonly path: string;
+  readonly spec: JsonObject;
+  readonly limit?: { readonly duration: string | undefined; readonly path: string } | undefined;
+}
+
+function actsAt({ kind, path, spec, limit }: Place, around: { readonly namespace: string }): readonly Act[] {
+  if (!isKindName(kind)) return [];
+  const judged = kinds[kind].judge({ spec }, around);
+  if (!judged.ok) return [];
+  const inner = judged.embedded.flatMap((embedded) =>
+    actsAt({ ...embedded, path: `${path}${embedded.path.slice("spec".length)}` }, around),
+  );
+  if (!isExperimentName(kind)) return inner;
+  const definition: ExperimentKind<z.ZodType> = experiments[kind];
+  const parsed: unknown = judged.spec;
+  const { action, duration } = isJsonObject(parsed) ? parsed : {};
+  const written = limit ? limit.duration : duration;
+  const namespaces = judged.touches.map((touch) => (touch.on === "namespace" ? touch.namespace : undefined));
+  const act: Act = {
+    kind,
+    action: typeof action === "string" ? action : undefined,
+    isOneShot: definition.isOneShot(parsed),
+    durationMs: typeof written === "string" ? parseDurationMs(written) : undefined,
+    namespaces: judged.touches.some(({ on }) => on === "cluster") ? "all" : [...new Set(namespaces.filter((name) => name !== undefined))],
+    path,
+    durationPath: limit?.path ?? `${path}.duration`,
+  };
+  return [act, ...inner];
+}

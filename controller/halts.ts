@@ -1,0 +1,109 @@
+import { isDeepStrictEqual } from "node:util";
+import type { HaltStatus } from "../api/kinds/halt.ts";
+import { actsOf } from "../api/policy/acts.ts";
+import type { Clock } from "../common/clock.ts";
+import type { Log } from "../common/log.ts";
+import { isKubeError } from "../kube/errors.ts";
+import type { Experiment } from "../kube/experiments.ts";
+import type { Kube } from "../kube/kube.ts";
+import { clusterHalts, type Halt, halts } from "../kube/limit-resources.ts";
+import { describeHalt } from "../kube/limits.ts";
+import { countOf } from "./conditions.ts";
+import { timeOf } from "./records.ts";
+import type { World } from "./world.ts";
+
+/** Changes come in crowds while a halt does its work. */
+const EVERY_MS = 200;
+
+/** Keeps the status of each halt: how many experiments it stopped, and how many targets may still have a fault. */
+export function startHaltReports({
+  kube,
+  world,
+  clock,
+  log,
+  signal,
+}: {
+  readonly kube: Kube;
+  readonly world: World;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The end of the leadership. */
+  readonly signal: AbortSignal;
+}): { close(): Promise<void> } {
+  let disarm: (() => void) | undefined;
+  let working: Promise<void> = Promise.resolve();
+  const wake = (waitMs: number): void => {
+    disarm ??= clock.after(waitMs, () => {
+      disarm = undefined;
+      working = working.then(report);
+    });
+  };
+  const off = world.onChange(() => wake(EVERY_MS));
+  wake(0);
+
+  async function report(): Promise<void> {
+    const found = world.limits.halts();
+    if (found.length === 0) return;
+    const experiments = world.experiments().map(({ experiment }) => experiment);
+    for (const halt of found) {
+      const status = planHaltStatus(halt, experiments, clock.now());
+      if (isDeepStrictEqual(status, halt.status) || signal.aborted) continue;
+      const { namespace, name } = halt.metadata;
+      try {
+        await kube.patch(
+          namespace === undefined ? clusterHalts : halts,
+          { namespace, name },
+          { status },
+          { type: "merge", subresource: "status" },
+          signal,
+        );
+      } catch (error) {
+        if (signal.aborted || isKubeError(error, "not-found")) continue;
+        log.warn({ halt: describeHalt(halt), err: error }, "the status of a halt could not be written");
+        wake(EVERY_MS * 10);
+      }
+    }
+  }
+
+  return {
+    async close() {
+      off();
+      disarm?.();
+      await working;
+    },
+  };
+}
+
+/** What the status of a halt should say. */
+export function planHaltStatus(halt: Halt, experiments: readonly Experiment[], now: Date): HaltStatus {
+  const by = describeHalt(halt);
+  const stopped = experiments.filter(({ status }) => status.halted?.by === by).length;
+  const concerned = experiments.filter((experiment) => touches(experiment, halt.metadata.namespace));
+  const isLeft = ({ phase }: { readonly phase: string }): boolean => phase !== "Not Injected";
+  const targetsLeft = concerned
+    .filter((experiment) => !isOneShot(experiment))
+    .flatMap(({ status }) => status.experiment.containerRecords ?? [])
+    .filter(isLeft).length;
+  const isHalted = targetsLeft === 0;
+  const what = `${countOf(stopped, "experiment")} stopped`;
+  const message = isHalted
+    ? `${what}; nothing is faulted here.`
+    : `${what}; ${countOf(targetsLeft, "target")} may still have a fault. What cannot be reached recovers when its lease is over.`;
+  const old = halt.status.conditions?.find(({ type }) => type === "Halted");
+  const status = isHalted ? "True" : "False";
+  const lastTransitionTime = old?.status === status && old.lastTransitionTime !== undefined ? old.lastTransitionTime : timeOf(now);
+  const reason = isHalted ? "NothingFaulted" : "Recovering";
+  return { conditions: [{ type: "Halted", status, reason, message, lastTransitionTime }], stopped, targetsLeft };
+}
+
+function touches({ kind, metadata, spec, status }: Experiment, namespace: string | undefined): boolean {
+  if (namespace === undefined) return true;
+  if ((status.experiment.containerRecords ?? []).some(({ id }) => id.startsWith(`${namespace}/`))) return true;
+  return actsOf(kind, { spec }, { namespace: metadata.namespace ?? "" }).some(
+    ({ namespaces }) => namespaces === "all" || namespaces.includes(namespace),
+  );
+}
+
+/** What was done once is not taken back. */
+const isOneShot = ({ kind, metadata, spec }: Experiment): boolean =>
+  actsOf(kind, { spec }, { namespace: metadata.namespace ?? "" }).some((act) => act.isOneShot);
