@@ -17,6 +17,7 @@ import type { Log } from "../common/log.ts";
 import { AgentService, type DesiredFaults, type Heartbeat, type Report } from "../proto/gen/agent.ts";
 import { descriptorSet } from "../proto/gen/descriptors.ts";
 import { type Agent, RefusedError } from "./agent.ts";
+import type { Wakefulness } from "./wakefulness.ts";
 
 /** Twenty thousand networks in each of some rules fit; more is no sane request. */
 const LARGEST_MESSAGE = 4 * 1024 * 1024;
@@ -36,11 +37,13 @@ export interface AgentServer {
 export async function serveAgent({
   agent,
   credentials,
+  wakefulness,
   address,
   log,
 }: {
   readonly agent: Agent;
   readonly credentials: ServerCredentials;
+  readonly wakefulness: Pick<Wakefulness, "stoodStill">;
   /** HOST:PORT; port 0 takes a free one. */
   readonly address: string;
   readonly log: Log;
@@ -51,7 +54,10 @@ export async function serveAgent({
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 10_000,
   });
-  server.addService(AgentService, { apply: serveApply(agent), hold: serveHold(agent) });
+  const mustBeAwake = (): void => {
+    if (wakefulness.stoodStill) throw new StaleError("This process stood still until now, and this message may be old. Send it again.");
+  };
+  server.addService(AgentService, { apply: serveApply(agent, mustBeAwake), hold: serveHold(agent, mustBeAwake) });
   const health = new HealthImplementation({ "": "SERVING", "squall.agent.v1.Agent": "SERVING" });
   health.addToServer(server);
   new ReflectionService(loadFileDescriptorSetFromBuffer(Buffer.from(descriptorSet, "base64"))).addToServer(server);
@@ -88,16 +94,25 @@ function refuseStrangers(log: Log): ServerInterceptor {
   };
 }
 
-function serveApply(agent: Agent): handleUnaryCall<DesiredFaults, Report> {
+/** A message that may have waited for any time. */
+class StaleError extends Error {
+  override readonly name = "StaleError";
+}
+
+function serveApply(agent: Agent, mustBeAwake: () => void): handleUnaryCall<DesiredFaults, Report> {
+  const apply = async (desired: DesiredFaults): Promise<Report> => {
+    mustBeAwake();
+    return await agent.apply(desired);
+  };
   return (call, reply) => {
-    agent.apply(call.request).then(
+    apply(call.request).then(
       (report) => reply(null, report),
       (error: unknown) => reply(errorOf(error)),
     );
   };
 }
 
-function serveHold(agent: Agent): handleBidiStreamingCall<Heartbeat, Report> {
+function serveHold(agent: Agent, mustBeAwake: () => void): handleBidiStreamingCall<Heartbeat, Report> {
   return (call) => {
     call.write(agent.report());
     const stop = agent.watch((report) => call.write(report));
@@ -107,7 +122,8 @@ function serveHold(agent: Agent): handleBidiStreamingCall<Heartbeat, Report> {
     };
     call.on("data", (heartbeat: Heartbeat) => {
       try {
-        agent.heartbeat(heartbeat);
+        mustBeAwake();
+        void agent.heartbeat(heartbeat);
       } catch (error) {
         stop();
         call.emit("error", errorOf(error));
@@ -120,6 +136,7 @@ function serveHold(agent: Agent): handleBidiStreamingCall<Heartbeat, Report> {
 }
 
 function errorOf(error: unknown): Partial<ServiceError> {
+  if (error instanceof StaleError) return { code: status.UNAVAILABLE, details: error.message };
   if (!(error instanceof RefusedError)) return { code: status.INTERNAL, details: error instanceof Error ? error.message : String(error) };
   const code = error.kind === "invalid" ? status.INVALID_ARGUMENT : status.FAILED_PRECONDITION;
   return { code, details: error.message };

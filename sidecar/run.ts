@@ -10,6 +10,7 @@ import { readPodFacts } from "../agent/network/facts.ts";
 import { createLookup } from "../agent/network/host-names.ts";
 import { findPrograms } from "../agent/programs.ts";
 import { serveAgent } from "../agent/server.ts";
+import { type Wakefulness, watchWakefulness } from "../agent/wakefulness.ts";
 import { RenewableServerCredentials } from "../certs/grpc-server-credentials.ts";
 import { renewAt, validityOf } from "../certs/renewal.ts";
 import type { Clock } from "../common/clock.ts";
@@ -69,8 +70,9 @@ export async function runSidecar(
   const enrolAgain = (): Promise<Enrolled> => enrolUntilDone(options, { clock, log, signal });
   const first = await enrolAgain();
   const credentials = new RenewableServerCredentials(identityOf(first));
-  const server = await serveAgent({ agent, credentials, address: `${bindHost(config.podIps)}:${ports.sidecar}`, log });
-  await applyDesired(agent, first, log);
+  const wakefulness = watchWakefulness(clock);
+  const server = await serveAgent({ agent, credentials, wakefulness, address: `${bindHost(config.podIps)}:${ports.sidecar}`, log });
+  await applyDesired(agent, first, { wakefulness, log });
   let cancelRenewal = (): void => undefined;
   const armRenewal = ({ certificate }: Enrolled): void => {
     const waitMs = renewAt(validityOf(certificate), Math.random()).getTime() - clock.now().getTime();
@@ -80,7 +82,7 @@ export async function runSidecar(
           credentials.replace(identityOf(renewed));
           log.info({}, "certificate renewed");
           armRenewal(renewed);
-          await applyDesired(agent, renewed, log);
+          await applyDesired(agent, renewed, { wakefulness, log });
         },
         (error: unknown) => log.debug({ err: error }, "renewal ended with the process"),
       );
@@ -93,6 +95,7 @@ export async function runSidecar(
   return {
     async close() {
       cancelRenewal();
+      wakefulness.close();
       await agent.close();
       await server.close();
     },
@@ -112,8 +115,15 @@ const identityOf = ({
   clientCas: caCertificates,
 });
 
-/** What came with enrolment may be older than what the controller sent meanwhile: then it is refused, and rightly. */
-async function applyDesired(agent: Agent, { desired }: Enrolled, log: Log): Promise<void> {
-  if (desired === undefined || desired.faults.length === 0) return;
+/**
+ * What came with enrolment may be older than what the controller sent meanwhile: then it is refused, and rightly. What waited while this process
+ * stood still is left to the controller, which sends it again.
+ */
+async function applyDesired(
+  agent: Agent,
+  { desired }: Enrolled,
+  { wakefulness, log }: { readonly wakefulness: Wakefulness; readonly log: Log },
+): Promise<void> {
+  if (desired === undefined || desired.faults.length === 0 || wakefulness.stoodStill) return;
   await agent.apply(desired).catch((error: unknown) => log.info({ err: error }, "the faults that came with enrolment were not applied"));
 }

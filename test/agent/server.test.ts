@@ -28,6 +28,7 @@ describe("an agent's gRPC server", () => {
   let serverCredentials: RenewableServerCredentials;
   let agent: Agent;
   let server: AgentServer;
+  let wakefulness: { stoodStill: boolean };
   const clients: Client[] = [];
 
   before(async () => {
@@ -42,7 +43,8 @@ describe("an agent's gRPC server", () => {
     const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
     agent = new Agent({ targetUid: UID, version: "0.1.0", family, executor, clock: systemClock, log: silentLog });
     serverCredentials = new RenewableServerCredentials(await identity(UID));
-    server = await serveAgent({ agent, credentials: serverCredentials, address: "127.0.0.1:0", log: silentLog });
+    wakefulness = { stoodStill: false };
+    server = await serveAgent({ agent, credentials: serverCredentials, wakefulness, address: "127.0.0.1:0", log: silentLog });
   });
   afterEach(async () => {
     for (const client of clients.splice(0)) client.close();
@@ -162,6 +164,21 @@ describe("an agent's gRPC server", () => {
     stream.write({ targetUid: UID, leaderEpoch: 4 });
     const error = await ended;
     assert.equal(`${status[error.code]}: ${error.details}`, "FAILED_PRECONDITION: Leader epoch 4 is over; 5 was seen.");
+  });
+
+  it("believes nothing that waited while it stood still", async () => {
+    const client = agentClient();
+    await apply(client, desired(1));
+    const stream = client.hold();
+    stream.on("data", () => undefined);
+    const ended = new Promise<ServiceError>((resolve) => stream.on("error", resolve));
+    wakefulness.stoodStill = true;
+    stream.write({ targetUid: UID, leaderEpoch: 5 });
+    assert.equal(status[(await ended).code], "UNAVAILABLE");
+    assert.match(await refusal(client, desired(2)), /^UNAVAILABLE: This process stood still/);
+    assert.deepEqual(agent.report().order, { leaderEpoch: 5, generation: 1 });
+    wakefulness.stoodStill = false;
+    assert.equal(typeof (await apply(client, desired(2))), "object");
   });
 
   it("shows a renewed certificate to newcomers and keeps the streams that are open", async () => {

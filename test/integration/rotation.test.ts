@@ -167,7 +167,13 @@ describe("rotation of every certificate under load, against a real API server", 
     const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
     const agent = new Agent({ targetUid: uid, version: "0", family, executor, clock: systemClock, log: silentLog });
     const credentials = new RenewableServerCredentials(await renew());
-    const server = await serveAgent({ agent, credentials, address: `127.2.0.${index + 1}:${AGENT_PORT}`, log: silentLog });
+    const server = await serveAgent({
+      agent,
+      credentials,
+      wakefulness: { stoodStill: false },
+      address: `127.2.0.${index + 1}:${AGENT_PORT}`,
+      log: silentLog,
+    });
     const state = { renewals: 0 };
     const timer = setInterval(() => {
       void renew().then((identity) => {

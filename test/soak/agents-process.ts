@@ -3,6 +3,7 @@ import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
 import { serveAgent } from "../../agent/server.ts";
+import { watchWakefulness } from "../../agent/wakefulness.ts";
 import { openAuthority } from "../../certs/authority.ts";
 import { RenewableServerCredentials } from "../../certs/grpc-server-credentials.ts";
 import { podUri } from "../../certs/identity.ts";
@@ -35,6 +36,7 @@ export interface Usage {
   readonly lastRecoveredMs: number;
 }
 
+const wakefulness = watchWakefulness(systemClock);
 let lastAppliedMs = 0;
 let lastRecoveredMs = 0;
 
@@ -74,7 +76,7 @@ async function start(
   };
   const agent = new Agent({ targetUid: uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog, onVisited });
   const credentials = new RenewableServerCredentials({ certificate, key: key.privateKey, clientCas: authority.certificate });
-  await serveAgent({ agent, credentials, address: `${addressOf(index)}:${port}`, log: silentLog });
+  await serveAgent({ agent, credentials, wakefulness, address: `${addressOf(index)}:${port}`, log: silentLog });
 }
 
 if (process.send !== undefined) {
