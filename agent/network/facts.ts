@@ -126,18 +126,26 @@ async function findBackend(programs: Programs): Promise<PodFacts["iptables"]> {
   throw new Error(`No iptables works here. ${complaints.join("; ")}`);
 }
 
-/** Does something harmless and takes it back; returns what was said when it could not be done. What is left by a crash, the sweep finds. */
+/**
+ * Does something harmless and takes it back; returns what was said when it could not be done. What an earlier life that was cut off in between
+ * left in the way is taken back first.
+ */
 async function tryOut(
   programs: Programs,
   { do: command, undo }: { readonly do: Command; readonly undo: Command },
 ): Promise<string | undefined> {
-  try {
-    await programs.run(command);
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-  await programs.run(undo);
-  return undefined;
+  const complaintOf = async (tried: Command): Promise<string | undefined> => {
+    try {
+      await programs.run(tried);
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  };
+  let complaint = await complaintOf(command);
+  if (complaint !== undefined && (await complaintOf(undo)) === undefined) complaint = await complaintOf(command);
+  if (complaint === undefined) await programs.run(undo);
+  return complaint;
 }
 
 /** Makes a chain with this rule in each table, which nothing jumps to, and removes it. */

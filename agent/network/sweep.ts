@@ -9,7 +9,7 @@ const backends = ["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables
 type Backend = (typeof backends)[number];
 
 /**
- * Removes every chain, jump, set and queueing discipline that carries our name in this network namespace, whoever made it, in both families
+ * Removes every chain, jump, set, queueing discipline and device that carries our name in this network namespace, whoever made it, in both families
  * and both back ends of iptables.
  * Fine when there is nothing. What is foreign stays, even a rule that mentions one of our sets: then the set stays as well, and ipset says so.
  */
@@ -21,11 +21,13 @@ export async function sweepNetwork(programs: Programs): Promise<void> {
     const command = saved && planRuleSweep(backend, saved.stdout);
     if (command) await programs.run(command);
   }
-  const [sets, qdiscs] = await Promise.all([
+  const [sets, qdiscs, links] = await Promise.all([
     programs.run({ argv: ["ipset", "list", "-name"] }),
     programs.run({ argv: ["tc", "qdisc", "show"] }),
+    programs.run({ argv: ["ip", "-br", "link", "show"] }),
   ]);
-  for (const command of [planSetSweep(sets.stdout), planTreeSweep(qdiscs.stdout)]) if (command) await programs.run(command);
+  const commands = [planSetSweep(sets.stdout), planTreeSweep(qdiscs.stdout), ...planLinkSweep(links.stdout)];
+  for (const command of commands) if (command) await programs.run(command);
 }
 
 /** From what iptables-save printed: one restore that takes out the jumps to our chains, then the chains; undefined when there are none. */
@@ -70,6 +72,12 @@ export function planTreeSweep(listed: string): Command | undefined {
     argv: ["tc", "-batch", "-"],
     stdin: `${ours.map((device) => `qdisc del dev ${device} root handle ${ROOT_HANDLE}:`).join("\n")}\n`,
   };
+}
+
+/** From what `ip -br link show` printed: devices are only ever made to see whether they can be. */
+export function planLinkSweep(listed: string): readonly Command[] {
+  const ours = listed.split("\n").flatMap((line) => new RegExp(`^(${KERNEL_PREFIX}[^\\s@]+)`).exec(line)?.[1] ?? []);
+  return ours.map((name) => ({ argv: ["ip", "link", "del", name] }));
 }
 
 /** The lines of one table in the output of iptables-save. */

@@ -26,10 +26,16 @@ function programsOf({ fails = {}, prints = {}, lacks = [] }: Kernel): { readonly
       const text = command.argv.join(" ");
       const said = startingWith(fails, text) ?? startingWith(fails, `${text} ${command.stdin ?? ""}`);
       if (said !== undefined) return Promise.reject(new CommandError(command, "exited with 1", said));
-      if (text.includes(" add ")) made.add(text.replace(" add ", " ").replace(/ (netem|type ifb)$/, ""));
-      if (text.includes(" del ")) made.delete(text.replace(" del ", " "));
+      const refuse = (why: string): Promise<never> => Promise.reject(new CommandError(command, "exited with 2", why));
+      if (text.includes(" add ")) {
+        const name = text.replace(" add ", " ").replace(/ (netem|type ifb)$/, "");
+        if (made.has(name)) return refuse("RTNETLINK answers: File exists");
+        made.add(name);
+      }
+      if (text.includes(" del ") && !made.delete(text.replace(" del ", " "))) return refuse("Cannot find device");
       for (const [, name] of (command.stdin ?? "").matchAll(/^:(\S+)/gm)) made.add(`chain ${name}`);
-      for (const [, name] of (command.stdin ?? "").matchAll(/^-X (\S+)/gm)) made.delete(`chain ${name}`);
+      const chains = [...(command.stdin ?? "").matchAll(/^-X (\S+)/gm)].map(([, name]) => `chain ${name}`);
+      if ([...new Set(chains)].some((name) => !made.delete(name))) return refuse("No chain/target/match by that name.");
       return Promise.resolve({ stdout: startingWith({ "ip -j link": links, ...prints }, text) ?? "", stderr: "" });
     },
   };
@@ -55,6 +61,14 @@ describe("readPodFacts", () => {
       hasMeshRedirect: false,
       hasBpf: false,
     });
+    assert.deepEqual([...made], []);
+  });
+
+  it("is not misled by what an earlier life left when it was cut off in the middle of a try, and takes that back", async () => {
+    const { programs, made } = programsOf({});
+    const clean = await readPodFacts(programs, known);
+    for (const left of ["tc qdisc dev lo root handle c4a0:", "ip link squall-ifb", "chain squall-try"]) made.add(left);
+    assert.deepEqual(await readPodFacts(programs, known), clean);
     assert.deepEqual([...made], []);
   });
 

@@ -6,7 +6,7 @@ import type { PodFacts } from "../../../agent/network/facts.ts";
 import { parsePeers } from "../../../agent/network/parse.ts";
 import { planNetwork } from "../../../agent/network/plan.ts";
 import { createRunningCounters, parseRuleCounters } from "../../../agent/network/rule-counters.ts";
-import { planRuleSweep, planSetSweep } from "../../../agent/network/sweep.ts";
+import { planLinkSweep, planRuleSweep, planSetSweep } from "../../../agent/network/sweep.ts";
 import { canonicalRules } from "../../../agent/network/dump.ts";
 import type { Plan } from "../../../agent/plan.ts";
 import type { Fault } from "../../../proto/gen/agent.ts";
@@ -327,6 +327,12 @@ describe("reading back", () => {
     });
     assert.equal(planRuleSweep("iptables-nft", "*filter\n:INPUT ACCEPT\nCOMMIT\n"), undefined);
     assert.deepEqual(planSetSweep("squall-gate\nmine\nsquall-g-1\n")?.stdin, "destroy squall-gate\ndestroy squall-g-1\n");
+    const links =
+      "lo UNKNOWN <LOOPBACK>\neth0@if2 UP <BROADCAST>\nsquall-ifb DOWN <NOARP>\nsquall-x@if3 DOWN <NOARP>\nnot-squall-x DOWN <NOARP>\n";
+    assert.deepEqual(
+      planLinkSweep(links).map(({ argv }) => argv.join(" ")),
+      ["ip link del squall-ifb", "ip link del squall-x"],
+    );
   });
 
   it("reads drops by fault, and exemptions", () => {
