@@ -5,6 +5,7 @@ import type { DesiredFaults, Fault, Order, Report } from "../proto/gen/agent.ts"
 import { checkDesired, isOlder } from "./desired.ts";
 import type { Executor } from "./executor.ts";
 import type { FaultFamily } from "./family.ts";
+import { emptyPlan } from "./plan.ts";
 import { type HeldFault, holdFault, nextChangeMs, passTime, remainingMs, renewLease, reportFault } from "./held-fault.ts";
 
 /** What a caller asked for contradicts what the agent knows, or is no sane request at all. */
@@ -83,15 +84,18 @@ export class Agent {
     return this.report();
   }
 
-  /** Renews every lease. Throws RefusedError when an older leader speaks, or one that means another target. */
-  heartbeat({ targetUid, leaderEpoch }: { readonly targetUid: string; readonly leaderEpoch: number }): void {
+  /**
+   * Renews every lease; resolves once the kernel's clock has them, too. Throws RefusedError when an older leader speaks, or one that means
+   * another target.
+   */
+  heartbeat({ targetUid, leaderEpoch }: { readonly targetUid: string; readonly leaderEpoch: number }): Promise<void> {
     this.#checkTarget(targetUid);
     if (leaderEpoch < this.#order.leaderEpoch) {
       throw new RefusedError("stale", `Leader epoch ${leaderEpoch} is over; ${this.#order.leaderEpoch} was seen.`);
     }
     const nowMs = this.#options.clock.monotonicMs();
     this.#held = mapValues(this.#held, (held) => renewLease(passTime(held, nowMs), nowMs));
-    void this.#converge();
+    return this.#converge();
   }
 
   /** Everything known now. */
@@ -172,13 +176,13 @@ export class Agent {
     const applied = inForce.filter(({ fault }) => !refused.has(fault.id));
     try {
       if (executor.current.length > 0 && !isDeepStrictEqual(executor.current, plan.steps)) await this.#readReceipts();
-      if (this.#mustRebuild) await executor.converge({ steps: [], refused: [] }, undefined);
+      if (this.#mustRebuild) await executor.converge(emptyPlan, () => undefined);
       this.#mustRebuild = false;
-      const nowMs = clock.monotonicMs();
-      await executor.converge(
-        plan,
-        family.planClock(applied.map((held) => ({ fault: held.fault, remainingMs: Math.max(1, remainingMs(held, nowMs)) }))),
-      );
+      await executor.converge(plan, () => {
+        const nowMs = clock.monotonicMs();
+        const left = applied.map((held) => ({ fault: held.fault, remainingMs: remainingMs(held, nowMs) }));
+        return family.planClock(left.filter((held) => held.remainingMs > 0));
+      });
       this.#settle(inForce, (held) => {
         const refusal = refused.get(held.fault.id);
         if (!refusal) return { ...held, outcome: { is: "wanted", isApplied: true } };
@@ -191,6 +195,9 @@ export class Agent {
       const message = error instanceof Error ? error.message : String(error);
       this.#settle(inForce, (held) => ({ ...held, outcome: { is: "failed", message } }));
     }
+    // A visit may take long, and a frozen process does not notice: what ended meanwhile is not said to be in force.
+    const nowMs = clock.monotonicMs();
+    if ([...this.#held.values()].some((held) => passTime(held, nowMs) !== held)) return this.#visit();
     this.#armTimer();
     this.#notify();
     const wanted = [...this.#held.values()].map(({ fault }) => fault);

@@ -12,13 +12,17 @@ export interface ExecutorOptions {
   readonly log: Log;
 }
 
+/** The command that sets the kernel-held clock to what is left at this moment; undefined where nothing is. */
+export type PlanClock = () => Command | undefined;
+
 /** Carries plans out. One call at a time: its caller sees to that. */
 export interface Executor {
   /**
-   * Moves the target to the wanted plan. Each undo is on disk before its step runs, so a crash anywhere leaves a way back. `clock` is run where a
-   * step says so. When anything fails, everything is taken back and the error thrown.
+   * Moves the target to the wanted plan. Each undo is on disk before its step runs, so a crash anywhere leaves a way back. What `planClock` gives
+   * is run where a step says so; it is asked right before, for a process may stand still between any two lines. When anything fails, everything
+   * is taken back and the error thrown.
    */
-  converge(wanted: Plan, clock: Command | undefined): Promise<void>;
+  converge(wanted: Plan, planClock: PlanClock): Promise<void>;
   /** Takes back what an earlier life of this process left, then sweeps. */
   recoverLeftovers(): Promise<void>;
   /** Steps in force. */
@@ -33,13 +37,15 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     await programs.run(command);
   }
 
-  async function apply(step: Step, old: Step | undefined, clock: Command | undefined): Promise<void> {
+  async function apply(step: Step, old: Step | undefined, planClock: PlanClock): Promise<void> {
     switch (step.do) {
       case "engine":
         return family.runEngine(step.rules);
       case "run": {
         await journal.add(step.undo);
-        const commands = [commandOver(old, step), step.thenClock === true ? clock : undefined].filter((command) => command !== undefined);
+        const commands = [commandOver(old, step), step.thenClock === true ? planClock() : undefined].filter(
+          (command) => command !== undefined,
+        );
         for (const command of join(commands)) await run(command);
       }
     }
@@ -64,15 +70,18 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     await journal.clear();
   }
 
-  async function moveTo(wanted: readonly Step[], clock: Command | undefined): Promise<void> {
+  async function moveTo(wanted: readonly Step[], planClock: PlanClock): Promise<void> {
     const before = new Map(current.map((step) => [step.id, step]));
     for (const step of wanted) {
       const old = before.get(step.id);
       const isSame = isDeepStrictEqual(old, step);
       // What may be half done counts as done, so that taking back covers it.
       if (!isSame) current = [...current.filter(({ id }) => id !== step.id), step];
-      if (!isSame) await apply(step, old, clock);
-      else if (step.do === "run" && step.thenClock === true && clock) await run(clock);
+      if (!isSame) await apply(step, old, planClock);
+      else if (step.do === "run" && step.thenClock === true) {
+        const clock = planClock();
+        if (clock) await run(clock);
+      }
     }
     const kept = new Set(wanted.map(({ id }) => id));
     for (const step of [...before.values()].toReversed()) {
@@ -89,14 +98,14 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     get current() {
       return current;
     },
-    async converge(wanted, clock) {
+    async converge(wanted, planClock) {
       if (wanted.steps.length === 0) {
         if (current.length > 0) await takeBackAll();
         return;
       }
       const before = current;
       try {
-        await moveTo(wanted.steps, clock);
+        await moveTo(wanted.steps, planClock);
       } catch (error) {
         // Steps of the old plan that were not reached yet are still in force.
         const reached = new Set(current.map(({ id }) => id));

@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import type { Command } from "./plan.ts";
@@ -6,6 +6,10 @@ import type { Command } from "./plan.ts";
 /** The journal could not be written: no change may be made. */
 export class JournalError extends Error {
   override readonly name = "JournalError";
+
+  constructor(path: string, operation: "written" | "read" | "cleared", cause: unknown) {
+    super(`The journal ${path} cannot be ${operation}: ${cause instanceof Error ? cause.message : String(cause)}.`, { cause });
+  }
 }
 
 const entrySchema = z.object({ argv: z.tuple([z.string()], z.string()), stdin: z.string().optional() });
@@ -22,13 +26,16 @@ export interface Journal {
 
 /** Opens the journal at this path and reads what is in it; a last line that was cut off by a crash announces a step that never ran. */
 export async function openJournal(path: string): Promise<Journal> {
-  const leftovers = await readEntries(path);
+  const found = await readEntries(path);
   const known = new Set<string>();
+  let isThere = found !== undefined;
   return {
-    leftovers,
+    leftovers: found ?? [],
     async add(undo) {
-      const line = `${JSON.stringify(undo)}\n`;
+      // A line of its own, also after one that a full disk cut off.
+      const line = `\n${JSON.stringify(undo)}\n`;
       if (known.has(line)) return;
+      isThere = true;
       try {
         await mkdir(dirname(path), { recursive: true });
         const file = await open(path, "a", 0o600);
@@ -39,30 +46,31 @@ export async function openJournal(path: string): Promise<Journal> {
           await file.close();
         }
       } catch (cause) {
-        throw new JournalError(`The journal ${path} cannot be written.`, { cause });
+        throw new JournalError(path, "written", cause);
       }
       known.add(line);
     },
     async clear() {
       known.clear();
+      if (!isThere) return; // where nothing can be written, nothing has to be
       try {
-        // Renamed first: a crash in between leaves either the whole journal or none.
-        await rename(path, `${path}.done`);
-        await rm(`${path}.done`);
-      } catch (error) {
-        if (!isMissing(error)) throw new JournalError(`The journal ${path} cannot be cleared.`, { cause: error });
+        await rm(path, { force: true });
+        isThere = false;
+      } catch (cause) {
+        throw new JournalError(path, "cleared", cause);
       }
     },
   };
 }
 
-async function readEntries(path: string): Promise<readonly Command[]> {
+/** Undefined where there is no journal. */
+async function readEntries(path: string): Promise<readonly Command[] | undefined> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if (isMissing(error)) return [];
-    throw new JournalError(`The journal ${path} cannot be read.`, { cause: error });
+    if (isMissing(error)) return undefined;
+    throw new JournalError(path, "read", error);
   }
   return text.split("\n").flatMap((line) => {
     try {

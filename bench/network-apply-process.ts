@@ -8,6 +8,7 @@ import { createNetworkFamily } from "../agent/network/driver.ts";
 import { startEngine } from "../agent/network/engine/engine.ts";
 import { readPodFacts } from "../agent/network/facts.ts";
 import { createLookup } from "../agent/network/host-names.ts";
+import { emptyPlan } from "../agent/plan.ts";
 import { findPrograms } from "../agent/programs.ts";
 import { systemClock } from "../common/clock.ts";
 import { silentLog } from "../common/log.ts";
@@ -56,7 +57,7 @@ async function measureOurs(fault: Fault) {
   const folder = mkdtempSync(join(tmpdir(), "squall-bench-"));
   const executor = createExecutor({ family, programs: counted, log: silentLog, journal: await openJournal(join(folder, "journal")) });
   const plan = family.plan([fault]);
-  const clock = family.planClock([{ fault, remainingMs: 60_000 }]);
+  const clock = () => family.planClock([{ fault, remainingMs: 60_000 }]);
   const applies: number[] = [];
   const recovers: number[] = [];
   let processes = 0;
@@ -64,7 +65,7 @@ async function measureOurs(fault: Fault) {
     started = 0;
     applies.push(await timed(() => executor.converge(plan, clock)));
     processes = started;
-    recovers.push(await timed(() => executor.converge({ steps: [], refused: [] }, undefined)));
+    recovers.push(await timed(() => executor.converge(emptyPlan, () => undefined)));
   }
   // the same input without journal, engine and executor
   const commands = plan.steps.flatMap((step) => (step.do === "run" ? [step] : []));

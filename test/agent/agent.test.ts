@@ -82,7 +82,7 @@ describe("Agent", () => {
     const { agent, kernel, clock } = setUp();
     await agent.apply(desired(1, [fault("a", { leaseMs: 5_000 })]));
     await clock.advance(4_000);
-    agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
+    void agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
     await clock.advance(4_999);
     assert.deepEqual(kernel.inForce, ["a"]);
     await clock.advance(1);
@@ -90,7 +90,7 @@ describe("Agent", () => {
     assert.equal(kernel.state.size, 0);
     assert.deepEqual(states(agent.report()), { a: FaultState.LEASE_ENDED });
     await clock.advance(3_000);
-    agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
+    void agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
     await settle();
     assert.deepEqual(kernel.inForce, ["a"]);
     const [report] = agent.report().faults;
@@ -105,7 +105,7 @@ describe("Agent", () => {
     assert.deepEqual(kernel.inForce, ["a"]);
     await clock.advance(1);
     assert.equal(kernel.state.size, 0);
-    agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
+    void agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
     await settle();
     assert.deepEqual(states(agent.report()), { a: FaultState.ENDED });
     assert.equal(kernel.state.size, 0);
@@ -171,7 +171,7 @@ describe("Agent", () => {
     assert.deepEqual(seen, [FaultState.ACTIVE, FaultState.ENDED]);
   });
 
-  it("never has a fault in force beyond lease or deadline, through any mix of orders, heartbeats, failures and crashes", async () => {
+  it("never has a fault in force beyond lease or deadline, through any mix of orders, heartbeats, failures, stops, crashes and set clocks", async () => {
     const action = fc.oneof(
       fc.record({
         do: fc.constant("apply" as const),
@@ -183,6 +183,8 @@ describe("Agent", () => {
       fc.record({ do: fc.constant("pass" as const), ms: fc.integer({ min: 0, max: 6_000 }) }),
       fc.record({ do: fc.constant("fail" as const), on: fc.constantFrom("sets", "rules", "jump", "clock", undefined) }),
       fc.record({ do: fc.constant("crash" as const) }),
+      fc.record({ do: fc.constant("stand still" as const), ms: fc.integer({ min: 0, max: 20_000 }) }),
+      fc.record({ do: fc.constant("set the clock" as const), byMs: fc.constantFrom(-288_000, 288_000) }),
     );
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 25 }), async (actions) => {
@@ -214,11 +216,17 @@ describe("Agent", () => {
             }
             case "beat":
               for (const limit of limits.values()) limit.leaseUntilMs = clock.monotonicMs() + limit.leaseMs;
-              agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
+              void agent.heartbeat({ targetUid: UID, leaderEpoch: 1 });
               await settle();
               break;
             case "pass":
               await clock.advance(step.ms);
+              break;
+            case "stand still":
+              clock.freeze(step.ms);
+              break;
+            case "set the clock":
+              clock.setWallClock(new Date(clock.now().getTime() + step.byMs).toISOString());
               break;
             case "fail":
               kernel.failOn = step.on;

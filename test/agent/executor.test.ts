@@ -23,6 +23,7 @@ describe("the executor and its journal", () => {
     const journal = await openJournal(path);
     return { kernel, family, executor: createExecutor({ family, programs: kernel, journal, log: silentLog }) };
   }
+  const noClock = (): undefined => undefined;
   const faults = (...ids: readonly string[]) =>
     ids.map((id) => ({ id, experimentUid: "e", experiment: "x", leaseMs: 1, remainingMs: undefined, family: undefined }));
 
@@ -35,7 +36,7 @@ describe("the executor and its journal", () => {
         onDisk.push(`${command.argv[0]}: ${(await readFile(path, "utf8")).includes(`"argv":["${command.argv[0]}"]`)}`);
       return run(command);
     };
-    await executor.converge(family.plan(faults("a")), undefined);
+    await executor.converge(family.plan(faults("a")), noClock);
     assert.deepEqual(onDisk, ["sets: true", "rules: true", "jump: true"]);
   });
 
@@ -43,7 +44,7 @@ describe("the executor and its journal", () => {
     it(`leaves nothing behind when ${step} fails, nor when the process dies there`, async () => {
       const { kernel, family, executor } = await setUp();
       kernel.failOn = step;
-      const clock = family.planClock(faults("a").map((fault) => ({ fault, remainingMs: 1 })));
+      const clock = () => family.planClock(faults("a").map((fault) => ({ fault, remainingMs: 1 })));
       await assert.rejects(executor.converge(family.plan(faults("a")), clock));
       assert.equal(kernel.state.size, 0);
 
@@ -60,9 +61,9 @@ describe("the executor and its journal", () => {
 
   it("replaces a plan without taking it back first, and clears what nothing needs any more last", async () => {
     const { kernel, family, executor } = await setUp();
-    await executor.converge(family.plan(faults("a")), undefined);
+    await executor.converge(family.plan(faults("a")), noClock);
     kernel.commands.length = 0;
-    await executor.converge(family.plan(faults("b")), undefined);
+    await executor.converge(family.plan(faults("b")), noClock);
     // The jump is the same in both, and is never touched.
     assert.deepEqual(kernel.commands, ["sets", "rules", "rules", "sets"]);
     assert.deepEqual([...kernel.state].toSorted(), ["jump", "rule b", "set b"]);
@@ -70,9 +71,9 @@ describe("the executor and its journal", () => {
 
   it("does nothing for a plan that is in force already", async () => {
     const { kernel, family, executor } = await setUp();
-    await executor.converge(family.plan(faults("a")), undefined);
+    await executor.converge(family.plan(faults("a")), noClock);
     kernel.commands.length = 0;
-    await executor.converge(family.plan(faults("a")), undefined);
+    await executor.converge(family.plan(faults("a")), noClock);
     assert.deepEqual(kernel.commands, []);
   });
 
@@ -81,9 +82,13 @@ describe("the executor and its journal", () => {
     const family = createFakeFamily(new FakeKernel(new FakeClock()));
     const kernel = new FakeKernel(new FakeClock());
     const journal = await openJournal(join(path, "below-a-file")).catch(() => undefined);
-    const broken = journal ?? { leftovers: [], add: () => Promise.reject(new JournalError("no")), clear: () => Promise.resolve() };
+    const broken = journal ?? {
+      leftovers: [],
+      add: () => Promise.reject(new JournalError("/journal", "written", new Error("no"))),
+      clear: () => Promise.resolve(),
+    };
     const executor = createExecutor({ family, programs: kernel, journal: broken, log: silentLog });
-    await assert.rejects(executor.converge(family.plan(faults("a")), undefined), JournalError);
+    await assert.rejects(executor.converge(family.plan(faults("a")), noClock), JournalError);
     assert.deepEqual(kernel.commands, []);
   });
 
