@@ -87,6 +87,12 @@ async function obey(order: TrafficOrder): Promise<TrafficAnswer> {
       return { errors: await sendUdp(order) };
     case "take-arrivals":
       return { arrivals: arrivals.splice(0) };
+    case "await-arrivals": {
+      const endsAt = performance.now() + order.withinMs;
+      while (arrivals.length < order.count && performance.now() < endsAt) await sleep(5);
+      await sleep(10);
+      return { arrivals: arrivals.splice(0) };
+    }
     case "listen-tcp":
       return { port: await listenTcp() };
     case "send-tcp":

@@ -16,6 +16,8 @@ export type TrafficOrder =
     }
   /** Gives what came since the last time, in the order in which it came. */
   | { readonly do: "take-arrivals" }
+  /** The same, once there are so many, or the time is over; copies of the last one have a moment to come, too. */
+  | { readonly do: "await-arrivals"; readonly count: number; readonly withinMs: number }
   /** Takes connections and answers each, at its end, with the SHA-256 of what it read. Answers with the port. */
   | { readonly do: "listen-tcp" }
   | { readonly do: "send-tcp"; readonly to: string; readonly port: number; readonly bytes: number };

@@ -1,15 +1,16 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { packetMark } from "../../../common/names.ts";
 import type { FaultCounters } from "../../../agent/network/engine/rules.ts";
 import type { EngineTotals } from "../../../agent/network/engine/messages.ts";
 import type { FaultReport } from "../../../proto/gen/agent.ts";
-import type { AgentOrder } from "./agent-process.ts";
+import type { AgentOrder, AgentStart, Change, Stop } from "./agent-process.ts";
 import type { EngineOrder } from "./engine-process.ts";
 import type { TrafficAnswer, TrafficOrder } from "./traffic.ts";
 
@@ -25,12 +26,14 @@ export const QUEUE = 7;
 export interface TwoHosts {
   readonly left: Host;
   readonly right: Host;
+  /** The folder of the agents' state. */
+  readonly state: string;
   /** Sends what leaves the left side to RIGHT into the queue, or no longer. */
   queueOn(): Promise<void>;
   queueOff(): Promise<void>;
   startEngine(options?: EngineStart): Promise<EngineHandle>;
-  /** An agent on the left side, swept and ready. */
-  startAgent(): Promise<AgentHandle>;
+  /** An agent on the left side, swept and ready; all of them have one journal. */
+  startAgent(options?: AgentStartOptions): Promise<AgentHandle>;
   close(): Promise<void>;
 }
 
@@ -58,15 +61,32 @@ export interface EngineHandle extends Child<EngineOrder, unknown> {
   totals(): Promise<EngineTotals>;
 }
 
+export type AgentStartOptions = Pick<AgentStart, "stop" | "disk" | "wallClockJumpsMs">;
+
+/** What an Apply came to. */
+export interface Applied {
+  readonly faults: readonly FaultReport[];
+  readonly changes: readonly Change[];
+  readonly engines: readonly string[];
+}
+
 export interface AgentHandle {
   readonly process: ChildProcess;
-  /** The complete set of faults; answers with the report and how many programs it took. */
-  apply(
-    faults: Extract<AgentOrder, { do: "apply" }>["faults"],
-  ): Promise<{ readonly faults: readonly FaultReport[]; readonly programs: number; readonly engines: readonly string[] }>;
-  dump(): Promise<string>;
-  /** Counts programs from now on and has the process killed right before or after the one of this number. */
-  dieAt(program: number, when: "before" | "after"): Promise<void>;
+  /** What its start changed. */
+  readonly changes: readonly Change[];
+  /** The complete set of faults. */
+  apply(faults: Extract<AgentOrder, { do: "apply" }>["faults"]): Promise<Applied>;
+  /** A heartbeat; answers with what it changed. */
+  beat(): Promise<readonly Change[]>;
+  report(): Promise<readonly FaultReport[]>;
+  /** Takes everything back, as at the end of a pod; answers with what it changed. */
+  close(): Promise<readonly Change[]>;
+  /** All that a fault could leave behind, see `residue.ts`. */
+  residue(): Promise<string>;
+  /** Counts changes from now on, and has the process stop at one of them. */
+  stopAt(stop: Stop): Promise<void>;
+  /** Resolves once the process stands still; rejects when it does not within 20 s. */
+  frozen(): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -76,8 +96,11 @@ const queueRule = [
   ...["-j", "NFQUEUE", "--queue-num", String(QUEUE), "--queue-bypass"],
 ];
 
+let pairs = 0;
+
 export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } = {}): Promise<TwoHosts> {
-  const names = { left: `squall-e${process.pid}-l`, right: `squall-e${process.pid}-r` };
+  const pair = `squall-e${process.pid}-${++pairs}`;
+  const names = { left: `${pair}-l`, right: `${pair}-r` };
   const ends: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const end of ends.splice(0).reverse()) await end();
@@ -98,26 +121,23 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
     ] as const) {
       await run("ip", ["-n", name, "address", "add", `${address}/24`, "dev", "eth0"]);
       await run("ip", ["-n", name, "address", "add", `${address === LEFT ? LEFT6 : RIGHT6}/64`, "dev", "eth0", "nodad"]);
+      // link-local addresses are there at once: a dump is the same from the first moment on
+      await run("ip", ["netns", "exec", name, "sysctl", "-q", "-w", "net.ipv6.conf.eth0.accept_dad=0"]);
       for (const device of ["lo", "eth0"]) await run("ip", ["-n", name, "link", "set", device, "up"]);
     }
     const hosts = { left: startHost(names.left), right: startHost(names.right) };
     ends.push(hosts.left.end, hosts.right.end);
     return {
       ...hosts,
+      state: folder,
       close,
       queueOn: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-A", ...queueRule)),
       queueOff: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-D", ...queueRule)),
-      async startAgent() {
+      async startAgent(options = {}) {
         const agent: Child<AgentOrder, unknown> = startChild(names.left, "agent-process.ts");
         ends.push(() => agent.end());
-        await agent.ask({ do: "start", podIps: [LEFT, LEFT6], journal });
-        return {
-          process: agent.process,
-          apply: async (faults) => (await agent.ask({ do: "apply", faults })) as Awaited<ReturnType<AgentHandle["apply"]>>,
-          dieAt: async (program, when) => void (await agent.ask({ do: "die-at", program, when })),
-          end: agent.end,
-          dump: async () => (await agent.ask({ do: "dump" })) as string,
-        };
+        const changes = await agent.ask({ do: "start", podIps: [LEFT, LEFT6], journal, ...options });
+        return handleOf(agent, changes as readonly Change[]);
       },
       async startEngine({ maxHeldBytes, capabilities } = {}) {
         const engine: Child<EngineOrder, unknown> = startChild(names.left, "engine-process.ts", capabilities);
@@ -134,6 +154,28 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
     await close();
     throw error;
   }
+}
+
+function handleOf(agent: Child<AgentOrder, unknown>, changes: readonly Change[]): AgentHandle {
+  return {
+    process: agent.process,
+    changes,
+    apply: async (faults) => (await agent.ask({ do: "apply", faults })) as Applied,
+    beat: async () => (await agent.ask({ do: "beat" })) as readonly Change[],
+    report: async () => (await agent.ask({ do: "report" })) as readonly FaultReport[],
+    close: async () => (await agent.ask({ do: "close" })) as readonly Change[],
+    residue: async () => (await agent.ask({ do: "residue" })) as string,
+    stopAt: async (stop) => void (await agent.ask({ do: "stop-at", stop })),
+    async frozen() {
+      for (let turn = 0; turn < 2_000; turn++) {
+        const status = await readFile(`/proc/${agent.process.pid}/status`, "utf8").catch(() => ""); // it ended: then it never stands still
+        if (/^State:\s+T/m.test(status)) return;
+        await sleep(10);
+      }
+      throw new Error("The agent does not stand still.");
+    },
+    end: agent.end,
+  };
 }
 
 function startHost(name: string): Host & { readonly end: () => Promise<void> } {
@@ -159,7 +201,8 @@ function startChild<Order extends object, Answer>(name: string, file: string, ca
     const exited = (): void => answered.reject(new Error(`${file} ended`));
     child.once("message", answered.resolve);
     child.once("exit", exited);
-    child.send(order);
+    if (child.connected) child.send(order, (error) => (error ? exited() : undefined));
+    else exited();
     try {
       const reply = await answered.promise;
       if (reply.error !== undefined) throw new Error(reply.error);
