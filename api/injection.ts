@@ -10,6 +10,7 @@ import {
   SIDECAR_GID,
 } from "../common/names.ts";
 import { bundlePath, sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
+import { parseVerdict } from "./injection-verdict.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
 import { planMeshExclusions } from "./mesh.ts";
 import { probePortsOf } from "./probe-ports.ts";
@@ -24,6 +25,7 @@ export const skipSentences = {
   ImageNotReady:
     "Not every node has the sidecar's image yet, and pods are not made to wait for it. See: kubectl get daemonset -n squall-system squall-image",
   KubernetesTooOld: "Native sidecars need Kubernetes 1.29 or newer.",
+  NamespaceRefuses: "The policies of the namespace refuse such a pod with a sidecar.",
   InternalError: "The injector failed; see its log. The pod was left as it came.",
 } as const satisfies Readonly<Record<string, string>>;
 export type SkipCode = keyof typeof skipSentences;
@@ -38,7 +40,7 @@ export interface InjectionFacts {
   readonly isImageReady: boolean;
   /** 34 for Kubernetes 1.34; undefined before it is known. */
   readonly kubernetesMinor: number | undefined;
-  /** Annotations of the namespace: they may name another image and other resources. */
+  /** Annotations of the namespace: they may name another image and other resources, and say what its policies refuse. */
   readonly namespaceAnnotations: Readonly<Record<string, string>>;
 }
 
@@ -62,15 +64,20 @@ const IMAGE = /^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,300}$/;
 
 /**
  * What has to change in a pod to give it the sidecar, as JSON Patch (RFC 6902). Adds what is ours and touches nothing else, least of all the
- * application's command. `pod` is the object as the API server sent it.
+ * application's command. `pod` is the object as the API server sent it. A trial is a dry run that is to find out what the policies of the
+ * namespace say to the sidecar, now or once every node has the image.
  */
-export function planInjection(pod: JsonObject, facts: InjectionFacts): Injection {
+export function planInjection(
+  pod: JsonObject,
+  facts: InjectionFacts,
+  { isTrial }: { readonly isTrial: boolean } = { isTrial: false },
+): Injection {
   const metadata = objectOf(pod["metadata"]);
   const spec = objectOf(pod["spec"]);
-  const skip = (code: SkipCode): Injection => ({
+  const skip = (code: SkipCode, detail?: string): Injection => ({
     do: "skip",
     code,
-    message: skipSentences[code],
+    message: detail === undefined ? skipSentences[code] : `${skipSentences[code]} ${detail}`,
     patch: planAnnotations(metadata, { [names.injected]: code }),
   });
 
@@ -83,10 +90,15 @@ export function planInjection(pod: JsonObject, facts: InjectionFacts): Injection
   if (objectOf(spec["os"])["name"] === "windows" || objectOf(spec["nodeSelector"])["kubernetes.io/os"] === "windows")
     return skip("Windows");
   if (facts.kubernetesMinor !== undefined && facts.kubernetesMinor < OLDEST_MINOR) return skip("KubernetesTooOld");
-  if (!facts.isImageReady) return skip("ImageNotReady");
+  const quality = qualityOf(spec);
+  if (!isTrial) {
+    const verdict = parseVerdict(facts.namespaceAnnotations[names.injectionVerdict])[quality];
+    if (verdict?.is === "refused") return skip("NamespaceRefuses", `${verdict.by}: ${verdict.message}`);
+    if (!facts.isImageReady) return skip("ImageNotReady");
+  }
 
   const { settings, warnings } = readNamespaceSettings(facts);
-  const sidecar = planSidecar({ spec, facts, settings, quality: qualityOf(spec) });
+  const sidecar = planSidecar({ spec, facts, settings, quality });
   const containerName = objectsOf(spec["containers"])[0]?.["name"];
   const annotations = {
     [names.injected]: `${facts.version} network`,

@@ -1,3 +1,4 @@
+import type { NamespaceVerdict } from "../api/injection-verdict.ts";
 import type { PodExplanation } from "../api/pod-explanation.ts";
 import { renderTable } from "./table.ts";
 
@@ -11,8 +12,27 @@ export interface Patient {
     | { readonly is: "not-injected"; readonly isNamespaceOptedIn: boolean; readonly why: string | undefined };
 }
 
-/** What each labelled pod can do, and what to do about those that cannot do anything. */
-export function renderDiagnosis(patients: readonly Patient[], namespace: string): string {
+/** What each labelled pod can do, and what to do about those that cannot do anything. `verdict`: of the namespace's policies. */
+export function renderDiagnosis(patients: readonly Patient[], namespace: string, verdict: NamespaceVerdict): string {
+  const policies = explainVerdict(verdict, namespace);
+  return [...(policies.length > 0 ? [...policies, ""] : []), renderPatients(patients, namespace)].join("\n");
+}
+
+/** What the namespace's policies say to sidecars, one line for each class of pods of which something is to be said. */
+function explainVerdict(verdict: NamespaceVerdict, namespace: string): readonly string[] {
+  return Object.entries(verdict).flatMap(([quality, found]) => {
+    switch (found.is) {
+      case "allowed":
+        return [];
+      case "refused":
+        return [`${namespace} refuses ${quality} pods with a sidecar, so they get none. ${found.by}: ${found.message}`];
+      case "unknown":
+        return [`Whether ${namespace} would refuse ${quality} pods with a sidecar is not known, so they get one: ${found.message}`];
+    }
+  });
+}
+
+function renderPatients(patients: readonly Patient[], namespace: string): string {
   if (patients.length === 0)
     return `No pod in ${namespace} has the label squall.dev/inject=enabled. Label namespace and pods: kubectl label namespace ${namespace} squall.dev/inject=enabled`;
   const rows = patients.map(({ pod, finding }) => [pod, ...describe(finding)]);

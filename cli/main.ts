@@ -1,5 +1,6 @@
 /** The `squall` command: looks into a cluster with the rights of whoever types it. */
 import { Command } from "commander";
+import { parseVerdict } from "../api/injection-verdict.ts";
 import { podExplanation, type PodExplanation } from "../api/pod-explanation.ts";
 import { annotations, labels, OPTED_IN, SIDECAR_CONTAINER } from "../common/names.ts";
 import { bundlePath } from "../common/sidecar-layout.ts";
@@ -48,10 +49,12 @@ program
   .action(() =>
     withKube(async (kube, namespace) => {
       const options = program.opts<Options>();
-      const isNamespaceOptedIn = (await kube.get(namespaces, { name: namespace })).metadata.labels?.[labels.inject] === OPTED_IN;
+      const { metadata } = await kube.get(namespaces, { name: namespace });
+      const isNamespaceOptedIn = metadata.labels?.[labels.inject] === OPTED_IN;
+      const verdict = parseVerdict(metadata.annotations?.[annotations.injectionVerdict]);
       const { items } = await kube.list(pods, { namespace, labelSelector: `${labels.inject}=${OPTED_IN}` });
       const patients = await Promise.all(items.map((pod) => examine(pod, options, { namespace, isNamespaceOptedIn })));
-      say(options.output === "json" ? JSON.stringify(patients, null, 2) : renderDiagnosis(patients, namespace));
+      say(options.output === "json" ? JSON.stringify({ verdict, pods: patients }, null, 2) : renderDiagnosis(patients, namespace, verdict));
     }),
   );
 

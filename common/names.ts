@@ -15,6 +15,10 @@ export const OPTED_IN = "enabled";
 export const annotations = {
   /** On a pod, written by the injector: `VERSION` when injected, otherwise the reason code. */
   injected: "squall.dev/injected",
+  /** On a namespace, written by the leader: what its policies say to pods with a sidecar; see api/injection-verdict.ts. */
+  injectionVerdict: "squall.dev/injection-verdict",
+  /** On the pod of a dry run, "true": injected whatever the verdict says, since it is what the verdict is found with. */
+  injectionSample: "squall.dev/injection-sample",
   /** On an experiment: how long a fault outlives the last heartbeat, a Go duration. */
   lease: "squall.dev/lease",
   /** On an experiment, "true": pods born during an experiment of mode `all` join it. */

@@ -17,6 +17,7 @@ import { startEnrolmentServer } from "./enrolment.ts";
 import { startExperiments } from "./experiments.ts";
 import { startHaltReports } from "./halts.ts";
 import type { ControllerMetrics } from "./metrics.ts";
+import { startInjectionChecks } from "./namespaces/injection-checks.ts";
 import type { World } from "./world.ts";
 
 export interface LeadingDeps {
@@ -64,6 +65,8 @@ export async function lead(leadership: Leadership, deps: LeadingDeps): Promise<v
     closers.push(() => experiments.close());
     const haltReports = startHaltReports({ kube, world, clock, log, signal });
     closers.push(() => haltReports.close());
+    const checks = startInjectionChecks({ kube, namespaces: world.namespaces, pods: () => world.pods(), clock, log, signal });
+    closers.push(() => checks.close());
     const listener = await startEnrolmentServer({
       kube,
       clock,

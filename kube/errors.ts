@@ -27,6 +27,8 @@ export type KubeErrorKind =
   | "unexpected";
 
 export interface KubeErrorDetails {
+  /** What the server said, without what it was asked. */
+  readonly said?: string | undefined;
   /** Kubernetes' own CamelCase reason, such as "AlreadyExists". */
   readonly reason?: string | undefined;
   /** Which fields are wrong, of an "invalid" object. */
@@ -46,6 +48,7 @@ export interface FieldCause {
 export class KubeError extends Error {
   override readonly name = "KubeError";
   readonly kind: KubeErrorKind;
+  readonly said: string | undefined;
   readonly reason: string | undefined;
   readonly causes: readonly FieldCause[];
   readonly retryAfterMs: number | undefined;
@@ -53,6 +56,7 @@ export class KubeError extends Error {
   constructor(kind: KubeErrorKind, message: string, details: KubeErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.kind = kind;
+    this.said = details.said;
     this.reason = details.reason;
     this.causes = details.causes ?? [];
     this.retryAfterMs = details.retryAfterMs;
@@ -103,6 +107,7 @@ export function errorOfAnswer({ request, statusCode, body, retryAfter }: FailedA
   const seconds = status.details?.retryAfterSeconds ?? (retryAfter === undefined ? Number.NaN : Number(retryAfter));
   const said = status.message ?? body.slice(0, 300).trim();
   return new KubeError(kindOf(statusCode, status.reason), `${request} was answered with ${statusCode}: ${said === "" ? "no text" : said}`, {
+    said,
     reason: status.reason,
     causes: status.details?.causes,
     retryAfterMs: Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds * 1000, RETRY_AFTER_LIMIT_MS) : undefined,

@@ -113,6 +113,25 @@ const namespaceSchema = z.object({ metadata: metaSchema, status: z.object({ phas
 export type Namespace = z.output<typeof namespaceSchema>;
 export const namespaces = resourceOf({ ...core("Namespace", "namespaces"), isNamespaced: false }, namespaceSchema);
 
+const resourceQuotaSchema = z.object({
+  metadata: metaSchema,
+  spec: z.object({ hard: texts.prefault({}) }).prefault({}),
+  status: z.object({ used: texts.prefault({}) }).prefault({}),
+});
+export type ResourceQuota = z.output<typeof resourceQuotaSchema>;
+export const resourceQuotas = resourceOf(core("ResourceQuota", "resourcequotas"), resourceQuotaSchema);
+
+const limitRangeSchema = z.object({
+  metadata: metaSchema,
+  spec: z.object({ limits: list(z.object({ type: text, min: texts.optional() })) }).prefault({}),
+});
+export type LimitRange = z.output<typeof limitRangeSchema>;
+export const limitRanges = resourceOf(core("LimitRange", "limitranges"), limitRangeSchema);
+
+/** A pod as admission left it, with all of its spec: the answer to a create is all there is. */
+const podTrialSchema = z.object({ metadata: metaSchema, spec: z.record(z.string(), z.unknown()) });
+export const podTrials = resourceOf(core("Pod", "pods"), podTrialSchema);
+
 const nodeSchema = z.object({
   metadata: metaSchema,
   spec: z.object({ unschedulable: z.boolean().optional(), podCIDRs: list(z.string()) }).prefault({}),

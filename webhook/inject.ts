@@ -1,5 +1,6 @@
 import { planInjection, type InjectionFacts, type SkipCode } from "../api/injection.ts";
 import { isJsonObject, type JsonObject } from "../api/json.ts";
+import { annotations as names } from "../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
 
 export interface Injector {
@@ -11,7 +12,7 @@ export interface Injector {
 /** Adds the sidecar to a pod that asked for it, or lets it through as it came and says why. Never refuses. */
 export function injectSidecar({ object: pod, namespace = "default", operation, dryRun }: AdmissionRequest, injector: Injector): Verdict {
   if (operation !== "CREATE" || !pod) return allowed;
-  const injection = planInjection(pod, injector.factsFor(namespace));
+  const injection = planInjection(pod, injector.factsFor(namespace), { isTrial: dryRun === true && isSample(pod) });
   switch (injection.do) {
     case "nothing":
       return allowed;
@@ -23,6 +24,11 @@ export function injectSidecar({ object: pod, namespace = "default", operation, d
       return { isAllowed: true, code, message, patch, warnings: [`squall: ${nameOf(pod)} gets no sidecar: ${code}: ${message}`] };
     }
   }
+}
+
+function isSample({ metadata }: JsonObject): boolean {
+  const annotations = isJsonObject(metadata) ? metadata["annotations"] : undefined;
+  return isJsonObject(annotations) && annotations[names.injectionSample] === "true";
 }
 
 function nameOf({ metadata }: JsonObject): string {

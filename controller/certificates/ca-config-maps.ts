@@ -1,7 +1,8 @@
-import { CA_CONFIGMAP, labels, OPTED_IN, SYSTEM_NAMESPACE } from "../../common/names.ts";
+import { CA_CONFIGMAP } from "../../common/names.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import type { Kube } from "../../kube/kube.ts";
 import { type ConfigMap, configMaps, type Namespace } from "../../kube/resources.ts";
+import { isOptedIn } from "../namespaces/opted-in.ts";
 
 /** Marks ConfigMaps that the controller made and may remove. */
 const MANAGED_BY = { label: "app.kubernetes.io/managed-by", value: "squall-controller" } as const;
@@ -30,15 +31,6 @@ export function planConfigMaps(namespaces: readonly Namespace[], existing: reado
       .map(({ metadata }) => metadata.namespace ?? "")
       .filter((namespace) => !optedIn.includes(namespace) && !isTerminating.has(namespace)),
   };
-}
-
-function isOptedIn({ metadata, status }: Namespace): boolean {
-  return (
-    metadata.labels?.[labels.inject] === OPTED_IN &&
-    metadata.name !== SYSTEM_NAMESPACE &&
-    metadata.deletionTimestamp === undefined &&
-    status.phase !== "Terminating"
-  );
 }
 
 /** Carries the plan out. A namespace that cannot be written does not keep the others waiting; all errors are thrown together at the end. */

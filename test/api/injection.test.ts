@@ -47,6 +47,11 @@ function inject(before: JsonObject, changed: Partial<InjectionFacts> = {}): Inje
   return jsonpatch.applyPatch(structuredClone(before), injection.do === "inject" ? injection.patch : []).newDocument as unknown as Injected;
 }
 
+const refusing = {
+  "squall.dev/injection-verdict":
+    '{"BestEffort":"refused by ResourceQuota: exceeded quota: team","Burstable":"allowed","Guaranteed":"unknown: no"}',
+};
+
 const sidecarOf = (injected: Injected) => injected.spec.initContainers[0] ?? assert.fail("no sidecar");
 const variable = (injected: Injected, name: string) => sidecarOf(injected).env?.find((entry) => entry.name === name)?.value;
 
@@ -136,6 +141,7 @@ describe("planInjection", () => {
     ["NameTaken", pod({ spec: { volumes: [{ name: "squall-token" }] } }), {}],
     ["KubernetesTooOld", pod(), { kubernetesMinor: 28 }],
     ["ImageNotReady", pod(), { isImageReady: false }],
+    ["NamespaceRefuses", pod(), { namespaceAnnotations: refusing, isImageReady: false }],
   ];
   for (const [code, before, changed] of skips) {
     it(`leaves a pod alone and says ${code}`, () => {
@@ -147,6 +153,19 @@ describe("planInjection", () => {
       assert.deepEqual(after.spec, before["spec"]);
     });
   }
+
+  it("says who refuses, leaves pods of other classes alone, and injects a trial all the same", () => {
+    const injection = planInjection(pod(), { ...facts, namespaceAnnotations: refusing });
+    assert.ok(injection.do === "skip");
+    assert.equal(injection.message, "The policies of the namespace refuse such a pod with a sidecar. ResourceQuota: exceeded quota: team");
+    const resources = { limits: { cpu: "1", memory: "1Gi" } };
+    assert.equal(planInjection(pod({ container: { resources } }), { ...facts, namespaceAnnotations: refusing }).do, "inject");
+    const trial = { ...facts, namespaceAnnotations: refusing, isImageReady: false };
+    assert.equal(planInjection(pod(), trial, { isTrial: true }).do, "inject");
+  });
+
+  it("injects where the verdict of the namespace cannot be read", () =>
+    assert.equal(planInjection(pod(), { ...facts, namespaceAnnotations: { "squall.dev/injection-verdict": "{" } }).do, "inject"));
 
   it("takes image and resources from the namespace, and says so when it cannot", () => {
     const good = { "squall.dev/sidecar-image": "registry.example.com/squall:9", "squall.dev/sidecar-memory": "96Mi" };

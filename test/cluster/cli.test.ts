@@ -56,8 +56,8 @@ describe("a user asks the squall command", () => {
     assert.match(text, /^a +0\.\d+\.\d+ +nfqueue +ipv4/m);
     assert.match(text, /^bare +none/m);
     assert.match(text, /kubectl rollout restart deployment -n asking-street/);
-    const parsed = JSON.parse(await squall("doctor", "-o", "json")) as readonly { readonly pod: string }[];
-    assert.deepEqual(parsed.map(({ pod }) => pod).toSorted(), ["a", "b", "bare"]);
+    const parsed = JSON.parse(await squall("doctor", "-o", "json")) as { readonly pods: readonly { readonly pod: string }[] };
+    assert.deepEqual(parsed.pods.map(({ pod }) => pod).toSorted(), ["a", "b", "bare"]);
   });
 
   it("hears in words what is wrong", async () => {

@@ -33,7 +33,8 @@ const policySchema = z.looseObject({
 });
 const readPolicy = (gate: string): z.output<typeof policySchema> =>
   policySchema.parse(parseAllDocuments(readFileSync(join(root, "manifests/policy", gate, "policy.yaml"), "utf8"))[0]?.toJS());
-const gates = readdirSync(join(root, "manifests/policy")).filter((name) => name !== "kyverno");
+/** `default` is a ChaosPolicy. */
+const gates = readdirSync(join(root, "manifests/policy")).filter((name) => name !== "kyverno" && name !== "default");
 
 const shop = "gate-shop";
 const selector = { labelSelectors: { app: "cart" } };

@@ -24,7 +24,7 @@ export const chaosResource = (kind: string, plural: string): Resource<Loose> =>
  */
 export async function serveKinds(kube: Kube, plurals: Readonly<Record<string, string>>): Promise<void> {
   for (const [kind, plural] of Object.entries(plurals)) {
-    const manifest = join(import.meta.dirname, "../../../manifests/crds", `${kind.toLowerCase()}.yaml`);
+    const manifest = join(import.meta.dirname, "../../../manifests/crds", `${plural}.yaml`);
     await kube.create(crds, existsSync(manifest) ? (parse(readFileSync(manifest, "utf8")) as NewObject) : withoutSchema(kind, plural));
   }
   const limit = Date.now() + 20_000;

@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { parseVerdict } from "../../api/injection-verdict.ts";
+import { type Patient, renderDiagnosis } from "../../cli/doctor.ts";
+
+const late: Patient = { pod: "late", finding: { is: "not-injected", isNamespaceOptedIn: true, why: undefined } };
+
+describe("squall doctor", () => {
+  it("says which pods the policies of the namespace refuse with a sidecar, and what is not known", () => {
+    const verdict = parseVerdict(
+      '{"BestEffort":"allowed","Burstable":"refused by LimitRange: maximum memory usage per Container is 100Mi","Guaranteed":"unknown: no"}',
+    );
+    assert.deepEqual(renderDiagnosis([late], "shop", verdict).split("\n").slice(0, 3), [
+      "shop refuses Burstable pods with a sidecar, so they get none. LimitRange: maximum memory usage per Container is 100Mi",
+      "Whether shop would refuse Guaranteed pods with a sidecar is not known, so they get one: no",
+      "",
+    ]);
+  });
+
+  it("does not speak of policies where they refuse nothing", () => {
+    assert.match(renderDiagnosis([late], "shop", parseVerdict('{"BestEffort":"allowed"}')), /^POD /);
+    assert.match(renderDiagnosis([], "shop", {}), /^No pod in shop has the label/);
+  });
+});
