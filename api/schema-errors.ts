@@ -30,13 +30,16 @@ export function explainIssues(
 function explainIssue(issue: Issue, found: unknown): string {
   switch (issue.code) {
     case "invalid_type":
+      // A message of the schema's own; zod's begin in this way.
+      if (!issue.message.startsWith("Invalid input")) return issue.message;
       return found === undefined
         ? `is missing. Write ${article(issue.expected)}.`
-        : `${show(found)} is ${article(typeOf(found))}. Write ${article(issue.expected)}.`;
+        : `${show(found)} is ${article(typeOf(found))}. Write ${article(issue.expected)}${asExpected(found, issue.expected)}.`;
     case "invalid_value": {
       const known = issue.values.map(String);
-      if (found === undefined) return `is missing. Write one of ${known.join(", ")}.`;
-      return `${show(found)} is none of ${known.join(", ")}.${typeof found === "string" ? suggest(found, known) : ""}`;
+      const isOne = known.length === 1;
+      if (found === undefined) return `is missing. Write ${isOne ? "" : "one of "}${known.join(", ")}.`;
+      return `${show(found)} is ${isOne ? "not" : "none of"} ${known.join(", ")}.${typeof found === "string" ? suggest(found, known) : ""}`;
     }
     case "too_big":
       if (issue.origin === "string") return `is longer than ${issue.maximum} characters.`;
@@ -53,6 +56,13 @@ function explainIssue(issue: Issue, found: unknown): string {
     case "unrecognized_keys":
       return issue.message;
   }
+}
+
+/** The value as it should have been written, where only the quotes are wrong. */
+function asExpected(found: unknown, expected: string): string {
+  if (expected === "string" && (typeof found === "number" || typeof found === "boolean")) return `: ${show(String(found))}`;
+  const isNumber = expected === "number" || expected === "int";
+  return isNumber && typeof found === "string" && /^-?\d{1,15}$/.test(found) ? `, without quotes: ${found}` : "";
 }
 
 function typeOf(value: unknown): string {

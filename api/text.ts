@@ -1,6 +1,8 @@
 /** How values of users are shown in messages: short, on one line, and never able to forge another line. */
 
 const LONGEST_SHOWN = 60;
+/** A shorter text is part of too many words. */
+const SHORTEST_PART = 4;
 
 /** The value as JSON, cut to 60 characters, with everything but plain printable characters escaped. */
 export function show(value: unknown): string {
@@ -12,14 +14,16 @@ export function show(value: unknown): string {
   return safe.length <= LONGEST_SHOWN ? safe : `${safe.slice(0, LONGEST_SHOWN)}...`;
 }
 
-/** " Did you mean X?" for the known word nearest to what was written, or nothing when none is near. */
+/** " Did you mean X?" for the known word nearest to what was written, or one that has it as a part; nothing when none is near. */
 export function suggest(written: string, known: readonly string[]): string {
   if (written.length > LONGEST_SHOWN) return "";
   const ranked = known
     .map((word) => ({ word, distance: editDistance(written.toLowerCase(), word.toLowerCase()) }))
     .toSorted((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best !== undefined && best.distance <= Math.ceil(best.word.length / 3) ? ` Did you mean ${JSON.stringify(best.word)}?` : "";
+  const near = ranked.filter(({ word, distance }, index) => index === 0 && distance <= Math.ceil(word.length / 3))[0]?.word;
+  const best =
+    near ?? (written.length < SHORTEST_PART ? undefined : known.find((word) => word.toLowerCase().includes(written.toLowerCase())));
+  return best === undefined ? "" : ` Did you mean ${JSON.stringify(best)}?`;
 }
 
 /** Levenshtein distance. */
@@ -34,4 +38,9 @@ function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length] ?? 0;
+}
+
+/** "a, b and c". */
+export function listWords(words: readonly string[], last = "and"): string {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} ${last} ${words.at(-1) ?? ""}`;
 }

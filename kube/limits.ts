@@ -1,5 +1,6 @@
 import { readPolicy } from "../api/policy/read.ts";
 import type { Policy } from "../api/policy/violations.ts";
+import { show } from "../api/text.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { Kube, KubeObject, Resource } from "./kube.ts";
@@ -71,5 +72,5 @@ export class Limits {
 /** "Halt shop/stop: upgrade", for people. */
 export function describeHalt({ metadata: { namespace, name }, spec: { reason } }: Halt): string {
   const what = namespace === undefined ? `ClusterHalt ${name}` : `Halt ${namespace}/${name}`;
-  return reason === undefined || reason === "" ? what : `${what} (${reason.slice(0, 200)})`;
+  return reason === undefined || reason === "" ? what : `${what} (${show(reason)})`;
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { matchesExpression } from "../selection.ts";
-import { labelExpression, labelProblem, textMap } from "./selector.ts";
+import { labelExpression, labelProblem } from "./selector.ts";
+import { textMap } from "./text-map.ts";
 
 /** A label selector as Kubernetes' own objects have it: all requirements must hold, and none at all matches everything. */
 export const labelSelector = () =>

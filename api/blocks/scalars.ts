@@ -8,10 +8,16 @@ const LONGEST_TEXT = 1024;
 
 type Problem = (text: string) => string | undefined;
 
+interface TextOptions {
+  readonly max?: number;
+  /** What to say where there is no text at all: "is missing. Write …". */
+  readonly missing?: string;
+}
+
 /** A string of at most 1,024 characters that `problem` finds nothing wrong with. */
-export function textWith(problem: Problem, { max = LONGEST_TEXT }: { readonly max?: number } = {}): z.ZodString {
+export function textWith(problem: Problem, { max = LONGEST_TEXT, missing }: TextOptions = {}): z.ZodString {
   return z
-    .string()
+    .string({ error: ({ input }) => (input === undefined ? missing : undefined) })
     .max(max)
     .check((context) => {
       if (context.value.length > max) return;
@@ -20,17 +26,42 @@ export function textWith(problem: Problem, { max = LONGEST_TEXT }: { readonly ma
     });
 }
 
+/** The grammar of Go durations, for the API server; that the number fits is left to the webhook. */
+const UNSIGNED_DURATION = "(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)";
+const DURATION_PATTERN = `^([+-]?${UNSIGNED_DURATION})?$`;
+const WAIT_PATTERN = `^[+]?${UNSIGNED_DURATION}$`;
+
 export const problemWithDuration: Problem = (text) => {
   if (parseDuration(text) !== undefined) return undefined;
   if (/^[+-]?\d+(\.\d+)?$/.test(text))
     return `${show(text)} has no unit. Write a duration such as "${text.slice(0, 9)}ms" or "${text.slice(0, 9)}s".`;
-  if (/^\d+d$/.test(text))
-    return `${show(text)}: days are no unit of a duration. Write hours, such as "${Math.min(Number(text.slice(0, -1)) * 24, 99_999)}h".`;
+  const [, sign = "", days] = /^([+-]?)(\d+)d$/.exec(text) ?? [];
+  if (days !== undefined)
+    return `${show(text)}: days are no unit of a duration. Write hours, such as "${sign}${Math.min(Number(days) * 24, 99_999)}h".`;
+  if (text.length > 0 && text.length < 200 && new RegExp(DURATION_PATTERN).test(text))
+    return `${show(text)} is longer than a duration can be, which is 292 years. Write a shorter one.`;
   return `${show(text)} is no duration. Write numbers with the units ns, us, ms, s, m or h, such as "200ms" or "1h30m".`;
 };
 
 /** Go duration or the empty text, as Chaos Mesh accepts it; negative is allowed and means: over at once. */
-export const durationOrEmpty = (): z.ZodString => textWith((text) => (text === "" ? undefined : problemWithDuration(text)));
+export const durationOrEmpty = (): z.ZodString =>
+  textWith((text) => (text === "" ? undefined : problemWithDuration(text))).meta({ pattern: DURATION_PATTERN });
+
+const problemWithWait: Problem = (text) =>
+  problemWithDuration(text) ??
+  (text.startsWith("-") ? `${show(text)} is negative, and nothing can be early. Write ${show(text.slice(1, 50))}.` : undefined);
+
+/** How long something is held up: a Go duration of 0 or more. */
+export const wait = ({ missing }: Pick<TextOptions, "missing"> = {}): z.ZodString =>
+  textWith(problemWithWait, missing === undefined ? {} : { missing }).meta({ pattern: WAIT_PATTERN });
+
+/** The same, where the empty text stands for none. */
+export const waitOrEmpty = (): z.ZodString =>
+  textWith((text) => (text === "" ? undefined : problemWithWait(text))).meta({ pattern: `^$|${WAIT_PATTERN}` });
+
+/** A Go duration in either direction. */
+export const offset = (options: Pick<TextOptions, "missing">): z.ZodString =>
+  textWith(problemWithDuration, options).meta({ pattern: `^[+-]?${UNSIGNED_DURATION}$` });
 
 const LONGEST_LATENCY_NS = 3_600_000_000_000n;
 
@@ -93,18 +124,25 @@ export function isDnsSubdomain(text: string): boolean {
   return text.length <= 253 && text.split(".").every((part) => part.length <= 63 && DNS_LABEL.test(part));
 }
 
-export const namespaceName = (): z.ZodString =>
-  textWith((text) =>
-    text.length <= 63 && DNS_LABEL.test(text)
-      ? undefined
-      : `${show(text)} cannot be the name of a namespace. Write lower-case letters, digits and "-", at most 63.`,
+/** A name without dots, of a thing called `what`: "a namespace", "a container". */
+export const dnsLabel = (what: string, options: Pick<TextOptions, "missing"> = {}): z.ZodString =>
+  textWith(
+    (text) =>
+      text.length <= 63 && DNS_LABEL.test(text)
+        ? undefined
+        : `${show(text)} cannot be the name of ${what}. Write lower-case letters, digits and "-", at most 63.`,
+    options,
   );
 
-export const objectName = (): z.ZodString =>
-  textWith((text) =>
-    isDnsSubdomain(text)
-      ? undefined
-      : `${show(text)} cannot be the name of an object. Write lower-case letters, digits, "-" and ".", at most 253.`,
+export const namespaceName = (): z.ZodString => dnsLabel("a namespace");
+
+export const objectName = (options: Pick<TextOptions, "missing"> = {}): z.ZodString =>
+  textWith(
+    (text) =>
+      isDnsSubdomain(text)
+        ? undefined
+        : `${show(text)} cannot be the name of an object. Write lower-case letters, digits, "-" and ".", at most 253.`,
+    options,
   );
 
 const LABEL_PART = /^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/;

@@ -6,10 +6,10 @@ import type { Rule } from "../rule.ts";
 import { formatPath } from "../schema-errors.ts";
 import { show, suggest } from "../text.ts";
 import { isLabelKey, isLabelValue, labelKey, labelValue, namespaceName, objectName, textWith } from "./scalars.ts";
+import { type MapProblem, MOST_ENTRIES, textMap } from "./text-map.ts";
+import { knownWord } from "./texts.ts";
 
 /** The block that picks pods: `selector`, `mode` and `value`. It stands in most kinds, and once more as `target` of NetworkChaos. */
-
-const MOST_ENTRIES = 1_000;
 
 export const podPhases = ["Pending", "Running", "Succeeded", "Failed", "Unknown"] as const;
 export const selectableFields = [
@@ -27,24 +27,6 @@ export const operators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 export const modes = ["one", "all", "fixed", "fixed-percent", "random-max-percent"] as const;
 export type Mode = (typeof modes)[number];
 
-type MapProblem = (key: string, value: string) => string | undefined;
-
-/** A map of texts whose every entry `problem` finds nothing wrong with. */
-export function textMap(problem: MapProblem) {
-  return z
-    .record(z.string(), z.string().max(1024))
-    .meta({ maxProperties: MOST_ENTRIES })
-    .check((context) => {
-      for (const [key, value] of Object.entries(context.value).slice(0, MOST_ENTRIES)) {
-        const message = typeof value === "string" ? problem(key, value) : undefined;
-        if (message !== undefined) context.issues.push({ code: "custom", message, input: value, path: [key], continue: true });
-      }
-      if (Object.keys(context.value).length > MOST_ENTRIES) {
-        context.issues.push({ code: "custom", message: `has more than ${MOST_ENTRIES} entries.`, input: undefined, continue: true });
-      }
-    });
-}
-
 export const labelProblem: MapProblem = (key, value) => {
   if (!isLabelKey(key)) return `${show(key)} cannot be a key here. Write one such as "app" or "example.com/tier".`;
   if (!isLabelValue(value)) return `${show(value)} cannot be the value of a label. Write letters, digits, "-", "_" and ".", at most 63.`;
@@ -53,11 +35,7 @@ export const labelProblem: MapProblem = (key, value) => {
 
 export const labelExpression = z.strictObject({
   key: labelKey().describe("Key of the label."),
-  operator: textWith((text) =>
-    (operators as readonly string[]).includes(text)
-      ? undefined
-      : `${show(text)} is none of ${operators.join(", ")}.${suggest(text, operators)}`,
-  ).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
+  operator: knownWord(operators).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
   values: z
     .array(labelValue())
     .max(MOST_ENTRIES)

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { groups } from "../../common/names.ts";
+import { show } from "../text.ts";
 import type { KindDefinition } from "./definition.ts";
 
 /** Halt and ClusterHalt: while one is there, nothing is faulted where it holds. */
@@ -49,7 +50,7 @@ const common = {
   embedded: () => [],
 } satisfies Partial<KindDefinition<typeof schema>>;
 
-const because = (reason: string | undefined): string => (reason === undefined || reason === "" ? "" : ` Reason: ${reason}`);
+const because = (reason: string | undefined): string => (reason === undefined || reason === "" ? "" : `, for ${show(reason)}`);
 
 export const halt: KindDefinition<typeof schema> = {
   ...common,
@@ -58,8 +59,7 @@ export const halt: KindDefinition<typeof schema> = {
   singular: "halt",
   scope: "Namespaced",
   description: "Halt ends every experiment that touches its namespace and refuses new ones until it is deleted.",
-  explain: ({ reason }) =>
-    `Stops every experiment that touches its namespace and refuses new ones.${because(reason)}`.replace(/(?<![.])$/, "."),
+  explain: ({ reason }) => `Stops every experiment that touches its namespace and refuses new ones${because(reason)}.`,
 };
 
 export const clusterHalt: KindDefinition<typeof schema> = {
@@ -69,5 +69,5 @@ export const clusterHalt: KindDefinition<typeof schema> = {
   singular: "clusterhalt",
   scope: "Cluster",
   description: "ClusterHalt ends every experiment of the cluster and refuses new ones until it is deleted.",
-  explain: ({ reason }) => `Stops every experiment and refuses new ones.${because(reason)}`.replace(/(?<![.])$/, "."),
+  explain: ({ reason }) => `Stops every experiment and refuses new ones${because(reason)}.`,
 };

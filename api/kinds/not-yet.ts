@@ -6,7 +6,16 @@ import { show } from "../text.ts";
  * What this version judges and cannot carry out: whole kinds, and actions of others. Nothing else lists them. A kind leaves the list when
  * it has a translator in `controller/kinds/`, which the compiler asks for then.
  */
-export const notYetKinds = [] as const satisfies readonly string[];
+export const notYetKinds = [
+  "BlockChaos",
+  "DNSChaos",
+  "HTTPChaos",
+  "IOChaos",
+  "JVMChaos",
+  "KernelChaos",
+  "StressChaos",
+  "TimeChaos",
+] as const satisfies readonly string[];
 export type NotYetKind = (typeof notYetKinds)[number];
 
 export const notYetActions: Readonly<Record<string, readonly string[]>> = {

@@ -72,6 +72,11 @@ const more: Partial<Readonly<Record<KindName, readonly JsonObject[]>>> = {
     protocol: "icmp",
     target: { mode },
   })),
+  JVMChaos: [
+    { action: "stress", mode: "all", memType: "x" },
+    { action: "return", mode: "all", class: "C", method: "m", returnValue: "1", exception: "E", ruleData: "RULE" },
+    { action: "mysql", mode: "all", mysqlConnectorVersion: "8", latency: 1, sqlType: "x" },
+  ],
 };
 
 describe("rules across fields", () => {

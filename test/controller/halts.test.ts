@@ -28,7 +28,7 @@ describe("a halt", () => {
     assert.equal(cluster.agents.of(inBank).faults.length, 0);
     assert.equal(
       cluster.condition("both", "AllInjected").message,
-      "Halt bank/stop (outage) stopped it. It stays stopped: apply it anew if you still want it once the halt is gone.",
+      'Halt bank/stop ("outage") stopped it. It stays stopped: apply it anew if you still want it once the halt is gone.',
     );
     assert.ok(cluster.events("both").includes("Halted: Experiment has been halted"));
   });

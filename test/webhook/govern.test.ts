@@ -41,7 +41,7 @@ describe("halts and policies at admission", () => {
 
   it("refuse while a namespace that is touched, or the cluster, is halted, and name who says why", async () => {
     for (const [halt, name] of [
-      [haltIn("bank", "outage"), "Halt bank/stop (outage)"],
+      [haltIn("bank", "outage"), 'Halt bank/stop ("outage")'],
       [haltIn(undefined), "ClusterHalt stop"],
     ] as const) {
       const { verdict } = await admit(reviewOf(delay), { govern: govern({ halts: [halt] }) });
