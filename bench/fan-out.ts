@@ -1,9 +1,5 @@
-import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseAllDocuments } from "yaml";
-import { z } from "zod";
 import { createAuthority, openAuthority } from "../certs/authority.ts";
 import { CONTROLLER_URI } from "../certs/identity.ts";
 import { systemClock } from "../common/clock.ts";
@@ -15,11 +11,12 @@ import { World } from "../controller/world.ts";
 import { connectKube, type KubeConnection } from "../kube/client.ts";
 import { isKubeError } from "../kube/errors.ts";
 import { experimentResource } from "../kube/experiments.ts";
-import { namespaces, pods, resourceOf } from "../kube/resources.ts";
+import { namespaces, pods } from "../kube/resources.ts";
 import { addressOf, forkAgents } from "../test/soak/agents.ts";
 import type { Usage } from "../test/soak/agents-process.ts";
 import { startTestApiServer } from "../test/support/api-server.ts";
 import { authoredByAdmin } from "../test/support/authors.ts";
+import { installCrds } from "../test/support/crds.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
 
 const SIZES = [1_000, 5_000, 10_000];
@@ -27,16 +24,6 @@ const GOALS: Readonly<Record<number, string>> = { 1_000: "≤ 1 s", 5_000: "≤ 
 const PORT = 19_447;
 const DAY_MS = 24 * 3_600_000;
 const networkChaos = experimentResource("NetworkChaos");
-const crds = resourceOf(
-  {
-    group: "apiextensions.k8s.io",
-    version: "v1",
-    kind: "CustomResourceDefinition",
-    plural: "customresourcedefinitions",
-    isNamespaced: false,
-  },
-  z.looseObject({ metadata: z.looseObject({ name: z.string() }) }),
-);
 
 /**
  * One experiment on very many pods: from the API server's answer to the last pod, and what that costs the API server. The API server, the
@@ -49,9 +36,7 @@ export async function run(): Promise<BenchResult> {
   const stored = await createAuthority({ now: new Date(), lifetimeMs: DAY_MS });
   const authority = openAuthority(stored);
   const own = await authority.issueClient(CONTROLLER_URI, { now: new Date(), lifetimeMs: DAY_MS });
-  for (const kind of ["networkchaos", "podchaos"])
-    for (const document of parseAllDocuments(readFileSync(join(import.meta.dirname, `../manifests/crds/${kind}.yaml`), "utf8")))
-      await kube.create(crds, document.toJS() as { readonly metadata: object });
+  await installCrds(kube);
   const controllerKube = connectKube({ process: "controller", version: "0", kubeconfig: api.kubeconfig });
   const world = new World({ kube: controllerKube, clock: systemClock, log: silentLog });
   const end = new AbortController();

@@ -2,9 +2,9 @@ import type { z } from "zod";
 import { groups } from "../../common/names.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject, withoutNulls } from "../json.ts";
-import type { Rule } from "../rule.ts";
 import { explainIssues } from "../schema-errors.ts";
 import { statusSchema } from "../status.ts";
+import { checkTheRest } from "./check-the-rest.ts";
 import type { EmbeddedSpec, ExperimentDefinition, KindDefinition, Touch } from "./definition.ts";
 import { findNotYet } from "./not-yet.ts";
 
@@ -91,89 +91,3 @@ export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): 
     },
   };
 }
-
-const MOST_ROUNDS = 8;
-
-/**
- * The rules across fields for a spec that breaks its schema: takes out what is wrong, and what needs it, until the rest holds, so that
- * a user hears of all mistakes at once. What is said about a part that was taken out, or about what held it, is left out.
- */
-function checkTheRest<S extends z.ZodType>(
-  definition: KindDefinition<S>,
-  spec: unknown,
-  known: readonly FieldError[],
-): readonly FieldError[] {
-  const rest = structuredClone(spec);
-  const places: Places = new WeakMap();
-  for (let round = 0; round < MOST_ROUNDS; round++) {
-    const parsed = definition.schema.safeParse(rest);
-    if (parsed.success) {
-      const gone = membersOf(spec).filter((name) => !membersOf(rest).includes(name));
-      const found = definition.rules
-        .flatMap((rule) => violationsWithout(gone, rule, parsed.data))
-        .map(({ path, message }) => ({ path: asWritten(path, rest, places), message }));
-      return found.filter(
-        ({ path }) => !known.some((error) => isWithin(error.path, path) || (path !== "spec" && isWithin(path, error.path))),
-      );
-    }
-    let wasRemoved = false;
-    for (const issue of parsed.error.issues) {
-      const paths = issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
-      for (const path of paths) wasRemoved = removeAt(rest, path, places) || wasRemoved;
-    }
-    if (!wasRemoved) return [];
-  }
-  return [];
-}
-
-/** What a rule says of a spec that lost some members; nothing where it looked at one of those. */
-function violationsWithout<Spec>(gone: readonly string[], rule: Rule<Spec>, spec: Spec): readonly FieldError[] {
-  if (gone.length === 0 || typeof spec !== "object" || spec === null) return rule.violations(spec);
-  const seen = new Set<PropertyKey>();
-  const watched = new Proxy(spec, {
-    get(target, name, receiver): unknown {
-      seen.add(name);
-      return Reflect.get(target, name, receiver);
-    },
-  });
-  const found = rule.violations(watched);
-  return gone.some((name) => seen.has(name)) ? [] : found;
-}
-
-const membersOf = (spec: unknown): readonly string[] => (isJsonObject(spec) ? Object.keys(spec) : []);
-
-/** Whether a path is that of the part or leads into it: `spec.a.b` and `spec.a[0]` lead into `spec.a`, `spec.ab` does not. */
-const isWithin = (part: string, path: string): boolean => path === part || (path.startsWith(part) && /^[.[]/.test(path.slice(part.length)));
-
-/** Of lists from which entries were taken out: where each entry that is left stood before. */
-type Places = WeakMap<readonly unknown[], number[]>;
-
-/** A path in what is left of a spec, as it was in the spec as written. */
-function asWritten(path: string, rest: unknown, places: Places): string {
-  let holder: unknown = { spec: rest };
-  return path.replaceAll(/([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\["(?:[^"\\]|\\.)*"\]/g, (part: string, name?: string, index?: string) => {
-    const list = holder;
-    const key = name ?? index ?? (JSON.parse(part.slice(1, -1)) as string);
-    holder = isHolder(holder) ? holder[key] : undefined;
-    return index !== undefined && Array.isArray(list) ? `[${places.get(list)?.[Number(index)] ?? index}]` : part;
-  });
-}
-
-/** Takes a member out; where it is missing already, the one that holds it. Says whether something was there to take. */
-function removeAt(root: unknown, path: readonly PropertyKey[], places: Places): boolean {
-  for (let depth = path.length; depth > 0; depth--) {
-    let holder: unknown = root;
-    for (const part of path.slice(0, depth - 1)) holder = isHolder(holder) ? holder[part] : undefined;
-    const last = path[depth - 1] ?? "";
-    if (!isHolder(holder) || holder[last] === undefined) continue;
-    if (Array.isArray(holder) && typeof last === "number") {
-      const known = places.get(holder) ?? [...holder.keys()];
-      places.set(holder, known.toSpliced(last, 1));
-      holder.splice(last, 1);
-    } else delete holder[last];
-    return true;
-  }
-  return false;
-}
-
-const isHolder = (value: unknown): value is Record<PropertyKey, unknown> => typeof value === "object" && value !== null;

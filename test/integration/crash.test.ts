@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseAllDocuments } from "yaml";
-import { z } from "zod";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
 import { FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
@@ -13,9 +9,10 @@ import { World } from "../../controller/world.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import { type Experiment, experimentResource } from "../../kube/experiments.ts";
-import { namespaces, pods, resourceOf } from "../../kube/resources.ts";
+import { namespaces, pods } from "../../kube/resources.ts";
 import { authoredByAdmin } from "../support/authors.ts";
 import { startTestApiServer } from "../support/api-server.ts";
+import { installCrds } from "../support/crds.ts";
 import { FakeAgents } from "../support/fake-agent.ts";
 import { type ApiProxy, type Fate, startApiProxy } from "./support/api-proxy.ts";
 
@@ -44,16 +41,6 @@ const troubles: readonly Trouble[] = [
 const SHOP = "crash-shop";
 const LIMIT_MS = 20_000;
 const networkChaos = experimentResource("NetworkChaos");
-const crds = resourceOf(
-  {
-    group: "apiextensions.k8s.io",
-    version: "v1",
-    kind: "CustomResourceDefinition",
-    plural: "customresourcedefinitions",
-    isNamespaced: false,
-  },
-  z.looseObject({ metadata: z.looseObject({ name: z.string() }) }),
-);
 
 interface Leader {
   readonly kube: KubeConnection;
@@ -80,9 +67,7 @@ describe("whatever goes wrong between controller and API server", () => {
     closers.push(() => proxy.close());
     direct = connectKube({ process: "test", version: "0", kubeconfig: api.kubeconfig });
     closers.push(() => direct.close());
-    for (const kind of ["networkchaos", "podchaos"])
-      for (const document of parseAllDocuments(readFileSync(join(import.meta.dirname, `../../manifests/crds/${kind}.yaml`), "utf8")))
-        await direct.create(crds, document.toJS() as { readonly metadata: object });
+    await installCrds(direct);
     await direct.create(namespaces, { metadata: { name: SHOP, labels: { [labels.inject]: OPTED_IN } } });
     for (const [index, name] of ["a", "b"].entries()) {
       const image = { image: "none" };

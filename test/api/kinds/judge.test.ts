@@ -146,6 +146,30 @@ describe("judging a NetworkChaos", () => {
     assert.deepEqual(Object.keys(found).toSorted(), ["spec.direction", "spec.duration", "spec.extra", "spec.loss.loss", "spec.value"]);
   });
 
+  it("tells them with the places that the user wrote, however many entries of a list are wrong otherwise", () => {
+    const expressionSelectors = [
+      { key: "a b", operator: "In" },
+      { key: "x", operator: "has" },
+      { key: "c", operator: "In" },
+      7,
+      { key: "d", operator: "In" },
+    ];
+    const found = mistakes("NetworkChaos", { ...base, action: "partition", selector: { expressionSelectors } });
+    const at = "spec.selector.expressionSelectors";
+    assert.deepEqual(Object.keys(found).toSorted(), [
+      `${at}[0].key`,
+      `${at}[1].operator`,
+      `${at}[2].values`,
+      `${at}[3]`,
+      `${at}[4].values`,
+    ]);
+  });
+
+  it("says nothing of a rule that is only broken because something else was wrong", () => {
+    const spec = { ...base, action: "loss", loss: { loss: "1" }, direction: "from", target: "web" };
+    assert.deepEqual(Object.keys(mistakes("NetworkChaos", spec)), ["spec.target"]);
+  });
+
   it("names each thing that cannot be carried out yet, and nothing else", () => {
     const spec = {
       ...base,
