@@ -52,12 +52,18 @@ export function addReceipts(one: Receipt, other: Receipt): Receipt {
   };
 }
 
-/** The fault as newly wanted; what an older version of the same id did and suffered is kept. */
+/**
+ * The fault as newly wanted; what an older version of the same id did and suffered is kept. An end that was known never moves back: a new leader
+ * may have a clock of its own, and a message may have been under way for long.
+ */
 export function holdFault(fault: Fault, nowMs: number, old: HeldFault | undefined): HeldFault {
   const wasInForce = old?.outcome.is === "wanted";
+  const ends = [old?.deadlineMs, fault.remainingMs === undefined ? undefined : nowMs + fault.remainingMs].filter(
+    (end) => end !== undefined,
+  );
   return {
     fault,
-    deadlineMs: fault.remainingMs === undefined ? undefined : nowMs + fault.remainingMs,
+    deadlineMs: ends.length === 0 ? undefined : Math.min(...ends),
     leaseUntilMs: nowMs + fault.leaseMs,
     outcome: old?.outcome.is === "wanted" ? old.outcome : { is: "wanted", isApplied: false },
     before: old === undefined || wasInForce ? (old?.before ?? noReceipt) : addReceipts(old.before, old.present),

@@ -50,7 +50,7 @@ const LONGEST_SELECTION_RETRY_MS = 30_000;
 export function decide(observed: Observed, randomBelow: (bound: number) => number): Decision {
   const { experiment, binding, now } = observed;
   const bound = binding.can === "run" ? binding.bound : undefined;
-  const due = decidePhase(experiment, bound, now);
+  const due = decidePhase(experiment, bound, observed);
   // Nobody answers for the fault: the experiment stands still as if it could not be carried out.
   const phase = holdBack(due, observed);
   const lease = leaseOf(experiment);
@@ -75,7 +75,7 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
     unconfirmed: ending.unconfirmed,
     nextMs: soonest([
       ending.nextMs,
-      phase.deadlineMs !== undefined && phase.desired === "Run" ? phase.deadlineMs - now.getTime() : undefined,
+      phase.deadlineMs !== undefined && phase.desired === "Run" ? phase.deadlineMs - observed.nowMs : undefined,
       observed.refusal?.untilMs === undefined ? undefined : observed.refusal.untilMs - observed.nowMs,
       phase.desired === "Run" ? observed.allowedForMs : undefined,
       bound?.isOneShot === true ? coolsDownInMs(moved.records, now) : undefined,
@@ -274,7 +274,7 @@ interface Ending {
 
 /** When an experiment may go: once nothing is left on its targets, by force, or when its lease is over and nobody answers. */
 function decideEnding(
-  { experiment, now, nowMs, memory }: Observed,
+  { experiment, nowMs, memory }: Observed,
   records: readonly ContainerRecord[] = [],
   { lease, isOneShot }: { readonly lease: Lease; readonly isOneShot: boolean },
 ): Ending {
@@ -284,10 +284,8 @@ function decideEnding(
   if (!hasOurs) return { finalizer: "keep", unconfirmed: [], nextMs: undefined };
   const left = isOneShot ? [] : records.filter(({ phase }) => phase !== "Not Injected");
   // A controller that was away gives the agents the time to answer that they would have had.
-  const waitMs = Math.max(
-    Date.parse(deletionTimestamp) + lease.ms + GRACE_MS - now.getTime(),
-    (memory.deletingSinceMs ?? nowMs) + GRACE_MS - nowMs,
-  );
+  const { askedMs, seenMs } = memory.deletion ?? { askedMs: nowMs, seenMs: nowMs };
+  const waitMs = Math.max(askedMs + lease.ms, seenMs) + GRACE_MS - nowMs;
   if (left.length === 0 || isForced(experiment) || waitMs <= 0) return { finalizer: "remove", unconfirmed: left, nextMs: undefined };
   return { finalizer: "keep", unconfirmed: [], nextMs: waitMs };
 }

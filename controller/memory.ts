@@ -1,9 +1,15 @@
+import type { Clock } from "../common/clock.ts";
 import type { Experiment } from "../kube/experiments.ts";
 import type { Refusal } from "./permission.ts";
 
 /** What is remembered of an experiment between visits. All of it may be lost: it saves work and never decides what is true. */
 export interface Memory {
   readonly uid: string;
+  /**
+   * Monotonic; when it was created, reckoned from its time stamp when this process first saw it. From then on nobody who sets the wall clock
+   * moves its end; and it never seems younger than new.
+   */
+  readonly bornMs: number;
   /** The newest version seen or written. */
   latest: Experiment;
   /** Monotonic; of the last status write. */
@@ -16,8 +22,8 @@ export interface Memory {
   refusal: Refusal | undefined;
   /** Attempts in a row in which a pod could not be deleted. */
   failedKills: number;
-  /** Monotonic; when this process first saw that the experiment is to be deleted. */
-  deletingSinceMs: number | undefined;
+  /** Monotonic; when the deletion was asked for and when this process first saw it: the same, unless it was so from the first sight on. */
+  deletion: { readonly askedMs: number; readonly seenMs: number } | undefined;
   /** UIDs of targets that the API server said are gone. */
   readonly gone: Set<string>;
   /** Names of events already sent. */
@@ -34,22 +40,26 @@ export class Memories {
   readonly #buried = new Map<string, string>();
 
   /** The memory of the object in the cache, with whichever version is newer. */
-  recall(key: string, cached: Experiment): Memory {
+  recall(key: string, cached: Experiment, clock: Clock): Memory {
     const known = this.#byKey.get(key);
     if (known !== undefined && !isNewer(cached, known.latest)) return known;
     if (known?.uid === cached.metadata.uid) {
       known.latest = cached;
       return known;
     }
+    const { uid, creationTimestamp, deletionTimestamp } = cached.metadata;
+    const nowMs = clock.monotonicMs();
+    const reckon = (time: string): number => nowMs - Math.max(0, clock.now().getTime() - Date.parse(time));
     const fresh: Memory = {
-      uid: cached.metadata.uid,
+      uid,
+      bornMs: reckon(creationTimestamp),
       latest: cached,
       lastWriteMs: undefined,
       busySinceMs: undefined,
       emptySelections: 0,
       refusal: undefined,
       failedKills: 0,
-      deletingSinceMs: undefined,
+      deletion: deletionTimestamp === undefined ? undefined : { askedMs: reckon(deletionTimestamp), seenMs: nowMs },
       gone: new Set(),
       sentEvents: new Set(),
     };

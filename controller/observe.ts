@@ -63,7 +63,7 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
   const cached = deps.world.experiment(key);
   if (cached === undefined) deps.memories.unbury(key.text);
   if (cached === undefined || deps.memories.isBuried(key.text, cached.metadata.uid)) return "gone";
-  const memory = deps.memories.recall(key.text, cached);
+  const memory = deps.memories.recall(key.text, cached, deps.clock);
   const lost = new Map<string, Pod | "gone">();
   for (const { targetUID, id } of memory.latest.status.experiment.containerRecords ?? []) {
     if (targetUID === undefined || deps.world.pod(targetUID) !== undefined) continue;
@@ -87,15 +87,15 @@ export function observeCached(
   const { world, memories, clock } = deps;
   const cached = world.experiment(key);
   if (cached === undefined || memories.isBuried(key.text, cached.metadata.uid)) return "gone";
-  const memory = memories.recall(key.text, cached);
+  const memory = memories.recall(key.text, cached, clock);
   const experiment = memory.latest;
-  if (experiment.metadata.deletionTimestamp !== undefined) memory.deletingSinceMs ??= clock.monotonicMs();
+  const nowMs = clock.monotonicMs();
+  if (experiment.metadata.deletionTimestamp !== undefined) memory.deletion ??= { askedMs: nowMs, seenMs: nowMs };
   const records = experiment.status.experiment.containerRecords ?? [];
   const targets = new Set(records.flatMap(({ targetUID }) => targetUID ?? []));
   const namespaces = new Set(records.map(({ id }) => id.slice(0, id.indexOf("/"))));
   const binding = binderOf(key.kind)(experiment);
   const now = clock.now();
-  const nowMs = clock.monotonicMs();
   const isKill = binding.can === "run" && binding.bound.killGraceSeconds !== undefined;
   const restraint = restrain(experiment, (uid) => world.pod(uid), { world, limits: world.limits, ledger: deps.ledger, isKill, now, nowMs });
   return {

@@ -35,8 +35,8 @@ export async function readRefusal(
     signal,
   }: { readonly access: AccessReviews; readonly isOptedIn: (namespace: string) => boolean; readonly signal: AbortSignal },
 ): Promise<Refusal | undefined> {
-  const { key, experiment, binding, now, nowMs, memory } = observed;
-  if (binding.can !== "run" || decidePhase(experiment, binding.bound, now).desired === "Stop") return undefined;
+  const { key, experiment, binding, nowMs, memory } = observed;
+  if (binding.can !== "run" || decidePhase(experiment, binding.bound, observed).desired === "Stop") return undefined;
   const records = experiment.status.experiment.containerRecords ?? [];
   if (!isBeforeFirstFault(records, binding.bound)) return undefined;
   if (memory.refusal?.untilMs !== undefined && nowMs < memory.refusal.untilMs) return memory.refusal;

@@ -1,5 +1,6 @@
 import { annotations, DEFAULT_LEASE_MS } from "../common/names.ts";
 import { parseDurationMs } from "../common/duration.ts";
+import type { Memory } from "./memory.ts";
 import type { Experiment } from "../kube/experiments.ts";
 
 /** Whether an experiment should run now, and why. */
@@ -7,7 +8,7 @@ export interface Phase {
   readonly desired: "Run" | "Stop";
   /** Reason of the event that a change to this phase is reported with. */
   readonly cause: "Started" | "Deleted" | "TimeUp" | "Paused" | "Halted" | "Unable";
-  /** Wall-clock end, milliseconds since 1970; undefined without a duration. */
+  /** Monotonic end; undefined without a duration. */
   readonly deadlineMs: number | undefined;
 }
 
@@ -26,13 +27,13 @@ export interface Phase {
 export function decidePhase(
   { metadata }: Pick<Experiment, "metadata">,
   spec: { readonly isOneShot: boolean; readonly duration: string | undefined } | undefined,
-  now: Date,
+  { nowMs, memory: { bornMs } }: { readonly nowMs: number; readonly memory: Pick<Memory, "bornMs"> },
 ): Phase {
-  const deadlineMs = spec === undefined || spec.isOneShot ? undefined : deadlineOf(metadata.creationTimestamp, spec.duration);
+  const deadlineMs = spec === undefined || spec.isOneShot ? undefined : deadlineOf(bornMs, spec.duration);
   if (metadata.deletionTimestamp !== undefined) return { desired: "Stop", cause: "Deleted", deadlineMs };
   if (spec === undefined) return { desired: "Stop", cause: "Unable", deadlineMs };
   if (spec.isOneShot) return { desired: "Run", cause: "Started", deadlineMs };
-  if (deadlineMs !== undefined && now.getTime() >= deadlineMs) return { desired: "Stop", cause: "TimeUp", deadlineMs };
+  if (deadlineMs !== undefined && nowMs >= deadlineMs) return { desired: "Stop", cause: "TimeUp", deadlineMs };
   if (isPaused({ metadata })) return { desired: "Stop", cause: "Paused", deadlineMs };
   return { desired: "Run", cause: "Started", deadlineMs };
 }
@@ -43,9 +44,9 @@ export const isForced = ({ metadata }: Pick<Experiment, "metadata">): boolean =>
   metadata.annotations?.[annotations.cleanFinalizer] === "forced";
 
 /** Chaos Mesh counts from the creation, and takes an empty duration for none. */
-function deadlineOf(creationTimestamp: string, duration: string | undefined): number | undefined {
+function deadlineOf(bornMs: number, duration: string | undefined): number | undefined {
   const durationMs = parseDurationMs(duration ?? "");
-  return durationMs === undefined ? undefined : Date.parse(creationTimestamp) + durationMs;
+  return durationMs === undefined ? undefined : bornMs + durationMs;
 }
 
 export interface Lease {

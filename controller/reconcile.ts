@@ -73,7 +73,7 @@ export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<O
 /** Somebody changed the object first. The cache may take its time to hear of it; the API server knows now. */
 async function lookAgain({ kind, ref, text }: ExperimentKey, memory: Memory, deps: ReconcileDeps): Promise<Outcome> {
   try {
-    deps.memories.recall(text, await deps.kube.get(experimentResource(kind), ref, deps.signal));
+    deps.memories.recall(text, await deps.kube.get(experimentResource(kind), ref, deps.signal), deps.clock);
     if (deps.memories.get(text)?.uid !== memory.uid) deps.agents.forget(memory.uid);
     return AGAIN;
   } catch (error) {

@@ -111,6 +111,22 @@ describe("Agent", () => {
     assert.equal(kernel.state.size, 0);
   });
 
+  it("does not move an end that it knows back, whatever a later set or another leader's clock says", async () => {
+    const { agent, kernel, clock } = setUp();
+    await agent.apply(desired(1, [fault("a", { remainingMs: 10_000 })]));
+    await clock.advance(5_000);
+    await agent.apply(desired(1, [fault("a", { remainingMs: 300_000 })], 2));
+    await clock.advance(4_999);
+    assert.deepEqual(kernel.inForce, ["a"]);
+    await clock.advance(1);
+    assert.deepEqual(states(agent.report()), { a: FaultState.ENDED });
+    await agent.apply(desired(2, [fault("a")], 2));
+    assert.deepEqual(kernel.inForce, []);
+    await agent.apply(desired(3, [], 2));
+    await agent.apply(desired(4, [fault("a", { remainingMs: 10_000 })], 2));
+    assert.deepEqual(kernel.inForce, ["a"], "one that was taken back in between is a new one");
+  });
+
   it("leaves the end to the kernel's clock while it is frozen", async () => {
     const { agent, kernel, clock } = setUp();
     await agent.apply(desired(1, [fault("a", { leaseMs: 5_000 })]));

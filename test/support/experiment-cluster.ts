@@ -5,6 +5,7 @@ import type { ContainerRecord } from "../../api/status.ts";
 import { silentLog } from "../../common/log.ts";
 import { annotations as names, FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
 import { type Experiments, startExperiments } from "../../controller/experiments.ts";
+import type { Dial } from "../../controller/agents/link.ts";
 import { World } from "../../controller/world.ts";
 import { type Experiment, experimentResource } from "../../kube/experiments.ts";
 import type { CreateOptions, DeleteOptions, NewObject, ObjectRef, PatchOptions, Resource } from "../../kube/kube.ts";
@@ -67,8 +68,12 @@ class HookedKube extends FakeKube {
  */
 export class ExperimentCluster {
   readonly clock = new FakeClock();
-  readonly kube = new HookedKube({ now: () => this.clock.now() });
+  /** How far the API server's clock is ahead of the controller's. */
+  apiServerAheadMs = 0;
+  readonly kube = new HookedKube({ now: () => new Date(this.clock.now().getTime() + this.apiServerAheadMs) });
   readonly agents = new FakeAgents(this.clock);
+  /** How leaders reach agents. */
+  dial: Dial = this.agents.dial;
   /** Targets left without a confirmation. */
   unconfirmed = 0;
   isLeading = true;
@@ -101,7 +106,7 @@ export class ExperimentCluster {
       leadership: { epoch: this.#epoch, signal: end.signal },
       kube: this.kube,
       world,
-      dial: this.agents.dial,
+      dial: (target) => this.dial(target),
       clock: this.clock,
       log: silentLog,
       workers: 4,
