@@ -59,6 +59,9 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     if (passports.size > 2 * world.pods().length + 64) passports.keepOnly((uid) => world.pod(uid) !== undefined);
   };
   const recorder = createRecorder({ kube, clock, log, signal });
+  const mustLead = (): void => {
+    if (signal.aborted || !isLeading()) throw new Error("This process does not lead any more.");
+  };
   const agents = new Dispatcher({
     leaderEpoch: epoch,
     dial,
@@ -66,6 +69,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     clock,
     log,
     signal,
+    mustLead,
     onPassport: learnPassport,
     onChange: ({ key }) => {
       if (key !== "") queue.add(key);
@@ -84,9 +88,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     signal,
     randomBelow: options.randomBelow,
     countUnconfirmed: (targets: number) => metrics.countUnconfirmed(targets),
-    mustLead() {
-      if (signal.aborted || !isLeading()) throw new Error("This process does not lead any more.");
-    },
+    mustLead,
   };
   const queue = new WorkQueue({
     clock,

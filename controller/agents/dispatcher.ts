@@ -29,6 +29,8 @@ export interface DispatcherOptions {
   readonly random?: (() => number) | undefined;
   /** The end of the leadership. */
   readonly signal: AbortSignal;
+  /** Throws when this process no longer leads. */
+  readonly mustLead: () => void;
   readonly onPassport: (podUid: string, passport: Passport) => void;
   /** Something became known of a pod that this owner has wishes for. */
   readonly onChange: (owner: Owner) => void;
@@ -118,7 +120,7 @@ export class Dispatcher {
   #entryOf(podUid: string): PodEntry {
     const known = this.#pods.get(podUid);
     if (known !== undefined) return known;
-    const { leaderEpoch, dial, locate, clock, log, signal, random = Math.random } = this.#options;
+    const { leaderEpoch, dial, locate, clock, log, signal, mustLead, random = Math.random } = this.#options;
     const wishes: PodEntry["wishes"] = new Map();
     const entry: PodEntry = {
       wishes,
@@ -132,6 +134,7 @@ export class Dispatcher {
         log,
         random,
         signal,
+        mustLead,
         onPassport: (passport) => this.#options.onPassport(podUid, passport),
         onChange: () => {
           for (const { owner } of wishes.values()) this.#options.onChange(owner);

@@ -12,7 +12,7 @@ export interface WantedFault {
   /** Kind/NAMESPACE/NAME. */
   readonly experiment: string;
   readonly leaseMs: number;
-  /** Wall-clock end, milliseconds since 1970; undefined for none. */
+  /** Monotonic end; undefined for none. */
   readonly deadlineMs: number | undefined;
   readonly family: NonNullable<Fault["family"]>;
 }
@@ -46,6 +46,8 @@ export interface SenderOptions {
   readonly random: () => number;
   /** The end of the leadership: nothing is sent after it. */
   readonly signal: AbortSignal;
+  /** Throws when this process no longer leads. Asked before each message: a frozen process wakes up without knowing. */
+  readonly mustLead: () => void;
   readonly onPassport: (passport: Passport) => void;
   /** What is known changed. */
   readonly onChange: () => void;
@@ -101,7 +103,7 @@ export class Sender {
 
   /** The complete set as a message, in whose order it comes before no other of the same generation. */
   desired(): DesiredFaults {
-    const nowMs = this.#options.clock.now().getTime();
+    const nowMs = this.#options.clock.monotonicMs();
     return {
       targetUid: this.#options.podUid,
       order: { leaderEpoch: this.#options.leaderEpoch, generation: this.#generation },
@@ -165,12 +167,19 @@ export class Sender {
           if (this.#faults.length === 0) return;
         }
         if (stream === undefined) {
-          stream = link.hold((report) => this.#hear(report));
-          void stream.ended.then((error) => {
-            broken = error;
+          const fail = (error: Error): void => {
+            broken ??= error;
             this.#wake.resolve();
+          };
+          const since = this.#generation;
+          stream = link.hold((report) => {
+            // A connection may come back by itself, to a process that has none of the faults and would take heartbeats for ever.
+            if (this.#isBefore(report, since)) fail(new Error("The agent started again."));
+            else this.#hear(report);
           });
+          void stream.ended.then(fail);
         }
+        this.#options.mustLead();
         this.#lastSentMs = this.#options.clock.monotonicMs();
         stream.beat({ targetUid: this.#options.podUid, leaderEpoch: this.#options.leaderEpoch });
         await this.#woken(signal, this.#heartbeatMs());
@@ -183,8 +192,16 @@ export class Sender {
     }
   }
 
+  /** Whether the agent that reports does not know of a set that was acknowledged. */
+  #isBefore({ order }: Report, generation: number): boolean {
+    const { leaderEpoch } = this.#options;
+    const seen = order ?? { leaderEpoch: 0, generation: 0 };
+    return seen.leaderEpoch < leaderEpoch || (seen.leaderEpoch === leaderEpoch && seen.generation < generation);
+  }
+
   async #apply(link: AgentLink, signal: AbortSignal): Promise<void> {
     const generation = this.#generation;
+    this.#options.mustLead();
     const report = await link.apply(this.desired());
     if (signal.aborted) return;
     this.#acknowledged = generation;

@@ -80,6 +80,20 @@ describe("leaders", () => {
     assert.deepEqual(cluster.agents.of(uid).accepted, []);
   });
 
+  it("keep no fault alive once their lease is over, whatever wakes them", async () => {
+    const uid = cluster.addPod("a");
+    await cluster.partition("cut", {}, { "squall.dev/lease": "6s" });
+    await cluster.pass(20_000);
+    assert.equal(cluster.agents.of(uid).inForce.length, 1);
+    cluster.isLeading = false;
+    await cluster.pass(6_100);
+    assert.deepEqual(cluster.agents.of(uid).inForce, []);
+    const sets = cluster.agents.of(uid).accepted.length;
+    cluster.agents.of(uid).restart();
+    await cluster.pass(20_000);
+    assert.equal(cluster.agents.of(uid).accepted.length, sets);
+  });
+
   it("do not act on a copy older than what they wrote", async () => {
     const uid = cluster.addPod("a");
     cluster.addPod("b");

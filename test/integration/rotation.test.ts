@@ -205,6 +205,7 @@ describe("rotation of every certificate under load, against a real API server", 
       clock: systemClock,
       log: { ...silentLog, warn: (fields, message) => void trouble.push(`${message} ${JSON.stringify(fields)}`) },
       signal: end.signal,
+      mustLead: () => undefined,
       onPassport: () => undefined,
       onChange: () => undefined,
     });

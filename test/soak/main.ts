@@ -35,6 +35,7 @@ const dispatcher = new Dispatcher({
   clock: systemClock,
   log: silentLog,
   signal: end.signal,
+  mustLead: () => undefined,
   onPassport: () => undefined,
   onChange: () => onChange(),
 });

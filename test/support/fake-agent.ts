@@ -105,10 +105,11 @@ export class FakeAgent {
     this.accepted.push(desired);
     const now = this.#clock.monotonicMs();
     const wanted = new Map(
-      desired.faults.map((fault) => [
-        fault.id,
-        { fault, leaseUntilMs: now + fault.leaseMs, deadlineMs: fault.remainingMs === undefined ? Infinity : now + fault.remainingMs },
-      ]),
+      desired.faults.map((fault): readonly [string, Held] => {
+        const knownMs = this.#held.get(fault.id)?.deadlineMs ?? Infinity; // an end that was known never moves back
+        const deadlineMs = Math.min(knownMs, now + (fault.remainingMs ?? Infinity));
+        return [fault.id, { fault, leaseUntilMs: now + fault.leaseMs, deadlineMs }];
+      }),
     );
     const removed = [...this.#held].filter(([id]) => !wanted.has(id));
     // One that cannot be taken back stays, and is said to.
@@ -149,6 +150,10 @@ export class FakeAgent {
         const stream: Stream = { send: (report) => onReport(structuredClone(report)), end: resolve };
         own.add(stream);
         this.#streams.add(stream);
+        // the first report comes at once
+        void answer(() => {
+          if (this.#streams.has(stream)) stream.send(this.report());
+        }).catch((error: unknown) => this.#end(stream, String(error)));
         return {
           ended,
           beat: (heartbeat) => {

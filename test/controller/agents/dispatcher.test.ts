@@ -54,6 +54,7 @@ describe("Dispatcher and its senders", () => {
       log: silentLog,
       random: () => 0.5,
       signal: end.signal,
+      mustLead: () => undefined,
       onPassport: (uid, { devices }) => passports.push(`${uid} ${devices.join(",")}`),
       onChange: ({ uid }) => changed.push(uid),
     });
@@ -65,7 +66,7 @@ describe("Dispatcher and its senders", () => {
     dispatcher.open();
     dispatcher.wish(owner("one"), [wish("a", "one/.")]);
     await settle();
-    assert.deepEqual(passports, ["a eth0,net1"]);
+    assert.deepEqual([...new Set(passports)], ["a eth0,net1"]);
   });
 
   it("sends nothing before it is open, and then each pod's complete set at once", async () => {
@@ -172,7 +173,7 @@ describe("Dispatcher and its senders", () => {
 
   it("leaves out what is over, and tells what is left of the rest", async () => {
     dispatcher.open();
-    const nowMs = clock.now().getTime();
+    const nowMs = clock.monotonicMs();
     dispatcher.wish(owner("one"), [wish("a", "over/.", { deadlineMs: nowMs }), wish("a", "soon/.", { deadlineMs: nowMs + 1_500 })]);
     await settle();
     assert.deepEqual(
