@@ -208,6 +208,30 @@ export function drawTargets<T>(
   }
 }
 
+/** How many of so many candidates `drawTargets` may draw: the fewest and the most. */
+export function countDrawn(
+  candidates: number,
+  { mode, value }: Pick<SelectorBlock, "mode" | "value">,
+): { readonly least: number; readonly most: number } {
+  const number = parseModeValue({ mode, value }) ?? 0;
+  const exactly = (count: number): { readonly least: number; readonly most: number } => {
+    const drawn = Math.min(candidates, count);
+    return { least: drawn, most: drawn };
+  };
+  switch (mode) {
+    case "all":
+      return exactly(candidates);
+    case "one":
+      return exactly(1);
+    case "fixed":
+      return exactly(number);
+    case "fixed-percent":
+      return exactly(Math.ceil((candidates * number) / 100));
+    case "random-max-percent":
+      return { least: 0, most: exactly(Math.ceil((candidates * number) / 100)).most };
+  }
+}
+
 function draw<T>(candidates: readonly T[], count: number, randomBelow: (bound: number) => number): readonly T[] {
   const rest = [...candidates];
   const drawn: T[] = [];

@@ -11,6 +11,7 @@ import { namespaces, type Pod, pods } from "../kube/resources.ts";
 import { type Patient, renderDiagnosis } from "./doctor.ts";
 import { renderExplanation } from "./explain.ts";
 import { halt, resume } from "./halt.ts";
+import { planFile, renderPlan } from "./plan.ts";
 
 interface Options {
   readonly kubeconfig?: string;
@@ -22,7 +23,7 @@ interface Options {
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 const program = new Command("squall")
-  .description("Looks into pods that Squall faults, and stops faults.")
+  .description("Looks ahead at what experiments would pick, into pods that Squall faults, and stops faults.")
   .version(VERSION)
   .showHelpAfterError()
   .option("--kubeconfig <file>", "kubeconfig file; KUBECONFIG or your own by default")
@@ -55,6 +56,17 @@ program
       const { items } = await kube.list(pods, { namespace, labelSelector: `${labels.inject}=${OPTED_IN}` });
       const patients = await Promise.all(items.map((pod) => examine(pod, options, { namespace, isNamespaceOptedIn })));
       say(options.output === "json" ? JSON.stringify({ verdict, pods: patients }, null, 2) : renderDiagnosis(patients, namespace, verdict));
+    }),
+  );
+
+program
+  .command("plan")
+  .description("list the targets that the experiments of a file would pick now, and what policies say; needs the right to list pods there")
+  .requiredOption("-f, --filename <file>", "manifest; - is standard input")
+  .action(({ filename }: { readonly filename: string }) =>
+    withKube(async (kube, namespace) => {
+      const planned = await planFile(filename, { kube, namespace, now: new Date() });
+      say(program.opts<Options>().output === "json" ? JSON.stringify(planned, null, 2) : renderPlan(planned));
     }),
   );
 

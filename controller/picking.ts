@@ -3,7 +3,8 @@ import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
 import type { Pod } from "../kube/resources.ts";
 import type { Passport } from "../proto/gen/agent.ts";
 import { type Problem, describeSkips } from "./conditions.ts";
-import type { BoundSelector, SelectorKey } from "./kinds/translator.ts";
+import type { SelectorKey } from "../api/kinds/definition.ts";
+import type { BoundSelector } from "./kinds/translator.ts";
 import { isTooLarge } from "./fit.ts";
 import { isTargetGone } from "./records.ts";
 

@@ -8,6 +8,7 @@ import { annotations, FINALIZER } from "../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
 import { planAuthor, readAuthor, withAuthor } from "./author.ts";
 import type { Authorise } from "./authorise.ts";
+import type { Forecast } from "./forecast.ts";
 import type { Govern } from "./govern.ts";
 import { judge } from "./judgement.ts";
 
@@ -46,7 +47,7 @@ export function mutateExperiment(request: AdmissionRequest, policy: ExperimentPo
 export async function validateExperiment(
   request: AdmissionRequest,
   policy: ExperimentPolicy,
-  { authorise, govern }: { readonly authorise: Authorise; readonly govern: Govern },
+  { authorise, govern, forecast }: { readonly authorise: Authorise; readonly govern: Govern; readonly forecast: Forecast },
 ): Promise<Verdict> {
   const judged = judge(request);
   if (judged.is === "none") return allowed;
@@ -65,7 +66,9 @@ export async function validateExperiment(
   const authorised = await authorise(author, subject);
   const isChild = request.userInfo?.username === policy.controllerAccount;
   const verdict = authorised.isAllowed ? govern({ ...subject, isChild }) : authorised;
-  if (!verdict.isAllowed || policy.admitUnsupported || judged.unsupported.length === 0) return verdict;
+  if (verdict.isAllowed && (policy.admitUnsupported || judged.unsupported.length === 0))
+    return request.dryRun === true ? { ...verdict, warnings: await forecast(subject) } : verdict;
+  if (!verdict.isAllowed) return verdict;
   return refuse("NotYetSupported", `Squall cannot carry all of ${name} out yet.`, judged.unsupported);
 }
 

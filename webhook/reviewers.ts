@@ -1,6 +1,7 @@
 import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
 import type { Authorise } from "./authorise.ts";
 import { type ExperimentPolicy, mutateExperiment, validateExperiment } from "./experiments.ts";
+import type { Forecast } from "./forecast.ts";
 import type { Govern } from "./govern.ts";
 import { injectSidecar, type Injector } from "./inject.ts";
 import type { Reviewer } from "./server.ts";
@@ -22,19 +23,25 @@ export function createReviewers({
   policy,
   authorise,
   govern,
+  forecast,
   mayLift,
   injector,
 }: {
   readonly policy: ExperimentPolicy;
   readonly authorise: Authorise;
   readonly govern: Govern;
+  readonly forecast: Forecast;
   readonly mayLift: (request: AdmissionRequest) => Promise<Verdict>;
   readonly injector: Injector;
 }): readonly Reviewer[] {
   return [
     { path: "/inject", review: (request) => injectSidecar(request, injector), onCrash: injectorCrash },
     { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: experimentCrash },
-    { path: "/validate", review: (request) => validateExperiment(request, policy, { authorise, govern }), onCrash: experimentCrash },
+    {
+      path: "/validate",
+      review: (request) => validateExperiment(request, policy, { authorise, govern, forecast }),
+      onCrash: experimentCrash,
+    },
     { path: "/lift", review: mayLift, onCrash: experimentCrash },
   ];
 }

@@ -7,6 +7,7 @@ import type { AdmissionRequest, Verdict } from "./admission-review.ts";
 import { createAuthorise } from "./authorise.ts";
 import { watchClusterFacts } from "./cluster-facts.ts";
 import type { WebhookConfig } from "./config.ts";
+import { createForecast } from "./forecast.ts";
 import { createGovern } from "./govern.ts";
 import { judgeLift } from "./lift.ts";
 import { createMetrics } from "./metrics.ts";
@@ -39,6 +40,13 @@ export async function runWebhook(
   const access = createAccessReviews({ kube, clock });
   const authorise = createAuthorise({ access, clock });
   const govern = createGovern({ limits: facts.limits, labelsOf: (namespace) => facts.labelsOf(namespace), clock });
+  const forecast = createForecast({
+    kube,
+    limits: facts.limits,
+    labelsOf: (namespace) => facts.labelsOf(namespace),
+    isOptedIn: (namespace) => facts.labelsOf(namespace) !== undefined,
+    clock,
+  });
   const mayLift = (request: AdmissionRequest): Promise<Verdict> => judgeLift(request, { access, clock });
   const injector = {
     factsFor: (namespace: string) => ({
@@ -50,7 +58,7 @@ export async function runWebhook(
     }),
     onSkip: createSkipEvents({ kube, clock, log }),
   };
-  const reviewers = createReviewers({ policy, authorise, govern, mayLift, injector });
+  const reviewers = createReviewers({ policy, authorise, govern, forecast, mayLift, injector });
   let starting: Promise<void> = Promise.resolve();
   const stopWatching = watchCertificate(config.tlsFolder, {
     clock,

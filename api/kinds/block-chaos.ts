@@ -64,6 +64,7 @@ export const blockChaos: ExperimentDefinition<typeof schema> = {
   ],
   actorOf: () => "daemon",
   targetOf: () => "container",
+  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
   isOneShot: () => false,
   schema,
   prepare,

@@ -1,7 +1,9 @@
 import type { z } from "zod";
+import type { SelectorBlock } from "../blocks/selector.ts";
 import type { FieldError } from "../field-error.ts";
 import type { JsonObject } from "../json.ts";
 import type { Rule } from "../rule.ts";
+import type { TargetNeed } from "../selection.ts";
 
 /** What every kind says of itself, as data and pure functions: all that every process must agree on. */
 interface AnyDefinition<S extends z.ZodType> {
@@ -37,8 +39,20 @@ export interface ExperimentDefinition<S extends z.ZodType> extends AnyDefinition
   actorOf(spec: z.output<S>): "controller" | "sidecar" | "daemon";
   /** What one target of this spec is: it gives the shape of the record id. */
   targetOf(spec: z.output<S>): "pod" | "container" | "machine" | "cloud";
+  /** Whose pods it picks; none of a kind whose targets are no pods. */
+  selections(spec: z.output<S>): readonly Selection[];
   /** Whether the fault is one act without a duration (pod-kill): it is never taken back, paused or joined later. */
   isOneShot(spec: z.output<S>): boolean;
+}
+
+/** Whose selector picked a target: "." is the spec's own, ".Target" the one of its `target`. */
+export type SelectorKey = "." | ".Target";
+
+/** One selector of an experiment, and what it asks of the pods that it picks. */
+export interface Selection {
+  readonly key: SelectorKey;
+  readonly block: SelectorBlock;
+  readonly need: TargetNeed;
 }
 
 /** Any kind. */

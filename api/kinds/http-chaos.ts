@@ -161,6 +161,7 @@ export const httpChaos: ExperimentDefinition<typeof schema> = {
   columns: [{ name: "duration", jsonPath: ".spec.duration" }],
   actorOf: () => "sidecar",
   targetOf: () => "pod",
+  selections: (spec) => [{ key: ".", block: spec, need: "sidecar" }],
   isOneShot: () => false,
   schema,
   prepare,

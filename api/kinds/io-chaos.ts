@@ -151,6 +151,7 @@ export const ioChaos: ExperimentDefinition<typeof schema> = {
   ],
   actorOf: () => "sidecar",
   targetOf: () => "container",
+  selections: (spec) => [{ key: ".", block: spec, need: "sidecar" }],
   isOneShot: () => false,
   schema,
   prepare: fillNamespaces,

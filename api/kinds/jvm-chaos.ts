@@ -162,6 +162,7 @@ export const jvmChaos: ExperimentDefinition<typeof schema> = {
   ],
   actorOf: () => "daemon",
   targetOf: () => "container",
+  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
   isOneShot: () => false,
   schema,
   prepare,

@@ -70,6 +70,7 @@ export const kernelChaos: ExperimentDefinition<typeof schema> = {
   actorOf: () => "daemon",
   // Chaos Mesh picks pods here and then looks for containers, so that none of its KernelChaos can be carried out.
   targetOf: () => "container",
+  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
   isOneShot: () => false,
   schema,
   prepare: fillNamespaces,

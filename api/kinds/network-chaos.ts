@@ -8,7 +8,7 @@ import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import { type Rule, rulesAt } from "../rule.ts";
 import { show } from "../text.ts";
-import type { ExperimentDefinition } from "./definition.ts";
+import type { ExperimentDefinition, Selection } from "./definition.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const deviceName = (): z.ZodString =>
@@ -164,6 +164,14 @@ function explain(spec: Spec): string {
   return `${effect.charAt(0).toUpperCase()}${effect.slice(1)} ${way}${describeDuration(spec)}.`;
 }
 
+/** Packets are shaped where they leave; a partition drops them at the selected pods, and at the target where it can. */
+function selections(spec: Spec): readonly Selection[] {
+  const isShaped = spec.action !== "partition";
+  const own: Selection = { key: ".", block: spec, need: isShaped && spec.direction === "from" ? "address" : "sidecar" };
+  if (!spec.target) return [own];
+  return [own, { key: ".Target", block: spec.target, need: isShaped && spec.direction !== "to" ? "sidecar" : "address" }];
+}
+
 export const networkChaos: ExperimentDefinition<typeof schema> = {
   kind: "NetworkChaos",
   plural: "networkchaos",
@@ -173,6 +181,7 @@ export const networkChaos: ExperimentDefinition<typeof schema> = {
   ],
   actorOf: () => "sidecar",
   targetOf: () => "pod",
+  selections,
   isOneShot: () => false,
   schema,
   prepare,

@@ -111,6 +111,7 @@ export const stressChaos: ExperimentDefinition<typeof schema> = {
   columns: [{ name: "duration", jsonPath: ".spec.duration" }],
   actorOf: () => "daemon",
   targetOf: () => "container",
+  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
   isOneShot: () => false,
   schema,
   prepare: fillNamespaces,

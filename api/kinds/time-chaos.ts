@@ -47,6 +47,7 @@ export const timeChaos: ExperimentDefinition<typeof schema> = {
   columns: [{ name: "duration", jsonPath: ".spec.duration" }],
   actorOf: () => "daemon",
   targetOf: () => "container",
+  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
   isOneShot: () => false,
   schema,
   prepare: (spec, namespace) => {

@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { parseDurationMs } from "../../common/duration.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import type { ExperimentKind } from "../kinds/define-kind.ts";
+import type { Selection } from "../kinds/definition.ts";
 import { experiments, isExperimentName } from "../kinds/experiments.ts";
 import { isKindName, kinds } from "../kinds/registry.ts";
 
@@ -14,6 +15,8 @@ export interface Act {
   readonly isOneShot: boolean;
   /** Undefined where it runs until somebody ends it. */
   readonly durationMs: number | undefined;
+  /** Whose pods it picks. */
+  readonly selections: readonly Selection[];
   /** Namespaces of its targets. */
   readonly namespaces: readonly string[] | "all";
   /** From the root of the object: `spec`, or `spec.templates[2].networkChaos`. */
@@ -52,6 +55,7 @@ function actsAt({ kind, path, spec, limit }: Place, around: { readonly namespace
     action: typeof action === "string" ? action : undefined,
     isOneShot: definition.isOneShot(parsed),
     durationMs: typeof written === "string" ? parseDurationMs(written) : undefined,
+    selections: definition.selections(parsed),
     namespaces: judged.touches.some(({ on }) => on === "cluster") ? "all" : [...new Set(namespaces.filter((name) => name !== undefined))],
     path,
     durationPath: limit?.path ?? `${path}.duration`,

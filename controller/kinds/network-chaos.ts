@@ -7,7 +7,8 @@ import type { SpecOf } from "../../api/kinds/experiments.ts";
 import { parseDurationMs } from "../../common/duration.ts";
 import { Direction, Engine, type NetworkFault, type NetworkRule, type Peers, Protocol, type Shape } from "../../proto/gen/faults.ts";
 import type { ServiceCoverage } from "../services.ts";
-import type { SelectorKey, Target, TargetFault, Translator } from "./translator.ts";
+import type { SelectorKey } from "../../api/kinds/definition.ts";
+import type { Target, TargetFault, Translator } from "./translator.ts";
 
 type Spec = SpecOf<"NetworkChaos">;
 
@@ -33,13 +34,7 @@ interface Flow {
  * other endpoints as well, they are shaped where they arrive, if all receivers can do that.
  */
 export const networkChaos: Translator<Spec> = {
-  selectorsOf: (spec) => [{ key: ".", block: spec }, ...(spec.target ? [{ key: ".Target" as const, block: spec.target }] : [])],
-  needOf(spec, key) {
-    if (key === ".") return spec.action !== "partition" && spec.direction === "from" ? "address" : "sidecar";
-    return spec.action !== "partition" && spec.direction !== "to" ? "sidecar" : "address";
-  },
   whyUnable(spec, key, { engines: found, missing, devices }) {
-    if (networkChaos.needOf(spec, key) !== "sidecar") return undefined;
     const device = key === "." ? spec.device : spec.targetDevice;
     if (device !== undefined && device !== "" && !devices.includes(device)) {
       const message = `The pod has no network device ${device}. It has ${devices.join(", ") || "none"}.`;

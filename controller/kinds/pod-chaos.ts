@@ -3,8 +3,6 @@ import type { Translator } from "./translator.ts";
 
 /** pod-kill is an act of the controller: it deletes pods, and no agent has a part in it. */
 export const podChaos: Translator<SpecOf<"PodChaos">> = {
-  selectorsOf: (spec) => [{ key: ".", block: spec }],
-  needOf: () => "api",
   whyUnable: () => undefined,
   faultsOf: () => [],
   killGraceSecondsOf: ({ action, gracePeriod }) => (action === "pod-kill" ? gracePeriod : undefined),

@@ -1,13 +1,10 @@
 import type { z } from "zod";
-import type { SelectorBlock } from "../../api/blocks/selector.ts";
 import { describeErrors } from "../../api/field-error.ts";
+import type { Selection, SelectorKey } from "../../api/kinds/definition.ts";
 import type { ExperimentKind, Kind } from "../../api/kinds/define-kind.ts";
-import type { Skip, TargetNeed } from "../../api/selection.ts";
+import type { Skip } from "../../api/selection.ts";
 import type { Fault, Passport } from "../../proto/gen/agent.ts";
 import type { Peer, ServiceCoverage } from "../services.ts";
-
-/** Whose selector picked a target: "." is the spec's own, ".Target" the one of its `target`. */
-export type SelectorKey = "." | ".Target";
 
 /** A pod that an experiment has picked. */
 export interface Target extends Peer {
@@ -35,10 +32,7 @@ export interface TargetFault {
 
 /** What one kind means for pods: pure functions of its spec. */
 export interface Translator<Spec> {
-  selectorsOf(spec: Spec): readonly { readonly key: SelectorKey; readonly block: SelectorBlock }[];
-  /** What a target of this selector needs to have. */
-  needOf(spec: Spec, key: SelectorKey): TargetNeed;
-  /** Why a target of this selector with this passport cannot carry the fault; undefined where the passport says nothing against it. */
+  /** Why a target of this selector that needs a sidecar cannot carry the fault, going by its passport; undefined where the passport says nothing against it. */
   whyUnable(spec: Spec, key: SelectorKey, passport: Passport): Skip | undefined;
   /** Faults for agents; a target without one is only somebody's other side. */
   faultsOf(spec: Spec, targets: Targets): readonly TargetFault[];
@@ -46,11 +40,8 @@ export interface Translator<Spec> {
   killGraceSecondsOf(spec: Spec): number | undefined;
 }
 
-/** One selector of an experiment, and what it asks of the pods that it picks. */
-export interface BoundSelector {
-  readonly key: SelectorKey;
-  readonly block: SelectorBlock;
-  readonly need: TargetNeed;
+/** A selection, with what is asked of the agents of its pods. */
+export interface BoundSelector extends Selection {
   whyUnable(passport: Passport): Skip | undefined;
 }
 
@@ -92,11 +83,9 @@ export function bindKind<S extends z.ZodType>(
         explanation: judged.explanation,
         isOneShot: kind.isOneShot(spec),
         duration: durationOf(spec),
-        selectors: translator.selectorsOf(spec).map(({ key, block }) => ({
-          key,
-          block,
-          need: translator.needOf(spec, key),
-          whyUnable: (passport) => translator.whyUnable(spec, key, passport),
+        selectors: kind.selections(spec).map((selection) => ({
+          ...selection,
+          whyUnable: (passport) => (selection.need === "sidecar" ? translator.whyUnable(spec, selection.key, passport) : undefined),
         })),
         killGraceSeconds: translator.killGraceSecondsOf(spec),
         faultsOf: (targets) => translator.faultsOf(spec, targets),

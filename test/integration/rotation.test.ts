@@ -29,7 +29,7 @@ import { createMetrics } from "../../webhook/metrics.ts";
 import { allowed } from "../../webhook/admission-review.ts";
 import { createReviewers } from "../../webhook/reviewers.ts";
 import { serveReviews, type WebhookServer } from "../../webhook/server.ts";
-import { noLimits } from "../support/admission.ts";
+import { noForecast, noLimits } from "../support/admission.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 
@@ -105,7 +105,14 @@ describe("rotation of every certificate under load, against a real API server", 
     const authorise = createAuthorise({ access: createAccessReviews({ kube, clock: systemClock }), clock: systemClock });
     const injector = { factsFor: () => assert.fail("no pod opted in"), onSkip: () => assert.fail("no pod opted in") };
     webhook = await serveReviews({
-      reviewers: createReviewers({ policy, authorise, govern: noLimits, mayLift: () => Promise.resolve(allowed), injector }),
+      reviewers: createReviewers({
+        policy,
+        authorise,
+        govern: noLimits,
+        forecast: noForecast,
+        mayLift: () => Promise.resolve(allowed),
+        injector,
+      }),
       certificate: serving,
       address: { host: "127.0.0.1", port: 0 },
       metrics: createMetrics(),

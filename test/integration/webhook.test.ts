@@ -22,7 +22,7 @@ import { createMetrics } from "../../webhook/metrics.ts";
 import { allowed } from "../../webhook/admission-review.ts";
 import { createReviewers } from "../../webhook/reviewers.ts";
 import { type Reviewer, serveReviews, type WebhookServer } from "../../webhook/server.ts";
-import { noLimits } from "../support/admission.ts";
+import { noForecast, noLimits } from "../support/admission.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -111,7 +111,14 @@ describe("admission through a real API server", () => {
     const authorise = createAuthorise({ access: createAccessReviews({ kube, clock: systemClock }), clock: systemClock });
     const injector = { factsFor: () => facts, onSkip: () => undefined };
     server = await serveReviews({
-      reviewers: createReviewers({ policy, authorise, govern: noLimits, mayLift: () => Promise.resolve(allowed), injector }).map(counted),
+      reviewers: createReviewers({
+        policy,
+        authorise,
+        govern: noLimits,
+        forecast: noForecast,
+        mayLift: () => Promise.resolve(allowed),
+        injector,
+      }).map(counted),
       certificate: { cert: certificate, key },
       address: { host: "127.0.0.1", port: 0 },
       metrics: createMetrics(),

@@ -4,11 +4,13 @@ import type { JsonObject } from "../../api/json.ts";
 import { CONTROLLER_ACCOUNT } from "../../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "../../webhook/admission-review.ts";
 import type { Authorise } from "../../webhook/authorise.ts";
+import type { Forecast } from "../../webhook/forecast.ts";
 import type { Govern } from "../../webhook/govern.ts";
 import { type ExperimentPolicy, mutateExperiment, validateExperiment } from "../../webhook/experiments.ts";
 
 export const strict: ExperimentPolicy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
 export const everythingGoes: Authorise = () => Promise.resolve(allowed);
+export const noForecast: Forecast = () => Promise.resolve([]);
 /** Neither policies nor halts. */
 export const noLimits: Govern = () => allowed;
 
@@ -51,11 +53,13 @@ export async function admit(
     policy = strict,
     authorise = everythingGoes,
     govern = noLimits,
+    forecast = noForecast,
     between = (object) => object,
   }: {
     readonly policy?: ExperimentPolicy;
     readonly authorise?: Authorise;
     readonly govern?: Govern;
+    readonly forecast?: Forecast;
     readonly between?: (object: JsonObject) => JsonObject;
   } = {},
 ): Promise<Admitted> {
@@ -64,7 +68,7 @@ export async function admit(
   const patched = jsonpatch.applyPatch(raw, mutated.patch ?? []).newDocument;
   const object = between(patched);
   const verdict = mutated.isAllowed
-    ? await validateExperiment({ ...request, object: { ...object } }, policy, { authorise, govern })
+    ? await validateExperiment({ ...request, object: { ...object } }, policy, { authorise, govern, forecast })
     : mutated;
-  return { verdict, object, warnings: mutated.warnings ?? [] };
+  return { verdict, object, warnings: [...(mutated.warnings ?? []), ...(verdict.warnings ?? [])] };
 }

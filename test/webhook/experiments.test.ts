@@ -3,7 +3,7 @@ import type { JsonObject } from "../../api/json.ts";
 import { annotations } from "../../common/names.ts";
 import { allowed } from "../../webhook/admission-review.ts";
 import { mutateExperiment, validateExperiment } from "../../webhook/experiments.ts";
-import { admit, everythingGoes, noLimits, reviewOf, strict } from "../support/admission.ts";
+import { admit, everythingGoes, noForecast, noLimits, reviewOf, strict } from "../support/admission.ts";
 
 const delay = { action: "delay", mode: "all", delay: { latency: "200ms" } };
 const stored = async (spec: unknown): Promise<Record<string, unknown>> => ({ ...(await admit(reviewOf(spec))).object });
@@ -93,7 +93,10 @@ describe("validateExperiment", () => {
 
   it("judges nothing at DELETE", async () => {
     const asked = reviewOf({ nonsense: true }, { operation: "DELETE" });
-    assert.deepEqual(await validateExperiment(asked, strict, { authorise: everythingGoes, govern: noLimits }), allowed);
+    assert.deepEqual(
+      await validateExperiment(asked, strict, { authorise: everythingGoes, govern: noLimits, forecast: noForecast }),
+      allowed,
+    );
     assert.deepEqual(mutateExperiment({ ...asked, object: null, oldObject: asked.object }, strict), allowed);
   });
 

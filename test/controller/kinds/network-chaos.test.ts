@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { experiments, type SpecOf } from "../../../api/kinds/experiments.ts";
 import { networkChaos } from "../../../controller/kinds/network-chaos.ts";
-import type { SelectorKey, Target, Targets } from "../../../controller/kinds/translator.ts";
+import type { SelectorKey } from "../../../api/kinds/definition.ts";
+import type { Target, Targets } from "../../../controller/kinds/translator.ts";
 import { coverServices } from "../../../controller/services.ts";
 
 function specOf(spec: object): SpecOf<"NetworkChaos"> {

@@ -1,0 +1,193 @@
+import { readFile } from "node:fs/promises";
+import { parseAllDocuments } from "yaml";
+import { isJsonObject, type JsonObject } from "../api/json.ts";
+import { isKindName, kinds } from "../api/kinds/registry.ts";
+import { type ActPlan, planAct, type PlannedSelection } from "../api/plan.ts";
+import { type Act, actsOf } from "../api/policy/acts.ts";
+import { workloadOf } from "../api/policy/budget.ts";
+import { readPolicy } from "../api/policy/read.ts";
+import { findViolations, type Policy } from "../api/policy/violations.ts";
+import { describeErrors } from "../api/field-error.ts";
+import { podId } from "../api/selection.ts";
+import { labels, OPTED_IN } from "../common/names.ts";
+import { isKubeError } from "../kube/errors.ts";
+import type { Kube } from "../kube/kube.ts";
+import { chaosPolicies } from "../kube/limit-resources.ts";
+import { namespaces as namespaceResource, nodes, type Pod, pods } from "../kube/resources.ts";
+import { renderTable } from "./table.ts";
+
+/** One experiment of a file, and what it would do now. The shape of `squall plan -o json`. */
+export interface PlannedExperiment {
+  /** `NetworkChaos shop/slow`, with the place of an experiment that is inside another object. */
+  readonly experiment: string;
+  readonly explanation: string;
+  /** What policies say against it; budgets as if no other experiment ran. */
+  readonly violations: readonly string[];
+  readonly policies: readonly string[];
+  readonly selections: readonly {
+    readonly selector: "spec.selector" | "spec.target.selector";
+    /** Whether its pods are faulted, and not only the other side. */
+    readonly isFaulted: boolean;
+    readonly least: number;
+    readonly most: number;
+    readonly pods: readonly PlannedPod[];
+  }[];
+  readonly workloads: readonly { readonly workload: string; readonly size: number; readonly most: number }[];
+}
+
+export interface PlannedPod {
+  /** NAMESPACE/POD. */
+  readonly pod: string;
+  readonly node: string;
+  readonly workload: string;
+  /** "candidate": chance decides; "skipped": never, for `reason`. */
+  readonly verdict: "target" | "candidate" | "skipped";
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+/**
+ * Plans every experiment of a file (`-`: standard input) with the rights of whoever asks. Throws an Error that names all mistakes of a file that
+ * would be refused, and what the API server says where a right is missing.
+ */
+export async function planFile(
+  file: string,
+  { kube, namespace, now }: { readonly kube: Kube; readonly namespace: string; readonly now: Date },
+): Promise<readonly PlannedExperiment[]> {
+  const objects = readObjects(await readFile(file === "-" ? "/dev/stdin" : file, "utf8"), file);
+  const policies = await readPolicies(kube);
+  return (await Promise.all(objects.map((object) => planObject(object, { kube, namespace, now, policies })))).flat();
+}
+
+function readObjects(text: string, file: string): readonly JsonObject[] {
+  const documents = parseAllDocuments(text);
+  const problems = documents.flatMap(({ errors }) => errors.map(({ message }) => message));
+  if (problems.length > 0) throw new Error(`${file} is no YAML. ${problems.join("\n")}`);
+  const objects = documents.map((document): unknown => document.toJS()).filter(isJsonObject);
+  const ours = objects.filter(({ kind }) => typeof kind === "string" && isKindName(kind));
+  if (ours.length > 0) return ours;
+  throw new Error(`${file} has no object that Squall knows. Its kinds: ${objects.map(({ kind }) => String(kind)).join(", ") || "none"}.`);
+}
+
+/** Whoever may not see policies hears of them when the object is applied. */
+async function readPolicies(kube: Kube): Promise<readonly Policy[] | undefined> {
+  try {
+    return (await kube.list(chaosPolicies)).items.flatMap((stored) => readPolicy(stored) ?? []);
+  } catch (error) {
+    if (isKubeError(error, "forbidden") || isKubeError(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+interface Around {
+  readonly kube: Kube;
+  readonly namespace: string;
+  readonly now: Date;
+  readonly policies: readonly Policy[] | undefined;
+}
+
+async function planObject(object: JsonObject, { kube, namespace, now, policies = [] }: Around): Promise<readonly PlannedExperiment[]> {
+  const metadata = isJsonObject(object["metadata"]) ? object["metadata"] : {};
+  const home = typeof metadata["namespace"] === "string" ? metadata["namespace"] : namespace;
+  const kind = String(object["kind"]);
+  const name = `${kind} ${home}/${typeof metadata["name"] === "string" ? metadata["name"] : "?"}`;
+  if (!isKindName(kind)) return [];
+  const judged = kinds[kind].judge(object, { namespace: home });
+  if (!judged.ok) throw new Error(`${name} would be refused.\n${describeErrors(judged.errors)}`);
+  const acts = actsOf(kind, object, { namespace: home }).filter(({ selections }) => selections.length > 0);
+  const touched = [...new Set(acts.flatMap((act) => (act.namespaces === "all" ? [] : act.namespaces)))];
+  const [found, listed, spaces] = await Promise.all([
+    Promise.all(touched.map((space) => kube.list(pods, { namespace: space }))),
+    acts.some(usesNodes) ? kube.list(nodes) : { items: [] },
+    Promise.all(touched.map((space) => kube.get(namespaceResource, { name: space }))),
+  ]);
+  const labelsBy = new Map(spaces.map(({ metadata: space }) => [space.name, space.labels ?? {}]));
+  const labelsOf = (space: string): Readonly<Record<string, string>> | undefined => labelsBy.get(space);
+  const around = {
+    pods: found.flatMap(({ items }) => items),
+    nodes: listed.items,
+    policies,
+    labelsOf,
+    isOptedIn: (space: string) => labelsOf(space)?.[labels.inject] === OPTED_IN,
+  };
+  const annotations = isJsonObject(metadata["annotations"]) ? metadata["annotations"] : {};
+  const violations = findViolations(policies, { acts, annotations: textsOf(annotations) }, { now, labelsOf });
+  return acts.map((act) => {
+    const own = violations.filter(({ path }) => acts.length === 1 || path.startsWith(act.path));
+    return describeAct(planAct<Pod>(act, around), {
+      experiment: act.path === "spec" ? name : `${name} ${act.path} (${act.kind})`,
+      explanation: judged.explanation,
+      violations: own.map(({ path, message }) => `${path}: ${message}`),
+    });
+  });
+}
+
+const usesNodes = ({ selections }: Act): boolean =>
+  selections.some(({ block: { selector } }) => Object.keys(selector.nodeSelectors ?? {}).length > 0);
+
+const textsOf = (all: JsonObject): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(all).flatMap(([key, value]) => (typeof value === "string" ? [[key, value]] : [])));
+
+function describeAct(
+  { selections, shares, policies, tooSmall }: ActPlan<Pod>,
+  { violations, ...head }: Pick<PlannedExperiment, "experiment" | "explanation" | "violations">,
+): PlannedExperiment {
+  const budgets = tooSmall.map(
+    (name) => `Policy ${name} (spec.budget) allows fewer pods of one workload than may be picked: it may wait with BudgetExceeded.`,
+  );
+  return {
+    ...head,
+    violations: [...violations, ...budgets],
+    policies,
+    selections: selections.map((selection) => ({
+      selector: selection.key === "." ? "spec.selector" : "spec.target.selector",
+      isFaulted: selection.isFaulted,
+      least: selection.least,
+      most: selection.most,
+      pods: podsOf(selection),
+    })),
+    workloads: shares,
+  };
+}
+
+function podsOf({ candidates, skipped, isRandom }: PlannedSelection<Pod>): readonly PlannedPod[] {
+  const describe = (pod: Pod) => ({ pod: podId(pod), node: pod.spec.nodeName ?? "", workload: workloadOf(pod) });
+  return [
+    ...candidates.map((pod): PlannedPod => ({ ...describe(pod), verdict: isRandom ? "candidate" : "target" })),
+    ...skipped.map(({ pod, skip }): PlannedPod => ({ ...describe(pod), verdict: "skipped", ...skip })),
+  ];
+}
+
+/** As text, for people. */
+export function renderPlan(planned: readonly PlannedExperiment[]): string {
+  if (planned.length === 0) return "Nothing in this file faults pods.";
+  return planned.map(renderExperiment).join("\n\n");
+}
+
+function renderExperiment({ experiment, explanation, violations, policies, selections, workloads }: PlannedExperiment): string {
+  const rows = selections.flatMap(({ selector, isFaulted, pods: all }) =>
+    all.map(({ pod, node, workload, verdict, reason, message }) => [
+      selector,
+      pod,
+      node,
+      workload.slice(workload.indexOf("/") + 1),
+      verdict === "target" && !isFaulted ? "other side" : verdict,
+      reason === undefined ? "" : `${reason}: ${message ?? ""}`,
+    ]),
+  );
+  return [
+    `${experiment}: ${explanation}`,
+    ...selections.map(describeSelection),
+    ...workloads.map(({ workload, size, most }) => `  up to ${most} of ${size} pods of ${workload} (${Math.round((100 * most) / size)} %)`),
+    ...(policies.length > 0 && violations.length === 0 ? [`  allowed by ${policies.join(", ")}`] : []),
+    ...violations.map((violation) => `  REFUSED OR WAITS: ${violation}`),
+    ...(rows.length > 0 ? [renderTable(["SELECTOR", "POD", "NODE", "WORKLOAD", "VERDICT", "WHY"], rows)] : []),
+  ].join("\n");
+}
+
+function describeSelection({ selector, pods: all, least, most }: PlannedExperiment["selections"][number]): string {
+  const eligible = all.filter(({ verdict }) => verdict !== "skipped").length;
+  const picked = least === most ? `${most}` : `${least} to ${most}`;
+  const chance = eligible > least ? ", by chance" : "";
+  return `  ${selector}: ${all.length} match, ${eligible} can be picked, ${picked} ${most === 1 ? "is" : "are"}${chance}`;
+}

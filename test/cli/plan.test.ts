@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { planFile, renderPlan } from "../../cli/plan.ts";
+import { chaosPolicies } from "../../kube/limit-resources.ts";
+import { namespaces, pods } from "../../kube/resources.ts";
+import { FakeKube } from "../support/fake-kube.ts";
+
+describe("squall plan", () => {
+  let folder: string;
+  let kube: FakeKube;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "squall-plan-"));
+    kube = new FakeKube();
+    kube.seed(namespaces, { metadata: { name: "shop", labels: { "squall.dev/inject": "enabled" } } });
+    for (const [name, hasSidecar] of [
+      ["web-0", true],
+      ["web-1", true],
+      ["web-2", false],
+    ] as const)
+      kube.seed(pods, {
+        metadata: { name, namespace: "shop", labels: { app: "web" } },
+        spec: { nodeName: "node-1", initContainers: hasSidecar ? [{ name: "squall-sidecar" }] : [] },
+        status: { phase: "Running", podIP: "10.0.0.1" },
+      });
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  async function plan(text: string) {
+    const file = join(folder, "experiment.yaml");
+    await writeFile(file, text);
+    return planFile(file, { kube, namespace: "shop", now: new Date("2026-11-25T12:00:00Z") });
+  }
+  const loss = (mode: string): string => `
+apiVersion: chaos-mesh.org/v1alpha1
+kind: NetworkChaos
+metadata: { name: lossy }
+spec: { action: loss, mode: ${mode}, selector: { labelSelectors: { app: web } }, loss: { loss: "10" }, duration: 1h }
+`;
+
+  it("lists targets, candidates where chance decides, and pods that are skipped with the reason", async () => {
+    const [all] = await plan(loss("all"));
+    assert.deepEqual(
+      all?.selections[0]?.pods.map(({ pod, verdict, reason }) => [pod, verdict, reason]),
+      [
+        ["shop/web-0", "target", undefined],
+        ["shop/web-1", "target", undefined],
+        ["shop/web-2", "skipped", "NotInjected"],
+      ],
+    );
+    const [one] = await plan(loss("one"));
+    assert.deepEqual(
+      one?.selections[0]?.pods.map(({ verdict }) => verdict),
+      ["candidate", "candidate", "skipped"],
+    );
+    const text = renderPlan(await plan(loss("one")));
+    assert.match(text, /^NetworkChaos shop\/lossy: Loses 10 % of the packets/);
+    assert.match(text, /spec\.selector: 3 match, 2 can be picked, 1 is, by chance/);
+    assert.match(text, /shop\/web-2 +node-1 +Pod\/web-2 +skipped +NotInjected: /);
+  });
+
+  it("says what policies forbid", async () => {
+    kube.seed(chaosPolicies, { metadata: { name: "short" }, spec: { duration: { max: "5m" } } });
+    const [planned] = await plan(loss("all"));
+    assert.deepEqual(planned?.violations, ['spec.duration: is longer than policy short (spec.duration.max) allows. Write at most "5m".']);
+    assert.match(renderPlan(await plan(loss("all"))), /REFUSED OR WAITS: spec\.duration/);
+  });
+
+  it("names every mistake of a file that would be refused", async () => {
+    await assert.rejects(plan(loss("some").replace("1h", "1d")), (error: Error) => {
+      assert.match(error.message, /^NetworkChaos shop\/lossy would be refused\.\nspec\.mode: "some" is none of/);
+      assert.match(error.message, /\nspec\.duration: "1d": days are no unit/);
+      return true;
+    });
+    await assert.rejects(plan("kind: Deployment"), /has no object that Squall knows\. Its kinds: Deployment\./);
+    await assert.rejects(plan("a: ["), /is no YAML/);
+  });
+
+  it("plans each experiment of a file, and nothing of what faults no pods", async () => {
+    assert.equal((await plan([loss("all"), loss("one")].join("---"))).length, 2);
+    assert.equal(
+      renderPlan(await plan("apiVersion: squall.dev/v1alpha1\nkind: Halt\nmetadata: { name: x }\n")),
+      "Nothing in this file faults pods.",
+    );
+  });
+});

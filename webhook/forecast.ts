@@ -1,0 +1,107 @@
+import { type ActPlan, planAct, type PlannedSelection } from "../api/plan.ts";
+import { type Act, actsOf } from "../api/policy/acts.ts";
+import type { Around, Policy } from "../api/policy/violations.ts";
+import type { JsonObject } from "../api/json.ts";
+import type { Clock } from "../common/clock.ts";
+import type { Kube } from "../kube/kube.ts";
+import { nodes, type Pod, pods } from "../kube/resources.ts";
+
+/** What a dry run of an object says in warnings; none of an object that faults no pods. Never throws. */
+export type Forecast = (object: {
+  readonly kind: string;
+  readonly object: JsonObject;
+  readonly namespace: string;
+}) => Promise<readonly string[]>;
+
+/** The API server waits for the webhook for 5 s, and has waited for other answers already. */
+const LIMIT_MS = 1_500;
+const MOST_NAMESPACES = 50;
+const MOST_ACTS = 10;
+/** Of all warnings of one answer together; see https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response. */
+const LONGEST = 4_096;
+
+/**
+ * Counts what would be picked now. Names nobody: whoever dry-runs may not be allowed to list pods. Pods are asked of the API server here and
+ * nowhere else in the webhook, which keeps no copy of them.
+ */
+export function createForecast({
+  kube,
+  limits,
+  labelsOf,
+  isOptedIn,
+  clock,
+}: {
+  readonly kube: Kube;
+  readonly limits: { readonly policies: readonly Policy[] };
+  readonly labelsOf: Around["labelsOf"];
+  readonly isOptedIn: (namespace: string) => boolean;
+  readonly clock: Clock;
+}): Forecast {
+  return async ({ kind, object, namespace }) => {
+    const acts = actsOf(kind, object, { namespace }).filter(({ selections }) => selections.length > 0);
+    if (acts.length === 0) return [];
+    const namespaces = [...new Set(acts.flatMap((act) => (act.namespaces === "all" ? [] : act.namespaces)))];
+    if (acts.some((act) => act.namespaces === "all") || namespaces.length > MOST_NAMESPACES)
+      return [`Plan: more than ${MOST_NAMESPACES} namespaces are touched, too many to count pods in a dry run. Use squall plan -f FILE.`];
+    const ending = new AbortController();
+    const disarm = clock.after(LIMIT_MS, () => ending.abort(new Error(`There was no answer within ${LIMIT_MS / 1000} s.`)));
+    try {
+      const lists = await Promise.all(namespaces.map((name) => kube.list(pods, { namespace: name }, ending.signal)));
+      const found = acts.some(usesNodes) ? (await kube.list(nodes, {}, ending.signal)).items : [];
+      const around = { pods: lists.flatMap(({ items }) => items), nodes: found, policies: limits.policies, labelsOf, isOptedIn };
+      const shown = acts.slice(0, MOST_ACTS).flatMap((act) => describePlan(act, planAct<Pod>(act, around)));
+      return cut([
+        ...shown,
+        ...(acts.length > MOST_ACTS ? [`Plan: and ${acts.length - MOST_ACTS} more experiments. Use squall plan -f FILE.`] : []),
+      ]);
+    } catch (error) {
+      return [`Plan: pods could not be counted. ${error instanceof Error ? error.message : String(error)}`];
+    } finally {
+      disarm();
+    }
+  };
+}
+
+const usesNodes = ({ selections }: Act): boolean =>
+  selections.some(({ block: { selector } }) => Object.keys(selector.nodeSelectors ?? {}).length > 0);
+
+function describePlan({ path }: Act, { selections, shares, policies, tooSmall }: ActPlan<Pod>): readonly string[] {
+  const where = path === "spec" ? "" : ` of ${path}`;
+  const [largest] = shares;
+  return [
+    ...selections.flatMap((selection) => describeSelection(selection, where)),
+    ...(largest === undefined
+      ? []
+      : [
+          `Plan${where}: ${plural(shares.length, "workload")} touched; of the one touched most, up to ${largest.most} of ${plural(largest.size, "pod")} (${Math.round((100 * largest.most) / largest.size)} %).`,
+        ]),
+    ...(policies.length === 0
+      ? []
+      : [
+          tooSmall.length === 0
+            ? `Plan${where}: within the budget of ${policies.join(", ")}, as far as no other experiment faults the same workloads.`
+            : `Plan${where}: more pods of one workload than the budget of ${tooSmall.join(", ")} allows; it may wait with BudgetExceeded.`,
+        ]),
+  ];
+}
+
+function describeSelection(selection: PlannedSelection<Pod>, where: string): readonly string[] {
+  const { key, isFaulted, candidates, skipped, least, most, isRandom } = selection;
+  const block = key === "." ? `Plan${where}` : `Plan${where}, target`;
+  const what = isFaulted ? "can be faulted" : "are the other side";
+  const picked = least === most ? `${most}` : `${least} to ${most}`;
+  const total = candidates.length + skipped.length;
+  const counts = [...Map.groupBy(skipped, ({ skip }) => skip.reason)].map(([reason, all]) => `${reason} (${all.length})`);
+  return [
+    `${block}: ${plural(total, "pod")} match, ${candidates.length} ${what}, ${picked} would be picked${isRandom ? " at random" : ""}.`,
+    ...(skipped.length === 0 ? [] : [`${block}: ${skipped.length} would be skipped: ${counts.join(", ")}. See docs/reasons.md.`]),
+  ];
+}
+
+const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** The first warnings that fit. */
+function cut(warnings: readonly string[]): readonly string[] {
+  let length = 0;
+  return warnings.filter((warning) => (length += warning.length) <= LONGEST);
+}
