@@ -39,7 +39,6 @@ export async function createRsaKeyPair(): Promise<{ readonly privateKey: string;
 
 export async function createLabAuthority(commonName: string): Promise<LabAuthority> {
   const { privateKey, publicKey } = await createRsaKeyPair();
-  const signer = forge.pki.privateKeyFromPem(privateKey);
   const subject = [{ name: "commonName", value: commonName }];
   const certificate = draft(publicKey, subject, subject);
   certificate.setExtensions([
@@ -47,16 +46,23 @@ export async function createLabAuthority(commonName: string): Promise<LabAuthori
     { name: "keyUsage", keyCertSign: true, cRLSign: true, digitalSignature: true, critical: true },
     { name: "subjectKeyIdentifier" },
   ]);
-  certificate.sign(signer, forge.md.sha256.create());
+  certificate.sign(forge.pki.privateKeyFromPem(privateKey), forge.md.sha256.create());
+  return openLabAuthority({ certificate: forge.pki.certificateToPem(certificate), key: privateKey });
+}
+
+/** The authority that has this certificate and key. */
+export function openLabAuthority(ca: KeyPair): LabAuthority {
+  const signer = forge.pki.privateKeyFromPem(ca.key);
+  const issuer = forge.pki.certificateFromPem(ca.certificate).subject.attributes;
   return {
-    ca: { certificate: forge.pki.certificateToPem(certificate), key: privateKey },
+    ca,
     async issue(request) {
       const own = await createRsaKeyPair();
       const names = [
         ...(request.organization === undefined ? [] : [{ name: "organizationName", value: request.organization }]),
         { name: "commonName", value: request.commonName },
       ];
-      const leaf = draft(own.publicKey, names, subject);
+      const leaf = draft(own.publicKey, names, issuer);
       const altNames = [...(request.dns ?? []).map((value) => ({ type: 2, value })), ...(request.ips ?? []).map((ip) => ({ type: 7, ip }))];
       leaf.setExtensions([
         { name: "basicConstraints", cA: false, critical: true },

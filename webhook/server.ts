@@ -1,4 +1,4 @@
-import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
 import { createServer, type Server as HttpsServer } from "node:https";
 import type { Server } from "node:net";
 import express, { type ErrorRequestHandler, type RequestHandler } from "express";
@@ -59,10 +59,11 @@ export async function serveReviews({
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 5_000;
   server.requestTimeout = 30_000;
+  const close = prepareClose(server);
   return {
     port: await listen(server, address),
     replaceCertificate: (renewed) => server.setSecureContext({ ...renewed, minVersion: "TLSv1.2" }),
-    close: () => closeServer(server),
+    close,
   };
 }
 
@@ -116,7 +117,8 @@ export async function serveHealth({
     response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
   });
   const server = createHttpServer(app);
-  return { port: await listen(server, address), close: () => closeServer(server) };
+  const close = prepareClose(server);
+  return { port: await listen(server, address), close };
 }
 
 function listen(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<number> {
@@ -129,9 +131,25 @@ function listen(server: Server, { host, port }: { readonly host: string; readonl
   });
 }
 
-function closeServer(server: Server & Pick<HttpsServer, "closeIdleConnections">): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
+/**
+ * How to close the server: requests under way end first, all other connections at once. The API server dials more of them than it uses, and
+ * one that never asked anything is not idle for `server.closeIdleConnections`.
+ */
+function prepareClose(server: HttpServer | HttpsServer): () => Promise<void> {
+  let underWay = 0;
+  let isClosing = false;
+  server.on("request", (_request, response) => {
+    underWay += 1;
+    response.once("close", () => {
+      underWay -= 1;
+      if (isClosing && underWay === 0) server.closeAllConnections();
+    });
   });
+  return () =>
+    new Promise((resolve) => {
+      isClosing = true;
+      server.close(() => resolve());
+      if (underWay === 0) server.closeAllConnections();
+      else server.closeIdleConnections();
+    });
 }

@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { createAuthority, openAuthority } from "../../certs/authority.ts";
-import { systemClock } from "../../common/clock.ts";
-import { silentLog } from "../../common/log.ts";
-import { CONTROLLER_ACCOUNT } from "../../common/names.ts";
-import { createAccessReviews } from "../../kube/access.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError, type KubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
@@ -17,37 +10,10 @@ import { namespaces, resourceOf } from "../../kube/resources.ts";
 import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
 import { placesOf } from "../../lab/places.ts";
 import { silentProgress } from "../../lab/progress.ts";
-import { createAuthorise } from "../../webhook/authorise.ts";
-import { createMetrics } from "../../webhook/metrics.ts";
-import { allowed } from "../../webhook/admission-review.ts";
-import { createReviewers } from "../../webhook/reviewers.ts";
-import { type Reviewer, serveReviews, type WebhookServer } from "../../webhook/server.ts";
-import { noForecast, noLimits } from "../support/admission.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
+import { startTestWebhook, type TestWebhook } from "./support/webhook.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const any = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
-const crds = resourceOf(
-  {
-    group: "apiextensions.k8s.io",
-    version: "v1",
-    kind: "CustomResourceDefinition",
-    plural: "customresourcedefinitions",
-    isNamespaced: false,
-  },
-  any,
-);
-const admission = { group: "admissionregistration.k8s.io", version: "v1", isNamespaced: false };
-const configurations = {
-  MutatingWebhookConfiguration: resourceOf(
-    { ...admission, kind: "MutatingWebhookConfiguration", plural: "mutatingwebhookconfigurations" },
-    any,
-  ),
-  ValidatingWebhookConfiguration: resourceOf(
-    { ...admission, kind: "ValidatingWebhookConfiguration", plural: "validatingwebhookconfigurations" },
-    any,
-  ),
-};
 const rawPods = resourceOf(
   { group: "", version: "v1", kind: "Pod", plural: "pods", isNamespaced: true },
   z.looseObject({
@@ -55,33 +21,10 @@ const rawPods = resourceOf(
     spec: z.looseObject({ initContainers: z.array(z.looseObject({ name: z.string(), restartPolicy: z.string().optional() })).optional() }),
   }),
 );
-const documents = (file: string): readonly unknown[] =>
-  parseAllDocuments(readFileSync(join(root, file), "utf8")).map((document) => document.toJS() as unknown);
-
-/** The webhooks as manifests/webhook.yaml has them, at an address of ours instead of a Service. */
-function atAddress(
-  configuration: unknown,
-  url: string,
-  caBundle: string,
-): { readonly kind: keyof typeof configurations; readonly metadata: object; readonly webhooks: readonly object[] } {
-  const { kind, metadata, webhooks } = configuration as {
-    kind: keyof typeof configurations;
-    metadata: object;
-    webhooks: { clientConfig: { service: { path: string } } }[];
-  };
-  return {
-    kind,
-    metadata,
-    webhooks: webhooks.map((webhook) => ({ ...webhook, clientConfig: { url: `${url}${webhook.clientConfig.service.path}`, caBundle } })),
-  };
-}
-
 describe("admission through a real API server", () => {
   let api: TestApiServer;
   let kube: KubeConnection;
-  let server: WebhookServer;
-  const policy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
-  const seen: string[] = [];
+  let webhook: TestWebhook;
   const namespace = "admission-shop";
   const networkChaos = experimentResource("NetworkChaos");
   const podChaos = experimentResource("PodChaos");
@@ -89,75 +32,15 @@ describe("admission through a real API server", () => {
   before(async () => {
     api = await startTestApiServer();
     kube = connectKube({ process: "test", version: "0", kubeconfig: api.kubeconfig });
-    const now = new Date();
-    const credential = await createAuthority({ now, lifetimeMs: 3_600_000 });
-    const { certificate, key } = await openAuthority(credential).issueServer(["localhost"], { now, lifetimeMs: 3_600_000 });
-    const facts = {
-      image: "squall:0",
-      version: "0",
-      enrolmentAddress: "x:1",
-      logLevel: "info",
-      isImageReady: true,
-      kubernetesMinor: 34,
-      namespaceAnnotations: {},
-    };
-    const counted = (reviewer: Reviewer): Reviewer => ({
-      ...reviewer,
-      review: (request) => {
-        seen.push(`${reviewer.path} ${request.namespace}/${request.name ?? ""}`);
-        return reviewer.review(request);
-      },
-    });
-    const authorise = createAuthorise({ access: createAccessReviews({ kube, clock: systemClock }), clock: systemClock });
-    const injector = { factsFor: () => facts, onSkip: () => undefined };
-    server = await serveReviews({
-      reviewers: createReviewers({
-        policy,
-        authorise,
-        govern: noLimits,
-        forecast: noForecast,
-        mayLift: () => Promise.resolve(allowed),
-        injector,
-      }).map(counted),
-      certificate: { cert: certificate, key },
-      address: { host: "127.0.0.1", port: 0 },
-      metrics: createMetrics(),
-      log: silentLog,
-    });
+    webhook = await startTestWebhook(kube);
     await kube.create(namespaces, { metadata: { name: namespace, labels: { "squall.dev/inject": "enabled" } } });
     await kube.create(namespaces, { metadata: { name: "stranger-shop" } });
-    for (const file of ["networkchaos", "podchaos"]) {
-      for (const crd of documents(`manifests/crds/${file}.yaml`)) await kube.create(crds, crd as { readonly metadata: object });
-    }
-    for (const document of documents("manifests/webhook.yaml")) {
-      const { kind } = document as { readonly kind: string };
-      if (kind !== "MutatingWebhookConfiguration" && kind !== "ValidatingWebhookConfiguration") continue;
-      const moved = atAddress(document, `https://localhost:${server.port}`, Buffer.from(credential.certificate).toString("base64"));
-      await kube.create(configurations[moved.kind], moved);
-    }
-    await untilServed();
   });
   after(async () => {
     await kube.close();
-    await server.close();
+    await webhook.close();
     await api.close();
   });
-  afterEach(() => {
-    policy.admitUnsupported = false;
-  });
-
-  /** New CRDs and webhooks take the API server a moment. */
-  async function untilServed(): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        await kube.create(networkChaos, { metadata: { namespace, name: "probe" }, spec: {} }, { dryRun: true });
-      } catch (error) {
-        if (isKubeError(error, "forbidden")) return;
-        if (attempt === 100) throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
 
   const experiment = (name: string, spec: unknown): { readonly metadata: object; readonly spec: unknown } => ({
     metadata: { namespace, name },
@@ -258,9 +141,9 @@ describe("admission through a real API server", () => {
   it("does not ask the webhook about status", async () => {
     const ref = { namespace, name: "with-status" };
     await kube.create(networkChaos, experiment(ref.name, { action: "partition", mode: "all" }));
-    const before = seen.length;
+    const before = webhook.seen.length;
     await kube.patch(networkChaos, ref, { status: { experiment: { desiredPhase: "Run" } } }, { type: "merge", subresource: "status" });
-    assert.equal(seen.length, before);
+    assert.equal(webhook.seen.length, before);
   });
 
   it("adds the sidecar to a pod that opted in, which the API server takes, and is never shown another", async () => {
@@ -269,12 +152,12 @@ describe("admission through a real API server", () => {
       spec: { serviceAccountName: "default", containers: [{ name: "app", image: "app:1" }] },
     });
     const optedIn = { "squall.dev/inject": "enabled" };
-    const before = seen.filter((line) => line.startsWith("/inject")).length;
+    const before = webhook.seen.filter((line) => line.startsWith("/inject")).length;
     await kube.create(rawPods, pod("plain", {}));
     await kube.create(rawPods, pod("labelled", optedIn, "stranger-shop"));
-    assert.equal(seen.filter((line) => line.startsWith("/inject")).length, before);
+    assert.equal(webhook.seen.filter((line) => line.startsWith("/inject")).length, before);
     const made = await kube.create(rawPods, pod("asked", optedIn));
-    assert.equal(seen.filter((line) => line.startsWith("/inject")).length, before + 1);
+    assert.equal(webhook.seen.filter((line) => line.startsWith("/inject")).length, before + 1);
     const [sidecar] = made.spec.initContainers ?? [];
     assert.deepEqual([sidecar?.name, sidecar?.restartPolicy], ["squall-sidecar", "Always"]);
     assert.equal(made.metadata.annotations?.["squall.dev/injected"], "0 network");
@@ -335,7 +218,7 @@ describe("admission through a real API server", () => {
   // Last, as it takes the webhooks away.
   describe("while the webhook is away", () => {
     it("holds the rules of the CRD", async () => {
-      for (const resource of Object.values(configurations)) await kube.delete(resource, { name: "squall-webhook" });
+      await webhook.remove();
       let error: KubeError | undefined;
       for (let attempt = 0; attempt < 50 && error?.kind !== "invalid"; attempt++) {
         error = await refusal(kube.create(networkChaos, experiment(`away-${attempt}`, { action: "partition", mode: "fixed", value: "0" })));

@@ -63,11 +63,12 @@ describe("the webhook's server", () => {
       agent,
       type = "application/json",
       method = "POST",
-    }: { readonly agent?: Agent; readonly type?: string; readonly method?: string } = {},
+      port = server.port,
+    }: { readonly agent?: Agent; readonly type?: string; readonly method?: string; readonly port?: number } = {},
   ): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const sent = httpsRequest(
-        { host: "127.0.0.1", port: server.port, path, method, agent, rejectUnauthorized: false, headers: { "content-type": type } },
+        { host: "127.0.0.1", port, path, method, agent, rejectUnauthorized: false, headers: { "content-type": type } },
         (response) => {
           const chunks: Buffer[] = [];
           response.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -151,6 +152,39 @@ describe("the webhook's server", () => {
     assert.equal(open.readyState, "open");
     open.destroy();
     fresh.destroy();
+  });
+
+  it("ends once the review under way is answered, however many connections never asked anything", async () => {
+    const held = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    const ending = await serveReviews({
+      reviewers: [
+        {
+          path: "/slow",
+          async review() {
+            asked.resolve();
+            await held.promise;
+            return allowed;
+          },
+          onCrash: allowed,
+        },
+      ],
+      certificate: certificates[0] ?? assert.fail(),
+      address: { host: "127.0.0.1", port: 0 },
+      metrics,
+      log: silentLog,
+    });
+    const silent = await new Promise<TLSSocket>((resolve) => {
+      const socket = connect({ host: "127.0.0.1", port: ending.port, rejectUnauthorized: false }, () => resolve(socket));
+    });
+    silent.on("error", () => undefined); // it is cut off
+    const reply = post("/slow", JSON.stringify(review), { port: ending.port });
+    await asked.promise;
+    const closed = ending.close();
+    held.resolve();
+    assert.equal((await reply).status, 200);
+    await closed;
+    silent.destroy();
   });
 
   it("counts reviews by path, answer and code", async () => {
