@@ -4,9 +4,8 @@ import type { JsonObject } from "../api/json.ts";
 import type { KindName } from "../api/kinds/registry.ts";
 import { show } from "../api/text.ts";
 import { annotations } from "../common/names.ts";
-import type { Clock } from "../common/clock.ts";
-import type { AccessReviews } from "../kube/access.ts";
 import { allowed, type Verdict } from "./admission-review.ts";
+import { type AskDeps, askInTime } from "./ask.ts";
 
 /** Whether an author may do all that an object does. */
 export type Authorise = (
@@ -14,26 +13,16 @@ export type Authorise = (
   object: { readonly kind: KindName; readonly object: JsonObject; readonly namespace: string; readonly name: string },
 ) => Promise<Verdict>;
 
-/** The API server waits for the webhook for 5 s. */
-const LIMIT_MS = 3_500;
-const RETRY_AFTER_SECONDS = 1;
 const MOST_LINES = 20;
 
-export function createAuthorise({ access, clock }: { readonly access: AccessReviews; readonly clock: Clock }): Authorise {
+export function createAuthorise(deps: AskDeps): Authorise {
   return async (text, { kind, object, namespace, name }) => {
     if (text !== undefined && text.length > LONGEST_AUTHOR) return refuseLarge(text);
     const author = parseAuthor(text);
     if (author === undefined) return refuseNameless(name);
-    const ending = new AbortController();
-    const disarm = clock.after(LIMIT_MS, () => ending.abort(new Error(`There was no answer within ${LIMIT_MS / 1000} s.`)));
-    try {
-      const missing = await access.findMissing(author, reachOf(kind, object, { namespace }), ending.signal);
-      return missing.length === 0 ? allowed : refuseMissing(author.username, name, missing);
-    } catch (error) {
-      return refuseUnknown(author.username, error);
-    } finally {
-      disarm();
-    }
+    const answer = await askInTime(author, reachOf(kind, object, { namespace }), deps);
+    if (answer.is === "unknown") return answer.verdict;
+    return answer.missing.length === 0 ? allowed : refuseMissing(author.username, name, answer.missing);
   };
 }
 
@@ -43,12 +32,6 @@ function refuseMissing(username: string, name: string, missing: readonly Right[]
   const rights = missing.length === 1 ? "this right is" : `these ${missing.length} rights are`;
   const message = [`${show(username)} may not do all that ${name} does: ${rights} missing.`, ...shown, ...more].join("\n");
   return { isAllowed: false, code: "Forbidden", message };
-}
-
-function refuseUnknown(username: string, error: unknown): Verdict {
-  const why = error instanceof Error ? error.message : String(error);
-  const message = `The API server did not say what ${show(username)} may do, so nothing was changed. Try again. ${why}`;
-  return { isAllowed: false, code: "AuthorisationUnavailable", message, retryAfterSeconds: RETRY_AFTER_SECONDS };
 }
 
 const refuseNameless = (name: string): Verdict => ({

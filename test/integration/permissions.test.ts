@@ -47,13 +47,16 @@ type AuthorName = (typeof authors)[number];
 
 const inBank = (kind: KindName): string => `create ${kinds[kind].plural}.chaos-mesh.org in namespace ${BANK}`;
 
+/** Roles of Squall let nobody read Secrets. */
+const TILL_SECRET = `get secrets till-tls in namespace ${BANK}`;
+
 /** An object and what each author lacks for it; nobody and viewers may not even create it in its own namespace. */
 interface Case {
   readonly title: string;
   readonly kind: KindName;
   readonly spec: object;
-  /** For whoever has the rights of an experimenter in the shop, or in shop and bank; the operator of the cluster lacks nothing. */
-  readonly lacks: { readonly shop: readonly string[]; readonly both: readonly string[] };
+  /** For whoever has the rights of an experimenter in the shop, or in shop and bank, or of an operator, who lacks nothing by default. */
+  readonly lacks: { readonly shop: readonly string[]; readonly both: readonly string[]; readonly cluster?: readonly string[] };
 }
 
 const cases: readonly Case[] = [
@@ -95,6 +98,18 @@ const cases: readonly Case[] = [
       shop: ["create podchaos.chaos-mesh.org in namespace access-attic"],
       both: ["create podchaos.chaos-mesh.org in namespace access-attic"],
     },
+  },
+  {
+    title: "a Secret with a certificate",
+    kind: "HTTPChaos",
+    spec: {
+      target: "Request",
+      port: 443,
+      abort: true,
+      mode: "all",
+      tls: { secretName: "till-tls", secretNamespace: BANK, certName: "tls.crt", keyName: "tls.key" },
+    },
+    lacks: { shop: [TILL_SECRET], both: [TILL_SECRET], cluster: [TILL_SECRET] },
   },
   {
     title: "a remote cluster",
@@ -186,7 +201,7 @@ describe("who may do what, at a real API server", () => {
         robot: expected.shop,
         banker: expected.both,
         sre: expected.both,
-        chief: [],
+        chief: expected.cluster ?? [],
       });
     });
 

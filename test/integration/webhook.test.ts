@@ -189,9 +189,10 @@ describe("admission through a real API server", () => {
     it("applies every example, and the same again changes nothing", async () => {
       await kube.create(namespaces, { metadata: { name: "shop", labels: { "squall.dev/inject": "enabled" } } });
       // Some show kinds that are judged and not carried out yet.
-      policy.admitUnsupported = true;
+      webhook.policy.admitUnsupported = true;
       await kubectl("apply", "-f", "examples");
       const again = await kubectl("apply", "-f", "examples");
+      webhook.policy.admitUnsupported = false;
       assert.doesNotMatch(again, /configured|created/);
     });
 
