@@ -23,7 +23,7 @@ export function dnsNamesOf(certificate: HasRawCertificate | undefined): readonly
 
 /** Why a peer whose chain TLS has verified is not the one that was meant; undefined when it is. */
 export function whyNotPeer(certificate: HasRawCertificate | undefined, expectedUri: string): string | undefined {
-  if (certificate?.raw === undefined) return `The peer showed no certificate; ${expectedUri} was expected.`;
+  if (!isShown(certificate)) return `The peer showed no certificate; ${expectedUri} was expected.`;
   const found = uriOf(certificate);
   return found === expectedUri ? undefined : `The peer is ${found ?? "nobody that Squall names"}; ${expectedUri} was expected.`;
 }
@@ -51,10 +51,14 @@ export function checkServerDnsName(expectedName: string): ServerCheck {
 
 /** OpenSSL's text of the names. Node quotes a name that could be taken for two; none of ours needs that. */
 function altNamesOf(certificate: HasRawCertificate | undefined): AltNames {
-  if (certificate?.raw === undefined) return { uris: [], dnsNames: [] };
-  const text = new X509Certificate(certificate.raw).subjectAltName ?? "";
+  if (!isShown(certificate)) return { uris: [], dnsNames: [] };
+  const text = (certificate instanceof X509Certificate ? certificate : new X509Certificate(certificate.raw)).subjectAltName ?? "";
   const names = text.includes('"') ? [] : text.split(", ");
   const ofType = (type: string): readonly string[] =>
     names.filter((name) => name.startsWith(`${type}:`)).map((name) => name.slice(type.length + 1));
   return { uris: ofType("URI"), dnsNames: ofType("DNS") };
 }
+
+/** One that is parsed already is not asked for its bytes, which would be copied. */
+const isShown = (certificate: HasRawCertificate | undefined): certificate is X509Certificate | { readonly raw: Uint8Array } =>
+  certificate instanceof X509Certificate || certificate?.raw !== undefined;
