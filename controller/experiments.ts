@@ -56,7 +56,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
   const learnPassport = (podUid: string, passport: Passport): void => {
     passports.learn(podUid, passport);
     // pods come and go: those that went are looked for when there are twice as many passports as pods
-    if (passports.size > 2 * world.pods().length + 64) passports.keepOnly((uid) => world.pod(uid) !== undefined);
+    if (passports.size > 2 * world.podCount + 64) passports.keepOnly((uid) => world.pod(uid) !== undefined);
   };
   const recorder = createRecorder({ kube, clock, log, signal });
   const mustLead = (): void => {
@@ -71,8 +71,10 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     signal,
     mustLead,
     onPassport: learnPassport,
-    onChange: ({ key }) => {
-      if (key !== "") queue.add(key);
+    onChange: ({ key }, withinMs) => {
+      if (key === "") return;
+      if (withinMs === 0) queue.add(key);
+      else queue.addAfter(key, withinMs);
     },
   });
   const deps = {

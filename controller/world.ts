@@ -133,6 +133,10 @@ export class World {
     return this.#pods.list();
   }
 
+  get podCount(): number {
+    return this.#pods.size;
+  }
+
   pod(uid: string): Pod | undefined {
     return this.#podsByUid(uid)[0];
   }

@@ -2,6 +2,7 @@ import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import type { DesiredFaults, Passport } from "../../proto/gen/agent.ts";
 import type { Dial } from "./link.ts";
+import { Pace } from "./pace.ts";
 import { type AgentView, Sender, type WantedFault, type Whereabouts } from "./sender.ts";
 
 /** What one experiment wants of one pod: a fault in force, or proof that it is not. */
@@ -32,14 +33,23 @@ export interface DispatcherOptions {
   /** Throws when this process no longer leads. */
   readonly mustLead: () => void;
   readonly onPassport: (podUid: string, passport: Passport) => void;
-  /** Something became known of a pod that this owner has wishes for. */
-  readonly onChange: (owner: Owner) => void;
+  /** Something became known of a pod that this owner has wishes for. With very many pods it may wait a moment for more: `withinMs`. */
+  readonly onChange: (owner: Owner, withinMs: number) => void;
 }
 
 interface PodEntry {
   readonly sender: Sender;
   readonly wishes: Map<string, { readonly owner: Owner; readonly wishes: readonly Wish[] }>;
 }
+
+interface OwnerEntry {
+  readonly pods: readonly string[];
+  /** Those of them whose agents have not confirmed the newest set yet. */
+  readonly unconfirmed: Set<string>;
+}
+
+/** A look at all of an owner's pods takes up to a tenth of this for each of them: whoever looked at every change would do nothing else. */
+const NEWS_MS_PER_POD = 0.2;
 
 /**
  * All senders of one leadership, one for each pod UID. Nothing is sent before `open`: the set that an agent gets is complete,
@@ -48,12 +58,14 @@ interface PodEntry {
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #pods = new Map<string, PodEntry>();
-  readonly #podsOfOwner = new Map<string, readonly string[]>();
+  readonly #owners = new Map<string, OwnerEntry>();
+  readonly #pace: Pace;
   #isOpen = false;
   #generation = 0;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#pace = new Pace(options.clock);
   }
 
   /** Lets senders start. */
@@ -65,15 +77,17 @@ export class Dispatcher {
   /** Replaces all wishes of an experiment. One that it no longer mentions is taken back without waiting for a confirmation. */
   wish(owner: Owner, wishes: readonly Wish[]): void {
     const byPod = Map.groupBy(wishes, ({ podUid }) => podUid);
-    const touched = new Set([...(this.#podsOfOwner.get(owner.uid) ?? []), ...byPod.keys()]);
-    if (byPod.size === 0) this.#podsOfOwner.delete(owner.uid);
-    else this.#podsOfOwner.set(owner.uid, [...byPod.keys()]);
+    const touched = new Set([...(this.#owners.get(owner.uid)?.pods ?? []), ...byPod.keys()]);
+    const unconfirmed = new Set<string>();
+    if (byPod.size === 0) this.#owners.delete(owner.uid);
+    else this.#owners.set(owner.uid, { pods: [...byPod.keys()], unconfirmed });
     for (const podUid of touched) {
       const entry = this.#entryOf(podUid);
       const own = byPod.get(podUid);
       if (own === undefined) entry.wishes.delete(owner.uid);
       else entry.wishes.set(owner.uid, { owner, wishes: own });
       entry.sender.want([...entry.wishes.values()].flatMap((one) => one.wishes.flatMap(({ fault }) => fault ?? [])));
+      if (own !== undefined && !entry.sender.isCurrent) unconfirmed.add(podUid);
       // Not before it knows what to send: the first set of a new sender would be an empty one.
       if (this.#isOpen) entry.sender.start();
       this.#forgetIfDone(podUid, entry);
@@ -129,6 +143,7 @@ export class Dispatcher {
         leaderEpoch,
         nextGeneration: () => (this.#generation += 1),
         dial,
+        pace: this.#pace,
         locate: () => locate(podUid),
         clock,
         log,
@@ -137,13 +152,20 @@ export class Dispatcher {
         mustLead,
         onPassport: (passport) => this.#options.onPassport(podUid, passport),
         onChange: () => {
-          for (const { owner } of wishes.values()) this.#options.onChange(owner);
+          for (const { owner } of wishes.values()) this.#tell(owner, podUid, entry);
           this.#forgetIfDone(podUid, entry);
         },
       }),
     };
     this.#pods.set(podUid, entry);
     return entry;
+  }
+
+  /** At once when it was the last pod that the owner waited for. */
+  #tell(owner: Owner, podUid: string, { sender }: PodEntry): void {
+    const { pods = [], unconfirmed } = this.#owners.get(owner.uid) ?? {};
+    const isLast = sender.isCurrent && unconfirmed?.delete(podUid) === true && unconfirmed.size === 0;
+    this.#options.onChange(owner, isLast ? 0 : Math.floor(pods.length * NEWS_MS_PER_POD));
   }
 
   /** Nobody asks, and either the agent confirmed that nothing is left or there is no pod to ask. */

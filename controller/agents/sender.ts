@@ -1,9 +1,11 @@
+import { createHash } from "node:crypto";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import { createBackOff } from "../../kube/back-off.ts";
 import { wait } from "../../kube/wait.ts";
 import type { DesiredFaults, Fault, FaultReport, Passport, Report } from "../../proto/gen/agent.ts";
 import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
+import type { Pace } from "./pace.ts";
 
 /** A fault as an experiment wants it on one target. */
 export interface WantedFault {
@@ -40,6 +42,8 @@ export interface SenderOptions {
   /** Numbers that only grow, for this pod even across senders: an agent refuses what is older than it has seen. */
   readonly nextGeneration: () => number;
   readonly dial: Dial;
+  /** Shared with all other senders. */
+  readonly pace: Pick<Pace, "call" | "later">;
   readonly locate: () => Whereabouts;
   readonly clock: Clock;
   readonly log: Log;
@@ -51,6 +55,17 @@ export interface SenderOptions {
   readonly onPassport: (passport: Passport) => void;
   /** What is known changed. */
   readonly onChange: () => void;
+}
+
+const digests = new WeakMap<WantedFault["family"], string>();
+
+/** Stands for what a fault does. Thousands of pods share one, which may name thousands of addresses: it is read once, and none keeps a copy. */
+function digestOf(family: WantedFault["family"]): string {
+  const known = digests.get(family);
+  if (known !== undefined) return known;
+  const digest = createHash("sha256").update(JSON.stringify(family)).digest("base64");
+  digests.set(family, digest);
+  return digest;
 }
 
 const FIRST_RETRY_MS = 100;
@@ -93,7 +108,7 @@ export class Sender {
   /** Replaces the set. Faults that only differ in time left are the same. */
   want(faults: readonly WantedFault[]): void {
     const sorted = faults.toSorted((one, other) => (one.id < other.id ? -1 : 1));
-    const content = JSON.stringify(sorted);
+    const content = JSON.stringify(sorted.map(({ family, ...rest }) => [rest, digestOf(family)]));
     if (content === this.#content) return;
     this.#faults = sorted;
     this.#content = content;
@@ -117,12 +132,17 @@ export class Sender {
   }
 
   get view(): AgentView {
-    return { isCurrent: this.#acknowledged === this.#generation, contact: this.#contact, reports: this.#reports };
+    return { isCurrent: this.isCurrent, contact: this.#contact, reports: this.#reports };
+  }
+
+  /** Whether the agent has confirmed the newest set. */
+  get isCurrent(): boolean {
+    return this.#acknowledged === this.#generation;
   }
 
   /** Whether all is said and nothing is to be kept alive. */
   get isIdle(): boolean {
-    return this.#faults.length === 0 && this.#acknowledged === this.#generation;
+    return this.#faults.length === 0 && this.isCurrent;
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -150,46 +170,67 @@ export class Sender {
 
   /** One connection, from dialling until nothing is left to do on it. Throws when it breaks. */
   async #session(signal: AbortSignal, onContact: () => void): Promise<void> {
-    const where = this.#options.locate();
+    const { dial, pace, locate, mustLead, clock, podUid, leaderEpoch } = this.#options;
+    const where = locate();
     if (where === "gone") throw new Error("The pod is gone.");
     if (where === "nowhere") throw new Error("The pod has no address yet.");
-    const link = this.#options.dial(where);
-    const onAbort = (): void => link.close();
-    signal.addEventListener("abort", onAbort, { once: true });
+    let link: AgentLink | undefined;
     let stream: HoldStream | undefined;
     let broken: Error | undefined;
+    let isStreamDue = false;
+    let cancelStream: (() => void) | undefined;
+    const onAbort = (): void => link?.close();
+    signal.addEventListener("abort", onAbort, { once: true });
     try {
       while (!signal.aborted) {
-        if (this.#acknowledged !== this.#generation || stream === undefined) {
-          await this.#apply(link, signal);
+        if (link === undefined || !this.isCurrent) {
+          await pace.call(async () => {
+            if (signal.aborted) return;
+            link ??= dial(where);
+            await this.#apply(link, signal);
+          });
+          if (signal.aborted) return;
           onContact();
-          if (this.#acknowledged !== this.#generation) continue;
+          if (!this.isCurrent) continue;
           if (this.#faults.length === 0) return;
         }
-        if (stream === undefined) {
-          const fail = (error: Error): void => {
+        if (link !== undefined && isStreamDue) {
+          stream ??= this.#hold(link, (error) => {
             broken ??= error;
             this.#wake.resolve();
-          };
-          const since = this.#generation;
-          stream = link.hold((report) => {
-            // A connection may come back by itself, to a process that has none of the faults and would take heartbeats for ever.
-            if (this.#isBefore(report, since)) fail(new Error("The agent started again."));
-            else this.#hear(report);
           });
-          void stream.ended.then(fail);
+          mustLead();
+          this.#lastSentMs = clock.monotonicMs();
+          stream.beat({ targetUid: podUid, leaderEpoch });
+        } else {
+          cancelStream ??= pace.later(() => {
+            isStreamDue = true;
+            this.#wake.resolve();
+          });
         }
-        this.#options.mustLead();
-        this.#lastSentMs = this.#options.clock.monotonicMs();
-        stream.beat({ targetUid: this.#options.podUid, leaderEpoch: this.#options.leaderEpoch });
-        await this.#woken(signal, this.#heartbeatMs());
+        await this.#woken(signal, this.#untilBeatMs());
+        // However many calls wait, the leases must not.
+        isStreamDue ||= this.#untilBeatMs() === 0;
         if (broken !== undefined) throw broken;
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
+      cancelStream?.();
       stream?.close();
-      link.close();
+      link?.close();
     }
+  }
+
+  /** `fail` is told when the stream is over. */
+  #hold(link: AgentLink, fail: (error: Error) => void): HoldStream {
+    const since = this.#generation;
+    const stream = link.hold((report) => {
+      // A connection may come back by itself, to a process that has none of the faults and would take heartbeats for ever.
+      if (this.#isBefore(report, since)) fail(new Error("The agent started again."));
+      else this.#hear(report);
+    });
+    void stream.ended.then(fail);
+    return stream;
   }
 
   /** Whether the agent that reports does not know of a set that was acknowledged. */
@@ -225,15 +266,20 @@ export class Sender {
     return Math.min(LONGEST_RETRY_MS * 4, ...this.#faults.map(({ leaseMs }) => leaseMs / 3));
   }
 
+  #untilBeatMs(): number {
+    return Math.max(0, this.#lastSentMs + this.#heartbeatMs() - this.#options.clock.monotonicMs());
+  }
+
+  /** Resolves when there is something to do, or after `limitMs`. */
   async #woken(signal: AbortSignal, limitMs?: number): Promise<void> {
-    const limit = new AbortController();
-    const onAbort = (): void => this.#wake.resolve();
+    const { promise, resolve } = this.#wake;
+    const onAbort = (): void => resolve();
+    const cancel = limitMs === undefined ? undefined : this.#options.clock.after(limitMs, onAbort);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      const waits = [this.#wake.promise, ...(limitMs === undefined ? [] : [wait(this.#options.clock, limitMs, limit.signal)])];
-      if (!signal.aborted) await Promise.race(waits);
+      if (!signal.aborted) await promise;
     } finally {
-      limit.abort();
+      cancel?.();
       signal.removeEventListener("abort", onAbort);
       this.#wake = Promise.withResolvers<void>();
     }

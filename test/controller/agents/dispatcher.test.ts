@@ -28,6 +28,7 @@ describe("Dispatcher and its senders", () => {
   let dispatcher: Dispatcher;
   let end: AbortController;
   let changed: string[];
+  let waits: number[];
   let passports: string[];
   let whereabouts: (uid: string) => Whereabouts;
 
@@ -35,6 +36,7 @@ describe("Dispatcher and its senders", () => {
     clock = new FakeClock();
     agents = new FakeAgents(clock);
     changed = [];
+    waits = [];
     passports = [];
     whereabouts = (uid) => ({ uid, namespace: "shop", address: "10.0.0.1" });
     lead(3);
@@ -56,7 +58,10 @@ describe("Dispatcher and its senders", () => {
       signal: end.signal,
       mustLead: () => undefined,
       onPassport: (uid, { devices }) => passports.push(`${uid} ${devices.join(",")}`),
-      onChange: ({ uid }) => changed.push(uid),
+      onChange({ uid }, withinMs) {
+        changed.push(uid);
+        waits.push(withinMs);
+      },
     });
   }
   const sent = (uid: string): readonly (readonly string[])[] => agents.of(uid).accepted.map(({ faults }) => faults.map(({ id }) => id));
@@ -198,6 +203,44 @@ describe("Dispatcher and its senders", () => {
     resolve();
     await settle();
     assert.deepEqual(agents.of("a").inForce, ["two/."]);
+  });
+
+  it("lets news of one of very many pods wait for more, and not that of the last one", async () => {
+    const uids = Array.from({ length: 1_000 }, (_, index) => `pod-${index}`);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    agents.of("pod-7").until = promise;
+    dispatcher.open();
+    dispatcher.wish(
+      owner("one"),
+      uids.map((uid) => wish(uid, "one/.")),
+    );
+    // a thousand calls that have their turn in a few rounds
+    for (let round = 0; round < 20; round++) await settle();
+    assert.equal(waits.length, 999);
+    assert.deepEqual([...new Set(waits)], [200]);
+    waits = [];
+    resolve();
+    await settle();
+    assert.deepEqual(waits.slice(0, 1), [0]);
+    waits = [];
+    agents.of("pod-8").notify();
+    await settle();
+    assert.deepEqual(waits, [200]);
+  });
+
+  it("has something in force on very many pods although some do not answer", async () => {
+    const uids = Array.from({ length: 500 }, (_, index) => `pod-${index}`);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const uid of uids.slice(0, 150)) agents.of(uid).until = promise;
+    dispatcher.open();
+    dispatcher.wish(
+      owner("one"),
+      uids.map((uid) => wish(uid, "one/.")),
+    );
+    await clock.advance(1_000);
+    for (let round = 0; round < 10; round++) await settle();
+    assert.equal(uids.filter((uid) => agents.of(uid).inForce.length === 1).length, 350);
+    resolve();
   });
 
   it("forgets a pod that is gone", async () => {
