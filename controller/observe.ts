@@ -94,7 +94,8 @@ export function observeCached(
   const records = experiment.status.experiment.containerRecords ?? [];
   const targets = new Set(records.flatMap(({ targetUID }) => targetUID ?? []));
   const namespaces = new Set(records.map(({ id }) => id.slice(0, id.indexOf("/"))));
-  const binding = binderOf(key.kind)(experiment);
+  // not with its status, whose thousands of records would be looked through for nothing
+  const binding = binderOf(key.kind)({ metadata: experiment.metadata, spec: experiment.spec });
   const now = clock.now();
   const isKill = binding.can === "run" && binding.bound.killGraceSeconds !== undefined;
   const restraint = restrain(experiment, (uid) => world.pod(uid), { world, limits: world.limits, ledger: deps.ledger, isKill, now, nowMs });

@@ -99,11 +99,14 @@ export class Reflector<T extends KubeObject> {
     if (this.#running !== undefined) throw new Error("An index is added before the reflector starts.");
     const index: Index<T> = { valuesOf, keysByValue: new Map() };
     this.#indexes.push(index);
-    return (value) =>
-      [...(index.keysByValue.get(value) ?? [])].flatMap((key) => {
+    return (value) => {
+      const found: T[] = [];
+      for (const key of index.keysByValue.get(value) ?? []) {
         const object = this.#objects.get(key);
-        return object === undefined ? [] : [object];
-      });
+        if (object !== undefined) found.push(object);
+      }
+      return found;
+    };
   }
 
   /** Calls back with the key of each object that came, changed or went. The returned function takes the handler off. */

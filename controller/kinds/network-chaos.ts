@@ -75,32 +75,39 @@ export const networkChaos: Translator<Spec> = {
     const peersOf = (key: SelectorKey, { withPods }: { readonly withPods: boolean }): Peers =>
       joinPeers(withPods ? podPeers(podsOf(key), coverage[key].addresses) : noPeers, key === ".Target" ? external : noPeers);
 
-    return [...sources, ...targets].flatMap((target): readonly TargetFault[] => {
-      if (!target.hasSidecar || (target.selectorKey === ".Target" && isExcluded(spec, target))) return [];
+    /** The same for all pods of a selector, and one object for them: there may be thousands of them, with thousands of peers. */
+    const faultOf = (key: SelectorKey): Omit<TargetFault, "target"> | undefined => {
       const rules: NetworkRule[] = [];
       const unmatched = new Set<string>();
       for (const flow of flows) {
         const { senders, receivers } = flow;
         const onArrival = isShapedOnArrival(flow);
-        if (senders === target.selectorKey) {
+        if (senders === key) {
           const peers = receivers && peersOf(receivers, { withPods: !onArrival });
-          if (peers === undefined || !isEmpty(peers)) rules.push(ruleOf(spec, Direction.EGRESS, target.selectorKey, peers));
+          if (peers === undefined || !isEmpty(peers)) rules.push(ruleOf(spec, Direction.EGRESS, key, peers));
           // A partition drops packets at the other end, too, where that end has a sidecar.
           const isDroppedThere = shape === undefined && receivers !== undefined && podsOf(receivers).every(({ hasSidecar }) => hasSidecar);
           if (receivers !== undefined && !onArrival && !isDroppedThere) for (const name of coverage[receivers].partly) unmatched.add(name);
         }
-        if (receivers === target.selectorKey && (shape === undefined || onArrival)) {
+        if (receivers === key && (shape === undefined || onArrival)) {
           const peers = senders && peersOf(senders, { withPods: true });
-          rules.push(ruleOf(spec, Direction.INGRESS, target.selectorKey, peers));
+          rules.push(ruleOf(spec, Direction.INGRESS, key, peers));
         }
       }
-      if (rules.length === 0) return [];
+      if (rules.length === 0) return undefined;
       const value: NetworkFault = {
         rules: rules.toSorted((a, b) => a.direction - b.direction),
         engine: engines[spec.engine ?? "auto"],
         affectsProbes: spec.affectProbes === true,
       };
-      return [{ target, family: { $case: "network", value }, unmatchedServices: [...unmatched].toSorted() }];
+      return { family: { $case: "network", value }, unmatchedServices: [...unmatched].toSorted() };
+    };
+    const faults = { ".": faultOf("."), ".Target": faultOf(".Target") };
+    const excluded = excludedBy(spec);
+    return [...sources, ...targets].flatMap((target): readonly TargetFault[] => {
+      const fault = faults[target.selectorKey];
+      if (fault === undefined || !target.hasSidecar || (target.selectorKey === ".Target" && excluded(target))) return [];
+      return [{ target, ...fault }];
     });
   },
 };
@@ -185,11 +192,13 @@ function externalPeers(texts: readonly string[]): Peers {
   return peers;
 }
 
-/** Whether a target pod is among the addresses that are left alone as a whole. */
-function isExcluded({ exclude = [] }: Spec, { addresses }: Target): boolean {
+/** Tells whether a target pod is among the addresses that are left alone as a whole. */
+function excludedBy({ exclude = [] }: Spec): (target: Target) => boolean {
   const networks = externalPeers(exclude).networks.map((network) => ipaddr.parseCIDR(network));
-  return addresses.some((address) => {
-    const parsed = ipaddr.parse(address);
-    return networks.some(([base, bits]) => base.kind() === parsed.kind() && parsed.match(base, bits));
-  });
+  if (networks.length === 0) return () => false;
+  return ({ addresses }) =>
+    addresses.some((address) => {
+      const parsed = ipaddr.parse(address);
+      return networks.some(([base, bits]) => base.kind() === parsed.kind() && parsed.match(base, bits));
+    });
 }

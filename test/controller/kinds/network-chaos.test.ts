@@ -56,6 +56,18 @@ describe("the faults of a NetworkChaos", () => {
   ];
   for (const [spec, faults] of rows) it(JSON.stringify(spec), () => assert.deepEqual(describeFaults(spec), faults));
 
+  it("are one object for all pods of a selector, however many", () => {
+    const pods = (key: SelectorKey, net: number): readonly Target[] =>
+      Array.from({ length: 2_000 }, (_, index) => target(key, `${net}-${index}`, `10.${net}.${index >> 8}.${index & 255}`));
+    const faults = networkChaos.faultsOf(specOf({ action: "partition", ...to }), {
+      ...around,
+      sources: pods(".", 1),
+      targets: pods(".Target", 2),
+    });
+    assert.equal(faults.length, 4_000);
+    assert.equal(new Set(faults.map(({ family }) => family)).size, 2);
+  });
+
   const alone: Targets = { ...around, targets: [] };
   it("mean all traffic without target and external targets", () => {
     assert.deepEqual(describeFaults({ action: "partition", direction: "both" }, alone), [
