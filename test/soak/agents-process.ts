@@ -1,96 +1,86 @@
-import { readdirSync } from "node:fs";
+import { TLSSocket } from "node:tls";
 import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
 import { serveAgent } from "../../agent/server.ts";
 import { watchWakefulness } from "../../agent/wakefulness.ts";
-import { openAuthority } from "../../certs/authority.ts";
+import { type Authority, type Credential, openAuthority } from "../../certs/authority.ts";
 import { RenewableServerCredentials } from "../../certs/grpc-server-credentials.ts";
-import { podUri } from "../../certs/identity.ts";
-import { createAgentKey } from "../../certs/keys.ts";
+import { type PodIdentity, podUri } from "../../certs/identity.ts";
+import { type AgentKey, createAgentKey } from "../../certs/keys.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
-import { addressOf } from "./agents.ts";
+import { ports } from "../../common/names.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
+import { answerOrders } from "./orders.ts";
+import { readUsage } from "./usage.ts";
 
 /** Many agents in one process, each with an address, a certificate and a server of its own; only their kernel is one of memory. */
 export type AgentsOrder =
-  | {
-      readonly do: "start";
-      readonly namespace: string;
-      /** Of the pods, in the order of their addresses. */
-      readonly uids: readonly string[];
-      readonly port: number;
-      readonly authority: { readonly certificate: string; readonly key: string };
-    }
+  | { readonly do: "start"; readonly pods: readonly SimulatedPod[]; readonly authority: Credential }
+  | { readonly do: "state" }
   | { readonly do: "usage" };
 
-export interface Usage {
-  /** Of JavaScript objects that are still held. */
-  readonly heapMb: number;
-  readonly rssMb: number;
-  readonly descriptors: number;
-  readonly timers: number;
+export interface SimulatedPod extends PodIdentity {
+  readonly address: string;
+}
+
+export interface AgentsState {
+  /** Agents with a fault that has an effect. */
+  readonly inForce: number;
+  /** Agents in whose kernel anything of ours is set up. */
+  readonly touched: number;
   /** Wall-clock milliseconds: when a fault last came into force on an agent, and when one was last taken back. */
   readonly lastAppliedMs: number;
   readonly lastRecoveredMs: number;
 }
 
+// Each call has Node describe the controller's certificate anew. Where thousands of agents share two cores with the controller, once must do.
+const certificates = new WeakMap<TLSSocket, object>();
+function rememberedCertificate(this: TLSSocket): object {
+  const known = certificates.get(this) ?? { raw: this.getPeerX509Certificate()?.raw };
+  certificates.set(this, known);
+  return known;
+}
+Object.assign(TLSSocket.prototype, { getPeerCertificate: rememberedCertificate });
+
 const wakefulness = watchWakefulness(systemClock);
+const kernels: FakeKernel[] = [];
 let lastAppliedMs = 0;
 let lastRecoveredMs = 0;
 
-export function readUsage(): Usage {
-  globalThis.gc?.();
-  const timers = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
-  const { rss, heapUsed } = process.memoryUsage();
-  const toMb = (bytes: number): number => Math.round(bytes / 2 ** 20);
-  return {
-    heapMb: toMb(heapUsed),
-    rssMb: toMb(rss),
-    descriptors: readdirSync("/proc/self/fd").length,
-    timers,
-    lastAppliedMs,
-    lastRecoveredMs,
-  };
-}
+const readState = (): AgentsState => ({
+  inForce: kernels.filter((kernel) => kernel.inForce.length > 0).length,
+  touched: kernels.filter(({ state }) => state.size > 0).length,
+  lastAppliedMs,
+  lastRecoveredMs,
+});
 
-async function start(
-  uid: string,
-  index: number,
-  { port, namespace, authority: stored }: Extract<AgentsOrder, { do: "start" }>,
-): Promise<void> {
-  const authority = openAuthority(stored);
-  const key = await createAgentKey();
-  const certificate = authority.issueAgent(podUri({ namespace, uid }), key.publicKey, {
-    now: new Date(),
-    lifetimeMs: 24 * 3_600_000,
-  });
+/** The key is the same for all, which saves time that no agent of a cluster takes from another; the certificate is the agent's own. */
+async function start({ address, ...identity }: SimulatedPod, authority: Authority, key: AgentKey): Promise<void> {
+  const validity = { now: new Date(), lifetimeMs: 24 * 3_600_000 };
+  const certificate = authority.issueAgent(podUri(identity), key.publicKey, validity);
   const kernel = new FakeKernel(systemClock);
+  kernels.push(kernel);
   const journal: Journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
   const family = createFakeFamily(kernel);
   const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
   const onVisited = (_: unknown, wanted: readonly unknown[]): void => {
+    kernel.commands.length = 0;
     if (wanted.length > 0) lastAppliedMs = Date.now();
     else lastRecoveredMs = Date.now();
   };
-  const agent = new Agent({ targetUid: uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog, onVisited });
+  const agent = new Agent({ targetUid: identity.uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog, onVisited });
   const credentials = new RenewableServerCredentials({ certificate, key: key.privateKey, clientCas: authority.certificate });
-  await serveAgent({ agent, credentials, wakefulness, address: `${addressOf(index)}:${port}`, log: silentLog });
+  await serveAgent({ agent, credentials, wakefulness, address: `${address}:${ports.sidecar}`, log: silentLog });
 }
 
-if (process.send !== undefined) {
-  process.on("message", (order: AgentsOrder) => {
-    const act = async (): Promise<unknown> => {
-      if (order.do === "usage") return readUsage();
-      for (const [index, uid] of order.uids.entries()) await start(uid, index, order);
-      return {};
-    };
-    act().then(
-      (answer) => process.send?.({ answer }),
-      (error: unknown) => process.send?.({ error: String(error) }),
-    );
-  });
-  process.on("disconnect", () => process.exit(0));
-  setInterval(() => undefined, 60_000);
-}
+answerOrders(async (raw) => {
+  const order = raw as AgentsOrder;
+  if (order.do === "usage") return readUsage();
+  if (order.do === "state") return readState();
+  const authority = openAuthority(order.authority);
+  const key = await createAgentKey();
+  for (const pod of order.pods) await start(pod, authority, key);
+  return {};
+});

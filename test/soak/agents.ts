@@ -1,20 +1,46 @@
-import { fork } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
-import type { AgentsOrder } from "./agents-process.ts";
+import type { Credential } from "../../certs/authority.ts";
+import type { AgentsOrder, AgentsState, SimulatedPod } from "./agents-process.ts";
+import { type Asked, forkAsked } from "./orders.ts";
+import { readCpuMs, type Usage } from "./usage.ts";
 
+/** Addresses of loopback, of which every machine has sixteen million. */
 export const addressOf = (index: number): string => `127.1.${index >> 8}.${index & 255}`;
 
-/** A process with many agents; it takes one order at a time. */
-export function forkAgents(): { readonly ask: (order: AgentsOrder) => Promise<unknown>; readonly end: () => void } {
-  const child = fork(fileURLToPath(new URL("agents-process.ts", import.meta.url)));
+/** As many processes as a machine of two cores can run beside a controller. */
+const PROCESSES = 2;
+
+/** The agents of many pods, which run nowhere. */
+export interface Agents {
+  state(): Promise<AgentsState>;
+  /** Of each process. */
+  usages(): Promise<readonly Usage[]>;
+  cpuMs(): number;
+  end(): Promise<void>;
+}
+
+/** Resolves when all of them listen. */
+export async function startAgents(pods: readonly SimulatedPod[], authority: Credential): Promise<Agents> {
+  const share = Math.ceil(pods.length / PROCESSES);
+  const module = new URL("agents-process.ts", import.meta.url);
+  const processes = Array.from({ length: PROCESSES }, () => forkAsked(module, { execArgv: ["--expose-gc"] }));
+  const askAll = (orderFor: (index: number) => AgentsOrder): Promise<readonly unknown[]> =>
+    Promise.all(processes.map((one: Asked, index) => one.ask(orderFor(index))));
+  await askAll((index) => ({ do: "start", pods: pods.slice(index * share, (index + 1) * share), authority }));
   return {
-    async ask(order) {
-      child.send(order);
-      const [reply] = (await once(child, "message")) as [{ readonly answer?: unknown; readonly error?: string }];
-      if (reply.error !== undefined) throw new Error(reply.error);
-      return reply.answer;
+    async state() {
+      const states = (await askAll(() => ({ do: "state" }))) as readonly AgentsState[];
+      const sum = (valueOf: (state: AgentsState) => number): number => states.reduce((total, state) => total + valueOf(state), 0);
+      return {
+        inForce: sum(({ inForce }) => inForce),
+        touched: sum(({ touched }) => touched),
+        lastAppliedMs: Math.max(...states.map((state) => state.lastAppliedMs)),
+        lastRecoveredMs: Math.max(...states.map((state) => state.lastRecoveredMs)),
+      };
     },
-    end: () => child.disconnect(),
+    usages: async () => (await askAll(() => ({ do: "usage" }))) as readonly Usage[],
+    cpuMs: () => processes.reduce((total, { pid }) => total + readCpuMs(pid), 0),
+    async end() {
+      await Promise.all(processes.map((one) => one.end()));
+    },
   };
 }

@@ -1,132 +1,144 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { createAuthority, openAuthority } from "../../certs/authority.ts";
-import { CONTROLLER_URI } from "../../certs/identity.ts";
-import { systemClock } from "../../common/clock.ts";
-import { silentLog } from "../../common/log.ts";
-import { createDial } from "../../controller/agents/dial.ts";
-import { Dispatcher, type Wish } from "../../controller/agents/dispatcher.ts";
-import { FaultState } from "../../proto/gen/agent.ts";
-import { addressOf, forkAgents } from "./agents.ts";
-import { readUsage, type Usage } from "./agents-process.ts";
+import { type Arena, inParallel, startArena } from "./arena.ts";
+import { type People, startPeople } from "./experiments.ts";
+import { quantile, slopePerThousand } from "./trend.ts";
+import type { Usage } from "./usage.ts";
 
 /**
- * `npm run soak [-- --cycles N --agents N]`: the controller's senders against many agents that speak the real protocol with real
- * certificates. Cycles of apply and recovery must leave memory, descriptors and timers as they were; fan-out is timed. Exits with 1 when
- * something grew. What the API server adds is not part of it.
+ * `npm run soak [-- --cycles N --experiments N --agents N]`: very many experiments at a time on simulated sidecars with the real protocol and
+ * certificates, through the controller as it ships and a real API server. In each cycle one is deleted and another takes its pod. The
+ * controller must not grow, and nothing may be left. Exits with 1 when that is not so.
  */
-const { values } = parseArgs({ options: { cycles: { type: "string", default: "10000" }, agents: { type: "string", default: "1000" } } });
-const cycles = Number(values.cycles);
-const agents = Number(values.agents);
-const PORT = 19_445;
+const count = (text: string): number => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  process.stderr.write(`${JSON.stringify(text)} is no whole number above 0. Write one such as --cycles 1000.\n`);
+  process.exit(2);
+};
+const { values } = parseArgs({
+  options: {
+    cycles: { type: "string", default: "10000" },
+    experiments: { type: "string", default: "1000" },
+    agents: { type: "string", default: "1000" },
+  },
+});
+const [cycles, experiments, agents] = [count(values.cycles), count(values.experiments), count(values.agents)];
+/** Experiments that change at a time. */
+const AT_ONCE = 8;
+const SAMPLES = 20;
+/** Descriptors and timers that come and go. */
+const SPREAD = 20;
+/** What the first fifth of a run takes is kept for the rest of it. */
+const WARM_UP = 0.2;
+
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
-
-const stored = await createAuthority({ now: new Date(), lifetimeMs: 24 * 3_600_000 });
-const authority = openAuthority(stored);
-const own = await authority.issueClient(CONTROLLER_URI, { now: new Date(), lifetimeMs: 24 * 3_600_000 });
-
-const { ask, end: endAgents } = forkAgents();
-
-const end = new AbortController();
-let onChange: () => void = () => undefined;
-const dispatcher = new Dispatcher({
-  leaderEpoch: 1,
-  dial: createDial({ credentials: () => ({ certificate: own.certificate, key: own.key, trusted: authority.certificate }), port: PORT }),
-  locate: (uid) => ({ uid, namespace: "soak", address: addressOf(Number(uid.slice(1))) }),
-  clock: systemClock,
-  log: silentLog,
-  signal: end.signal,
-  mustLead: () => undefined,
-  onPassport: () => undefined,
-  onChange: () => onChange(),
-});
-
-const owner = { uid: "e", key: "NetworkChaos/soak/e" };
-const wishFor = (index: number, isWanted: boolean): Wish => ({
-  podUid: `u${index}`,
-  faultId: "e/.",
-  fault: isWanted
-    ? {
-        id: "e/.",
-        experimentUid: "e",
-        experiment: owner.key,
-        leaseMs: 60_000,
-        deadlineMs: undefined,
-        family: { $case: "network", value: { rules: [], engine: 0, affectsProbes: false } },
-      }
-    : undefined,
-});
-
-/** Wishes for the first `count` agents and waits until all of them say that it is so; the time that took. */
-async function converge(count: number, isWanted: boolean): Promise<number> {
-  const begun = performance.now();
-  const isSo = (index: number): boolean => {
-    const view = dispatcher.view(`u${index}`);
-    const state = view?.reports.get("e/.")?.state;
-    return view?.isCurrent === true && (isWanted ? state === FaultState.ACTIVE : state === undefined || state === FaultState.ENDED);
-  };
-  const { promise, resolve } = Promise.withResolvers<void>();
-  let next = 0;
-  onChange = () => {
-    while (next < count && isSo(next)) next++;
-    if (next === count) resolve();
-  };
-  dispatcher.wish(
-    owner,
-    Array.from({ length: count }, (_, index) => wishFor(index, isWanted)),
-  );
-  await promise;
-  return performance.now() - begun;
+interface Cycle {
+  readonly applyMs: number;
+  readonly removeMs: number;
 }
 
-say(`Starting ${agents} agents with a certificate each.`);
-await ask({
-  do: "start",
-  namespace: "soak",
-  uids: Array.from({ length: agents }, (_, index) => `u${index}`),
-  port: PORT,
-  authority: stored,
-});
-dispatcher.open();
-await converge(1, true);
-await converge(1, false);
+async function soak(arena: Arena, people: People): Promise<readonly string[]> {
+  const idle = await arena.controller.usage();
+  const names = Array.from({ length: experiments }, (_, index) => `cut-${index}`);
+  say(`Creating ${experiments} experiments.`);
+  await inParallel(experiments, (index) => people.apply(names[index] ?? "", index % agents), AT_ONCE);
+  const wanted = Math.min(experiments, agents);
+  const { inForce } = await arena.agents.state();
+  const troubles: string[] = inForce === wanted ? [] : [`A fault is in force on ${inForce} agents instead of ${wanted}.`];
 
-for (const count of [...new Set([Math.min(100, agents), agents])]) {
-  const used = process.cpuUsage();
-  const apply = await converge(count, true);
-  const { user, system } = process.cpuUsage(used);
-  const recover = await converge(count, false);
-  dispatcher.forget(owner.uid);
-  say(
-    `fan-out to ${count} agents: in force everywhere after ${apply.toFixed(0)} ms (${((user + system) / 1000).toFixed(0)} ms of CPU on the controller's side), recovered after ${recover.toFixed(0)} ms`,
-  );
-}
-
-const before: Usage[] = [];
-const after: Usage[] = [];
-const half = Math.max(1, Math.floor(cycles / 2));
-for (let cycle = 0; cycle < cycles; cycle++) {
-  await converge(1, true);
-  await converge(1, false);
-  if (cycle === half || cycle === cycles - 1) {
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    (cycle === half ? before : after).push(readUsage(), (await ask({ do: "usage" })) as Usage);
+  const done: Cycle[] = [];
+  const samples: { readonly cycle: number; readonly usage: Usage }[] = [{ cycle: 0, usage: await arena.controller.usage() }];
+  const cpu = { controller: 0, agents: 0, apiServer: 0 };
+  const begunMs = performance.now();
+  for (let sample = 1; sample <= SAMPLES; sample++) {
+    const [from, to] = [Math.round(((sample - 1) * cycles) / SAMPLES), Math.round((sample * cycles) / SAMPLES)];
+    const before = arena.cpuMs();
+    const batch = await inParallel(
+      to - from,
+      async (offset): Promise<Cycle> => {
+        const cycle = from + offset;
+        const place = cycle % experiments;
+        const removeMs = await people.remove(names[place] ?? "");
+        const name = `cut-${experiments + cycle}`;
+        names[place] = name;
+        return { removeMs, applyMs: await people.apply(name, place % agents) };
+      },
+      AT_ONCE,
+    );
+    done.push(...batch);
+    const after = arena.cpuMs();
+    for (const part of ["controller", "agents", "apiServer"] as const) cpu[part] += after[part] - before[part];
+    const usage = await arena.controller.usage();
+    samples.push({ cycle: to, usage });
+    say(
+      `${to} cycles, ${((performance.now() - begunMs) / 1000).toFixed(0)} s: ${describeUsage(usage)}; p50 ${describe(batch, 0.5)}, p99 ${describe(batch, 0.99)}`,
+    );
   }
-}
-const names = ["controller's side", "agents' side"];
-let hasGrown = false;
-for (const [index, first] of before.entries()) {
-  const last = after[index] ?? first;
-  const grown =
-    last.heapMb > first.heapMb * 1.1 + 2 ||
-    last.rssMb > first.rssMb * 1.1 + 10 ||
-    last.descriptors > first.descriptors + 5 ||
-    last.timers > first.timers + 5;
-  hasGrown ||= grown;
+  const perCycle = (part: keyof typeof cpu): string => `${(cpu[part] / cycles).toFixed(1)} ms`;
   say(
-    `${names[index] ?? ""}, cycle ${half} and ${cycles}: heap ${first.heapMb} and ${last.heapMb} MB, RSS ${first.rssMb} and ${last.rssMb} MB, descriptors ${first.descriptors} and ${last.descriptors}, timers ${first.timers} and ${last.timers}${grown ? ": GREW" : ""}`,
+    `CPU for each cycle: controller ${perCycle("controller")}, agents ${perCycle("agents")}, API server and etcd ${perCycle("apiServer")}`,
   );
+
+  const { inForce: inForceAtEnd } = await arena.agents.state();
+  if (inForceAtEnd !== wanted) troubles.push(`After the cycles a fault is in force on ${inForceAtEnd} agents instead of ${wanted}.`);
+  say(`Deleting ${experiments} experiments.`);
+  await inParallel(experiments, (index) => people.remove(names[index] ?? ""), AT_ONCE);
+  const { touched } = await arena.agents.state();
+  // gRPC looks after its connections every 10 s, and lets go of what is closed then
+  let end = await arena.controller.usage();
+  for (let wait = 0; wait < 15 && end.timers > idle.timers + SPREAD; wait++) {
+    await sleep(1_000);
+    end = await arena.controller.usage();
+  }
+  say(`controller before the first experiment: ${describeUsage(idle)}`);
+  say(`controller after the last one: ${describeUsage(end)}`);
+
+  const settled = samples.filter(({ cycle }) => cycle >= WARM_UP * cycles);
+  const slope = (key: keyof Usage): number => slopePerThousand(settled.map(({ cycle, usage }) => ({ cycle, value: usage[key] })));
+  say(
+    `growth in 1,000 cycles: heap ${slope("heapMb").toFixed(2)} MB, RSS ${slope("rssMb").toFixed(2)} MB (goal 1 MB), descriptors ${slope("descriptors").toFixed(2)}, timers ${slope("timers").toFixed(2)}`,
+  );
+  const quarter = Math.ceil(done.length / 4);
+  const [early, late] = [done.slice(0, quarter), done.slice(-quarter)];
+  say(`p99 of the first quarter ${describe(early, 0.99)}, of the last ${describe(late, 0.99)}`);
+  say(`left: ${people.count} experiments, something of ours on ${touched} agents`);
+
+  const grown = (key: keyof Usage): number => (settled.at(-1)?.usage[key] ?? 0) - (settled[0]?.usage[key] ?? 0);
+  for (const key of ["heapMb", "rssMb"] as const)
+    if (slope(key) > 1 && grown(key) > 10) troubles.push(`${key} grows by ${slope(key).toFixed(2)} in 1,000 cycles.`);
+  for (const key of ["descriptors", "timers"] as const)
+    if (grown(key) > SPREAD || end[key] > idle[key] + SPREAD)
+      troubles.push(`${key} grew: ${idle[key]}, ${settled[0]?.usage[key]}, ${end[key]}.`);
+  if (touched > 0 || people.count > 0) troubles.push("Something is left behind.");
+  const unconfirmed = /^squall_recoveries_unconfirmed_total (\d+)$/m.exec(await arena.controller.metrics())?.[1];
+  if (unconfirmed !== "0") troubles.push(`${unconfirmed ?? "An unknown number of"} recoveries were not confirmed.`);
+  return troubles;
 }
-end.abort();
-await dispatcher.close();
-endAgents();
-process.exit(hasGrown ? 1 : 0);
+
+const describeUsage = ({ heapMb, rssMb, descriptors, timers }: Usage): string =>
+  `heap ${heapMb} MB, RSS ${rssMb} MB, ${descriptors} descriptors, ${timers} timers`;
+const describe = (some: readonly Cycle[], share: number): string =>
+  (["applyMs", "removeMs"] as const)
+    .map((key) =>
+      quantile(
+        some.map((cycle) => cycle[key]),
+        share,
+      ).toFixed(0),
+    )
+    .join(" and ") + " ms";
+
+const arena = await startArena({ pods: agents, labelsOf: (index) => ({ n: String(index) }), say });
+let troubles: readonly string[] = [];
+try {
+  const people = await startPeople(arena);
+  try {
+    troubles = await soak(arena, people);
+  } finally {
+    await people.close();
+  }
+} finally {
+  await arena.close();
+}
+for (const trouble of troubles) say(trouble);
+process.exit(troubles.length === 0 ? 0 : 1);

@@ -1,0 +1,169 @@
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ROTATION_RULES } from "../../certs/rotation.ts";
+import { CA_SECRET, labels, OPTED_IN, SIDECAR_CONTAINER, SYSTEM_NAMESPACE } from "../../common/names.ts";
+import { keepTrustStore } from "../../controller/certificates/ca-store.ts";
+import { connectKube, type KubeConnection } from "../../kube/client.ts";
+import { namespaces, pods, secrets } from "../../kube/resources.ts";
+import { startTestApiServer } from "../support/api-server.ts";
+import { installCrds } from "../support/crds.ts";
+import { addressOf, type Agents, startAgents } from "./agents.ts";
+import type { SimulatedPod } from "./agents-process.ts";
+import { type Asked, forkAsked } from "./orders.ts";
+import { readCpuMs, type Usage } from "./usage.ts";
+
+const MANIFESTS = join(import.meta.dirname, "../../manifests");
+const CONTROLLER = { enrolmentPort: 19_444, metricsPort: 19_090 };
+const REQUESTS_AT_ONCE = 32;
+const PATIENCE_MS = 120_000;
+
+/** The controller as it ships between a real API server and very many simulated sidecars, each in a process of its own. */
+export interface Arena {
+  /** With all rights. */
+  readonly kube: KubeConnection;
+  /** Of all pods; they are called p-0, p-1, … */
+  readonly namespace: string;
+  readonly auditLog: string;
+  readonly agents: Agents;
+  readonly controller: {
+    readonly pid: number;
+    usage(): Promise<Usage>;
+    /** Text of its metrics page. */
+    metrics(): Promise<string>;
+  };
+  /** CPU used so far, in milliseconds. */
+  cpuMs(): { readonly controller: number; readonly agents: number; readonly apiServer: number };
+  close(): Promise<void>;
+}
+
+export interface ArenaOptions {
+  readonly pods: number;
+  readonly labelsOf: (index: number) => Readonly<Record<string, string>>;
+  readonly say: (line: string) => void;
+  /** More options of Node for the controller, such as `--cpu-prof`. */
+  readonly controllerOptions?: readonly string[] | undefined;
+}
+
+export async function startArena({ pods: count, labelsOf, say, controllerOptions = [] }: ArenaOptions): Promise<Arena> {
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const one of closers.toReversed()) await one();
+  };
+  try {
+    const api = await startTestApiServer();
+    closers.push(() => api.close());
+    const kube = connectKube({ process: "arena", version: "0", kubeconfig: api.kubeconfig });
+    closers.push(() => kube.close());
+    const namespace = "arena";
+    await kube.create(namespaces, { metadata: { name: SYSTEM_NAMESPACE } });
+    await kube.create(namespaces, { metadata: { name: namespace, labels: { [labels.inject]: OPTED_IN } } });
+    await installCrds(kube);
+
+    const controller = startController(api.kubeconfig, controllerOptions);
+    closers.push(() => controller.end());
+    say(`Creating ${count} pods.`);
+    const made = await createPods(kube, namespace, count, labelsOf);
+    await until("the controller has made its CA", () =>
+      kube.get(secrets, { namespace: SYSTEM_NAMESPACE, name: CA_SECRET }).then(() => true),
+    );
+    const { signer } = await keepTrustStore(kube, new Date(), ROTATION_RULES, new AbortController().signal);
+    say(`Starting ${count} agents.`);
+    const agents = await startAgents(made, signer);
+    closers.push(() => agents.end());
+    const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${CONTROLLER.metricsPort}/metrics`)).text();
+    await until("the controller leads", async () => (await metrics()).includes("squall_controller_leading 1"));
+    return {
+      kube,
+      namespace,
+      auditLog: api.auditLog,
+      agents,
+      controller: { pid: controller.pid, usage: async () => (await controller.ask({})) as Usage, metrics },
+      cpuMs: () => ({
+        controller: readCpuMs(controller.pid),
+        agents: agents.cpuMs(),
+        apiServer: api.pids.reduce((total, pid) => total + readCpuMs(pid), 0),
+      }),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function startController(kubeconfig: string, nodeOptions: readonly string[]): Asked {
+  const probe = new URL("usage-probe.ts", import.meta.url);
+  return forkAsked(new URL("../../controller/main.ts", import.meta.url), {
+    execArgv: ["--expose-gc", ...shippedOptions(), ...nodeOptions, "--import", probe.href],
+    env: {
+      KUBECONFIG: kubeconfig,
+      SQUALL_POD_NAME: "squall-controller-0",
+      SQUALL_POD_UID: "squall-controller-0",
+      SQUALL_POD_IPS: "127.0.0.1",
+      SQUALL_ENROLMENT_PORT: String(CONTROLLER.enrolmentPort),
+      SQUALL_METRICS_PORT: String(CONTROLLER.metricsPort),
+      SQUALL_LOG_LEVEL: "warn",
+    },
+    // beside the audit log: it goes with the API server
+    logFile: join(dirname(kubeconfig), "controller.log"),
+  });
+}
+
+/** Options of Node that the controller's manifest has. */
+function shippedOptions(): readonly string[] {
+  const manifest = readFileSync(join(MANIFESTS, "controller.yaml"), "utf8");
+  const command = /command: \[node, (.*), \/squall\/controller\.mjs\]/.exec(manifest)?.[1];
+  if (command === undefined) throw new Error("manifests/controller.yaml starts the controller otherwise than thought here.");
+  return command.split(", ");
+}
+
+async function createPods(
+  kube: KubeConnection,
+  namespace: string,
+  count: number,
+  labelsOf: ArenaOptions["labelsOf"],
+): Promise<readonly SimulatedPod[]> {
+  const image = { image: "none" };
+  return await inParallel(count, async (index) => {
+    const name = `p-${index}`;
+    const { metadata } = await kube.create(pods, {
+      metadata: { namespace, name, labels: { ...labelsOf(index), [labels.inject]: OPTED_IN } },
+      spec: {
+        nodeName: "node",
+        initContainers: [{ ...image, name: SIDECAR_CONTAINER, restartPolicy: "Always" }],
+        containers: [{ ...image, name: "app" }],
+      },
+    });
+    const address = addressOf(index);
+    const status = { phase: "Running", podIP: address, podIPs: [{ ip: address }] };
+    await kube.patch(pods, { namespace, name }, { status }, { type: "merge", subresource: "status" });
+    return { namespace, uid: metadata.uid, address };
+  });
+}
+
+/** Results in the order of their numbers, from 0 on. */
+export async function inParallel<T>(count: number, work: (index: number) => Promise<T>, atOnce = REQUESTS_AT_ONCE): Promise<readonly T[]> {
+  const results: T[] = [];
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    for (let index = next++; index < count; index = next++) results[index] = await work(index);
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
+  return results;
+}
+
+/** Asks until it is so; what it throws counts as a no. Throws after two minutes. */
+export async function until(what: string, holds: () => Promise<boolean>, everyMs = 100): Promise<void> {
+  const limit = performance.now() + PATIENCE_MS;
+  let last: unknown;
+  while (
+    !(await holds().catch((error: unknown) => {
+      last = error;
+      return false;
+    }))
+  ) {
+    if (performance.now() > limit) throw new Error(`Not within ${PATIENCE_MS / 1000} s: ${what}.`, { cause: last });
+    await sleep(everyMs);
+  }
+}
