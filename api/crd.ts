@@ -1,10 +1,12 @@
-import type { z } from "zod";
-import { planStructuralSchema } from "./crd-schema.ts";
+import { z } from "zod";
+import { type Embeds, planBareSchema, planStructuralSchema } from "./crd-schema.ts";
 import type { JsonObject } from "./json.ts";
 import type { KindDefinition } from "./kinds/definition.ts";
 
-/** The CustomResourceDefinition of a kind. */
-export function planCrd(definition: KindDefinition<z.ZodType>): JsonObject {
+type SchemaOf = (kind: string) => z.ZodType;
+
+/** The CustomResourceDefinition of a kind. `schemaOf` gives the schemas of the kinds that may be embedded in it. */
+export function planCrd(definition: KindDefinition<z.ZodType>, schemaOf: SchemaOf): JsonObject {
   const { kind, group, plural, singular, shortNames, scope, columns, description, schema, rules, status } = definition;
   const validations = rules.flatMap(({ title, cel }) => (cel === undefined ? [] : [{ rule: cel, message: title }]));
   return {
@@ -35,10 +37,10 @@ export function planCrd(definition: KindDefinition<z.ZodType>): JsonObject {
                 kind: { type: "string" },
                 metadata: { type: "object" },
                 spec: {
-                  ...planStructuralSchema(schema),
+                  ...planStructuralSchema(schema, (what) => planEmbedded(what, schemaOf)),
                   ...(validations.length > 0 ? { "x-kubernetes-validations": validations } : {}),
                 },
-                ...(status === undefined ? {} : { status: planStructuralSchema(status) }),
+                ...(status === undefined ? {} : { status: planStructuralSchema(status, (what) => planEmbedded(what, schemaOf)) }),
               },
             },
           },
@@ -46,4 +48,11 @@ export function planCrd(definition: KindDefinition<z.ZodType>): JsonObject {
       ],
     },
   };
+}
+
+function planEmbedded({ kind, without = [] }: Embeds, schemaOf: SchemaOf): JsonObject {
+  const schema = schemaOf(kind);
+  if (!(schema instanceof z.ZodObject)) throw new Error(`The spec of a ${kind} is no object.`);
+  const part = z.strictObject(Object.fromEntries(Object.entries(schema.shape).filter(([member]) => !without.includes(member))));
+  return planBareSchema(planStructuralSchema(part, (what) => planEmbedded(what, schemaOf)));
 }

@@ -1,9 +1,14 @@
+import type { z } from "zod";
+import { planStructuralSchema } from "./crd-schema.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
+import type { KindDefinition } from "./kinds/definition.ts";
 
-/** A Markdown table of every field of a CRD's spec: path, type, default, meaning. */
-export function planFieldTable(crd: JsonObject): string {
-  const schema = at(crd, ["spec", "versions", 0, "schema", "openAPIV3Schema", "properties", "spec"]);
-  const rows = isJsonObject(schema) ? rowsOf(schema, "") : [];
+/** A Markdown table of every field of a spec: path, type, default, meaning. What an embedded spec holds is on the page of its kind. */
+export function planFieldTable({ schema }: Pick<KindDefinition<z.ZodType>, "schema">): string {
+  const rows = rowsOf(
+    planStructuralSchema(schema, () => ({})),
+    "",
+  );
   return ["| field | type | default | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 
@@ -31,11 +36,4 @@ function describeType(schema: JsonObject): string {
   if (isJsonObject(items)) return `list of ${describeType(items)}`;
   if (isJsonObject(additionalProperties)) return `map to ${describeType(additionalProperties)}`;
   return String(type);
-}
-
-function at(value: unknown, path: readonly (string | number)[]): unknown {
-  return path.reduce<unknown>((holder, key) => {
-    if (Array.isArray(holder)) return holder[Number(key)];
-    return isJsonObject(holder) ? holder[key] : undefined;
-  }, value);
 }

@@ -46,6 +46,8 @@ function explainIssue(issue: Issue, found: unknown): string {
       if (issue.origin === "array") return `has more than ${issue.maximum} entries.`;
       return `${show(found)} is above ${issue.maximum}.`;
     case "too_small":
+      if (issue.origin === "array") return `has fewer than ${issue.minimum} ${Number(issue.minimum) === 1 ? "entry" : "entries"}.`;
+      if (issue.origin === "string") return `is shorter than ${issue.minimum} ${Number(issue.minimum) === 1 ? "character" : "characters"}.`;
       return `${show(found)} is below ${issue.minimum}.`;
     case "custom":
     case "invalid_element":

@@ -78,13 +78,18 @@ export const latency = (): z.ZodString =>
 
 const FLOAT = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$/;
 
+/** Reads a number from 0 to 100, without a percent sign; undefined for anything else. */
+export function parsePercent(text: string): number | undefined {
+  const percent = FLOAT.test(text) ? Number(text) : Number.NaN;
+  return percent >= 0 && percent <= 100 ? percent : undefined;
+}
+
 /** A number between 0 and 100, written as text and without a percent sign. */
 export const percentText = (): z.ZodString =>
   textWith((text) => {
     if (/^[^%]+%$/.test(text)) return `${show(text)}: leave the percent sign out. Write ${show(text.slice(0, -1))}.`;
     if (!FLOAT.test(text)) return `${show(text)} is no number. Write a percentage from 0 to 100, such as "25".`;
-    const percent = Number(text);
-    return percent >= 0 && percent <= 100 ? undefined : `${show(text)} is outside 0 to 100. Write a percentage such as "25".`;
+    return parsePercent(text) !== undefined ? undefined : `${show(text)} is outside 0 to 100. Write a percentage such as "25".`;
   });
 
 /** Bits per second of each unit; the `bps` family counts bytes, as tc does. */

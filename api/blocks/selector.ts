@@ -98,8 +98,8 @@ export function parseModeValue({ mode, value = "" }: Pick<SelectorBlock, "mode" 
   return isAllowed ? number : undefined;
 }
 
-/** What holds for the block in every spec that has it. */
-export const selectionRules: readonly Rule<SelectorBlock>[] = [
+/** What holds for `mode` and `value`. */
+export const valueRules: readonly Rule<Pick<SelectorBlock, "mode" | "value">>[] = [
   {
     title: "mode fixed needs a value: a whole number above 0",
     cel: "self.mode != 'fixed' || (has(self.value) && self.value.matches('^[+]?0*[1-9][0-9]{0,17}$'))",
@@ -111,6 +111,11 @@ export const selectionRules: readonly Rule<SelectorBlock>[] = [
     violations: (block) =>
       problemWithValue(block, ["fixed-percent", "random-max-percent"], 'a whole percentage from 1 to 100, such as "50"'),
   },
+];
+
+/** What holds for the block in every spec that has it. */
+export const selectionRules: readonly Rule<SelectorBlock>[] = [
+  ...valueRules,
   {
     title: "in expressionSelectors, In and NotIn need values, and Exists and DoesNotExist take none",
     cel: undefined,
@@ -128,7 +133,11 @@ export function problemsWithExpressions(expressions: readonly z.output<typeof la
   });
 }
 
-function problemWithValue(block: SelectorBlock, modesMeant: readonly Mode[], wanted: string): readonly FieldError[] {
+function problemWithValue(
+  block: Pick<SelectorBlock, "mode" | "value">,
+  modesMeant: readonly Mode[],
+  wanted: string,
+): readonly FieldError[] {
   const { mode, value } = block;
   if (!modesMeant.includes(mode) || parseModeValue(block) !== undefined) return [];
   return [{ path: "spec.value", message: `${value === undefined ? "is missing" : show(value)}: mode ${mode} needs ${wanted}.` }];
@@ -143,28 +152,38 @@ export function fillNamespaces(block: JsonObject, namespace: string): JsonObject
   return { ...block, selector: isEmpty ? { ...selector, namespaces: [namespace] } : selector };
 }
 
-/** The namespaces that a selector names, in whichever way; the whole cluster where it names none. `root` is the path of the block around it. */
-export function touchPods({ selector }: Pick<SelectorBlock, "selector">, root = "spec"): readonly Touch[] {
-  const { namespaces = [], pods = {} } = selector;
+/** The namespaces that a selector of pods names, in whichever way; the whole cluster where it names none. `root` is the path of the block around it. */
+export const touchPods = ({ selector }: Pick<SelectorBlock, "selector">, root = "spec"): readonly Touch[] =>
+  touchNamespaces(selector.namespaces ?? [], selector.pods ?? {}, { root: `${root}.selector`, named: "pods" });
+
+/** The same for whatever is selected by namespace, or by name in the member `named`. `root` is the path of the selector. */
+export function touchNamespaces(
+  namespaces: readonly string[],
+  objects: Readonly<Record<string, unknown>>,
+  { root, named }: { readonly root: string; readonly named: string },
+): readonly Touch[] {
   const touches = [
-    ...namespaces.map((namespace, index): Touch => ({ on: "namespace", namespace, path: `${root}.selector.namespaces[${index}]` })),
-    ...Object.keys(pods).map(
-      (namespace): Touch => ({ on: "namespace", namespace, path: formatPath(`${root}.selector.pods`, [namespace]) }),
-    ),
+    ...namespaces.map((namespace, index): Touch => ({ on: "namespace", namespace, path: `${root}.namespaces[${index}]` })),
+    ...Object.keys(objects).map((namespace): Touch => ({ on: "namespace", namespace, path: formatPath(`${root}.${named}`, [namespace]) })),
   ];
-  return touches.length > 0 ? touches : [{ on: "cluster", path: `${root}.selector` }];
+  return touches.length > 0 ? touches : [{ on: "cluster", path: root }];
+}
+
+/** "one pod", "50 % of the machines". */
+export function describeCount({ mode, value }: Pick<SelectorBlock, "mode" | "value">, noun: string): string {
+  return {
+    one: `one ${noun}`,
+    all: `all ${noun}s`,
+    fixed: `${value ?? "?"} ${noun}s`,
+    "fixed-percent": `${value ?? "?"} % of the ${noun}s`,
+    "random-max-percent": `up to ${value ?? "?"} % of the ${noun}s`,
+  }[mode];
 }
 
 /** "2 pods of shop with app=web", for people. */
 export function describeSelection(block: SelectorBlock): string {
-  const { selector, mode, value } = block;
-  const number = {
-    one: "one pod",
-    all: "all pods",
-    fixed: `${value ?? "?"} pods`,
-    "fixed-percent": `${value ?? "?"} % of the pods`,
-    "random-max-percent": `up to ${value ?? "?"} % of the pods`,
-  }[mode];
+  const { selector } = block;
+  const number = describeCount(block, "pod");
   if (selector.pods && Object.keys(selector.pods).length > 0) return `${number} among those named`;
   const filters = Object.entries({ ...selector.labelSelectors, ...selector.annotationSelectors, ...selector.fieldSelectors }).map(
     ([key, text]) => `${key}=${text}`,

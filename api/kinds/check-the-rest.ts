@@ -14,7 +14,8 @@ const MOST_ROUNDS = 8;
 
 /**
  * Takes out what is wrong, and what needs it, until the rest holds, and asks the rules about that. What they say about a part that was
- * taken out, about what held it, or after a look at a member that is gone is left out: `known` has the reason already.
+ * taken out, about what held it, or after a look at a member that is gone is left out: `known` has the reason already. So are rules about
+ * the spec as a whole.
  */
 export function checkTheRest<S extends z.ZodType>(
   { schema, rules }: { readonly schema: S; readonly rules: readonly Rule<z.output<S>>[] },
@@ -26,8 +27,9 @@ export function checkTheRest<S extends z.ZodType>(
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const parsed = schema.safeParse(rest);
     if (parsed.success) {
-      const gone = membersOf(spec).filter((name) => !membersOf(rest).includes(name));
+      const gone = lostMembers(spec, rest);
       return rules
+        .filter(({ isOfWhole }) => isOfWhole !== true)
         .flatMap((rule) => violationsWithout(gone, rule, parsed.data))
         .map(({ path, message }) => ({ path: asWritten(path, rest, origins), message }))
         .filter(({ path }) => !known.some((error) => isWithin(error.path, path) || (path !== "spec" && isWithin(path, error.path))));
@@ -43,7 +45,13 @@ export function checkTheRest<S extends z.ZodType>(
   return [];
 }
 
-const membersOf = (spec: unknown): readonly string[] => (isJsonObject(spec) ? Object.keys(spec) : []);
+/** Members that are gone, and lists that lost all of their entries. */
+function lostMembers(spec: unknown, rest: unknown): readonly string[] {
+  if (!isJsonObject(spec) || !isJsonObject(rest)) return [];
+  const isEmptied = (before: unknown, after: unknown): boolean =>
+    Array.isArray(before) && before.length > 0 && Array.isArray(after) && after.length === 0;
+  return Object.keys(spec).filter((name) => !Object.hasOwn(rest, name) || isEmptied(spec[name], rest[name]));
+}
 
 /** What a rule says of a spec that lost some members; nothing where it looked at one of those. */
 function violationsWithout<Spec>(gone: readonly string[], rule: Rule<Spec>, spec: Spec): readonly FieldError[] {

@@ -6,6 +6,7 @@ import { explainIssues } from "../schema-errors.ts";
 import { statusSchema } from "../status.ts";
 import { checkTheRest } from "./check-the-rest.ts";
 import type { EmbeddedSpec, ExperimentDefinition, KindDefinition, Touch } from "./definition.ts";
+import { type JudgeEmbedded, judgeNothing, mistakesIn, unsupportedIn } from "./embedded.ts";
 import { findNotYet } from "./not-yet.ts";
 
 export type Judged<Spec> =
@@ -56,7 +57,10 @@ export function defineExperiment<S extends z.ZodType>(definition: ExperimentDefi
   return { ...definition, ...kind };
 }
 
-export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): Kind<S> {
+/** `judgeEmbedded` is asked for the specs of other kinds that stand inside this one. */
+export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>, judgeEmbedded: JudgeEmbedded = judgeNothing): Kind<S> {
+  const mistakesInside = (spec: unknown): readonly FieldError[] =>
+    isJsonObject(spec) ? definition.embedded(spec).flatMap((part) => mistakesIn(part, judgeEmbedded)) : [];
   const judge: Kind<S>["judge"] = (raw, { namespace }) => {
     if (!isJsonObject(raw)) return { ok: false, errors: [{ path: definition.kind, message: "is no object." }] };
     const object = withoutNulls(raw);
@@ -65,18 +69,23 @@ export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>): 
     const parsed = definition.schema.safeParse(spec);
     if (!parsed.success) {
       const errors = explainIssues(parsed.error.issues, { raw: spec, root: "spec", schema: definition.schema });
-      return { ok: false, errors: [...errors, ...checkTheRest(definition, spec, errors)] };
+      return { ok: false, errors: [...errors, ...checkTheRest(definition, spec, errors), ...mistakesInside(spec)] };
     }
-    const errors = definition.rules.flatMap((rule) => rule.violations(parsed.data));
+    const errors = [...definition.rules.flatMap((rule) => rule.violations(parsed.data)), ...mistakesInside(parsed.data)];
     if (errors.length > 0) return { ok: false, errors };
+    const embedded = isJsonObject(parsed.data) ? definition.embedded(parsed.data) : [];
     return {
       ok: true,
       object: { ...raw, spec: parsed.data },
       spec: parsed.data,
-      unsupported: [...findNotYet(definition.kind, parsed.data), ...definition.unsupported(parsed.data)],
+      unsupported: [
+        ...findNotYet(definition.kind, parsed.data),
+        ...definition.unsupported(parsed.data),
+        ...embedded.flatMap((part) => unsupportedIn(part, judgeEmbedded)),
+      ],
       explanation: definition.explain(parsed.data),
       touches: definition.touches(parsed.data),
-      embedded: definition.embedded(parsed.data),
+      embedded,
     };
   };
   return {

@@ -69,8 +69,8 @@ export interface KindDefinition<S extends z.ZodType> extends AnyDefinition<S> {
   readonly mayChange: boolean;
   /** Who may create objects of this kind; the controller makes its own from objects of people. */
   readonly madeBy: "anyone" | "controller";
-  /** Specs of other kinds that stand right inside this one; those inside of them are theirs to name. */
-  embedded(spec: z.output<S>): readonly EmbeddedSpec[];
+  /** Specs of other kinds that stand right inside this one; those inside of them are theirs to name. Asked of broken specs, too: it leaves out what it cannot make sense of. */
+  embedded(spec: JsonObject): readonly EmbeddedSpec[];
 }
 
 /** A spec of another kind inside an object: what a Schedule makes, a template of a Workflow. */

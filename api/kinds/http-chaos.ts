@@ -59,7 +59,7 @@ const dataKey = (sample: string): z.ZodString =>
     { missing: `is missing. Write the key in the Secret's data, such as "${sample}".` },
   );
 
-const tls = z.strictObject({
+export const tls = z.strictObject({
   secretName: objectName({ missing: "is missing. Write the name of the Secret." }).describe("Name of the Secret."),
   secretNamespace: dnsLabel("a namespace", { missing: "is missing. Write the namespace of the Secret." }).describe(
     "Namespace of the Secret.",
@@ -68,6 +68,14 @@ const tls = z.strictObject({
   keyName: dataKey("tls.key").describe("Key of the private key in the Secret's data."),
   caName: dataKey("ca.crt").optional().describe("Key of the CA certificate that the server is checked against."),
 });
+
+/** What happens to a message. */
+export const messageActions = {
+  abort: z.boolean().optional().describe("Closes the connection."),
+  delay: wait().optional().describe("Holds the message up."),
+  replace: replace.optional().describe("Puts other parts in."),
+  patch: patch.optional().describe("Adds to parts."),
+};
 
 const schema = z.strictObject({
   ...selectorBlock,
@@ -78,10 +86,7 @@ const schema = z.strictObject({
   code: statusCode().optional().describe("Only responses with this status code."),
   request_headers: headers().optional().describe("Only where the request has all of these headers."),
   response_headers: headers().optional().describe("Only where the response has all of these headers."),
-  abort: z.boolean().optional().describe("Closes the connection."),
-  delay: wait().optional().describe("Holds the message up."),
-  replace: replace.optional().describe("Puts other parts in."),
-  patch: patch.optional().describe("Adds to parts."),
+  ...messageActions,
   tls: tls.optional().describe("Certificate for connections over TLS."),
   duration: durationOrEmpty().optional().describe(duration),
   remoteCluster: objectName().optional().describe(remoteCluster),

@@ -22,7 +22,7 @@ const time = (which: string) =>
     .optional()
     .describe(`Time of the last ${which}.`);
 
-const attributes = z.strictObject({
+export const attributes = z.strictObject({
   ino: count(Number.MAX_SAFE_INTEGER).describe("Number of the inode."),
   size: count(Number.MAX_SAFE_INTEGER).describe("Size in bytes."),
   blocks: count(Number.MAX_SAFE_INTEGER).describe("Size in blocks of 512 bytes."),
@@ -37,7 +37,7 @@ const attributes = z.strictObject({
   rdev: count(UINT32_MAX).describe("Number of the device."),
 });
 
-const mistake = z.strictObject({
+export const mistake = z.strictObject({
   filling: z.enum(["zero", "random"]).optional().describe("What takes the place of the data: zeros or random bytes."),
   maxOccurrences: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional().describe("Most places that are wrong in one operation."),
   maxLength: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional().describe("Most bytes that are wrong at one place."),

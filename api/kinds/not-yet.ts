@@ -7,14 +7,27 @@ import { show } from "../text.ts";
  * it has a translator in `controller/kinds/`, which the compiler asks for then.
  */
 export const notYetKinds = [
+  "AWSChaos",
+  "AzureChaos",
   "BlockChaos",
   "DNSChaos",
+  "GCPChaos",
   "HTTPChaos",
   "IOChaos",
   "JVMChaos",
   "KernelChaos",
+  "PhysicalMachine",
+  "PhysicalMachineChaos",
+  "PodHttpChaos",
+  "PodIOChaos",
+  "PodNetworkChaos",
+  "RemoteCluster",
+  "Schedule",
+  "StatusCheck",
   "StressChaos",
   "TimeChaos",
+  "Workflow",
+  "WorkflowNode",
 ] as const satisfies readonly string[];
 export type NotYetKind = (typeof notYetKinds)[number];
 

@@ -3,11 +3,17 @@ import { Environment } from "@marcbachmann/cel-js";
 import { z } from "zod";
 import { planCrd } from "../../api/crd.ts";
 import { planStructuralSchema } from "../../api/crd-schema.ts";
-import { kinds } from "../../api/kinds/registry.ts";
+import { kinds, schemaOf } from "../../api/kinds/registry.ts";
+
+/** Nothing is embedded. */
+const none = () => assert.fail("no schema of another kind was needed");
 
 describe("planStructuralSchema", () => {
   it("refuses what a CRD cannot hold, with the place", () => {
-    assert.throws(() => planStructuralSchema(z.object({ a: z.union([z.string(), z.number()]) })), /spec\.a: anyOf cannot stand in a CRD/);
+    assert.throws(
+      () => planStructuralSchema(z.object({ a: z.union([z.string(), z.number()]) }), none),
+      /spec\.a: anyOf cannot stand in a CRD/,
+    );
   });
 
   it("keeps limits of integers and leaves out those that only JavaScript has", () => {
@@ -21,6 +27,7 @@ describe("planStructuralSchema", () => {
             .min(0)
             .max(2 ** 31 - 1),
         }),
+        none,
       ),
       {
         type: "object",
@@ -57,8 +64,8 @@ function specSchemaOf(crd: unknown): { readonly properties: Readonly<Record<stri
 }
 
 describe("the CEL rules of the CRDs", () => {
-  const network = specSchemaOf(planCrd(kinds.NetworkChaos));
-  const pod = specSchemaOf(planCrd(kinds.PodChaos));
+  const network = specSchemaOf(planCrd(kinds.NetworkChaos, schemaOf));
+  const pod = specSchemaOf(planCrd(kinds.PodChaos, schemaOf));
   const rows: readonly (readonly [spec: object, complaints: number])[] = [
     [{ action: "partition", mode: "all" }, 0],
     [{ action: "partition", mode: "fixed", value: "2" }, 0],

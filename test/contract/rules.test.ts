@@ -5,7 +5,9 @@ import { Environment } from "@marcbachmann/cel-js";
 import { parseAllDocuments } from "yaml";
 import { isJsonObject, type JsonObject } from "../../api/json.ts";
 import { type KindName, kindNames, kinds } from "../../api/kinds/registry.ts";
-import type { Rule } from "../../api/rule.ts";
+import { machineActionNames } from "../../api/blocks/machine-actions.ts";
+import { celName, type Rule } from "../../api/rule.ts";
+import { manifestsOf } from "../support/manifests.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
@@ -16,14 +18,12 @@ const examples = globSync("examples/*.yaml", { cwd: root }).flatMap((file) =>
 
 const environment = new Environment({ unlistedVariablesAreDyn: true });
 
-/** As the API server would run it: whole numbers of JSON are CEL's `int`. */
-const holds = (rule: string, self: unknown): boolean => environment.evaluate(rule, { self: withInts(self) }) === true;
-
-function withInts(value: unknown): unknown {
+/** As the API server would see it: whole numbers of JSON are CEL's `int`, and names of members are escaped. */
+function asCel(value: unknown): unknown {
   if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : value;
-  if (Array.isArray(value)) return value.map(withInts);
+  if (Array.isArray(value)) return value.map(asCel);
   if (!isJsonObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, withInts(member)]));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [celName(key), asCel(member)]));
 }
 
 /** The value with one of its members left out, emptied or exchanged, in every way that is worth trying. */
@@ -62,6 +62,15 @@ function enumOf(schema: unknown): readonly string[] {
   return enumOf(def?.innerType);
 }
 
+/** Each configuration of a machine by itself. */
+const machineSeeds = manifestsOf("PhysicalMachineChaos").flatMap(({ object: { spec } }) =>
+  isJsonObject(spec)
+    ? machineActionNames
+        .filter((action) => spec[action] !== undefined)
+        .map((action) => ({ action, mode: "all", address: ["http://a"], [action]: spec[action] }))
+    : [],
+);
+
 /** What no example shows and a rule needs to be met. */
 const more: Partial<Readonly<Record<KindName, readonly JsonObject[]>>> = {
   NetworkChaos: ["fixed", "fixed-percent"].map((mode) => ({
@@ -77,6 +86,9 @@ const more: Partial<Readonly<Record<KindName, readonly JsonObject[]>>> = {
     { action: "return", mode: "all", class: "C", method: "m", returnValue: "1", exception: "E", ruleData: "RULE" },
     { action: "mysql", mode: "all", mysqlConnectorVersion: "8", latency: 1, sqlType: "x" },
   ],
+  PhysicalMachineChaos: [...machineSeeds, { action: "vm", mode: "all", address: ["http://a"], selector: { namespaces: ["ops"] }, vm: {} }],
+  Schedule: manifestsOf("Schedule").flatMap(({ object: { spec } }) => (isJsonObject(spec) ? [spec] : [])),
+  Workflow: manifestsOf("Workflow").flatMap(({ object: { spec } }) => (isJsonObject(spec) ? [spec] : [])),
 };
 
 describe("rules across fields", () => {
@@ -85,15 +97,16 @@ describe("rules across fields", () => {
       const { schema } = kinds[kind];
       const rules: readonly Rule<unknown>[] = kinds[kind].rules;
       assert.equal(new Set(rules.map(({ title }) => title)).size, rules.length);
-      const seeds = [...examples.filter((example) => example.kind === kind).map(({ spec }) => spec), ...(more[kind] ?? [])];
+      const held = rules.flatMap((rule) => (rule.cel === undefined ? [] : [{ rule, holds: environment.parse(rule.cel) }]));
+      const shown = examples.filter((example) => example.kind === kind).flatMap(({ spec }) => [...choices(kind, spec)]);
       const seen = new Map<string, Set<boolean>>();
-      for (const spec of seeds.flatMap((seed) => [...choices(kind, seed)]).flatMap((choice) => [choice, ...variants(choice)])) {
+      for (const spec of [...shown, ...(more[kind] ?? [])].flatMap((seed) => [seed, ...variants(seed)])) {
         const parsed = schema.safeParse(spec);
         if (!parsed.success) continue;
-        for (const rule of rules) {
-          if (rule.cel === undefined) continue;
+        const self = asCel(parsed.data);
+        for (const { rule, holds } of held) {
           const isSound: boolean = rule.violations(parsed.data).length === 0;
-          assert.equal(holds(rule.cel, parsed.data), isSound, `${rule.title}: ${JSON.stringify(parsed.data)}`);
+          assert.equal(holds({ self }), isSound, `${rule.title}: ${JSON.stringify(parsed.data)}`);
           seen.set(rule.title, (seen.get(rule.title) ?? new Set()).add(isSound));
         }
       }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { isJsonObject, type JsonObject } from "../../../api/json.ts";
-import { kindNames, kinds } from "../../../api/kinds/registry.ts";
+import { kindNames, kinds, schemaOf } from "../../../api/kinds/registry.ts";
 import { planCrd } from "../../../api/crd.ts";
 import { manifests, manifestsOf } from "../../support/manifests.ts";
 
@@ -32,7 +32,7 @@ describe("the manifests of test/data", () => {
 });
 
 function specSchemaOf(kind: (typeof kindNames)[number]): JsonObject {
-  let node: unknown = planCrd(kinds[kind]);
+  let node: unknown = planCrd(kinds[kind], schemaOf);
   for (const part of ["spec", "versions", 0, "schema", "openAPIV3Schema", "properties", "spec"])
     node = (node as Readonly<Record<string | number, unknown>>)[part];
   assert.ok(isJsonObject(node));
