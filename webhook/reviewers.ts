@@ -1,9 +1,15 @@
-import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
-import type { Authorise } from "./authorise.ts";
+import type { Around } from "../api/policy/violations.ts";
+import type { Clock } from "../common/clock.ts";
+import type { AccessReviews } from "../kube/access.ts";
+import type { Kube } from "../kube/kube.ts";
+import type { Limits } from "../kube/limits.ts";
+import { allowed } from "./admission-review.ts";
+import { createAuthorise } from "./authorise.ts";
 import { type ExperimentPolicy, mutateExperiment, validateExperiment } from "./experiments.ts";
-import type { Forecast } from "./forecast.ts";
-import type { Govern } from "./govern.ts";
+import { createForecast } from "./forecast.ts";
+import { createGovern } from "./govern.ts";
 import { injectSidecar, type Injector } from "./inject.ts";
+import { judgeLift } from "./lift.ts";
 import type { Reviewer } from "./server.ts";
 
 const experimentCrash = {
@@ -18,30 +24,25 @@ const injectorCrash = {
   warnings: ["squall: the injector failed, so this pod gets no sidecar; see the log of the webhook"],
 };
 
-/** What the webhook answers at which path, and what it answers when it fails: a pod is let through, everything else refused. */
-export function createReviewers({
-  policy,
-  authorise,
-  govern,
-  forecast,
-  mayLift,
-  injector,
-}: {
+export interface ReviewerDeps {
   readonly policy: ExperimentPolicy;
-  readonly authorise: Authorise;
-  readonly govern: Govern;
-  readonly forecast: Forecast;
-  readonly mayLift: (request: AdmissionRequest) => Promise<Verdict>;
+  readonly kube: Kube;
+  readonly access: AccessReviews;
+  readonly limits: Pick<Limits, "policies" | "haltOn">;
+  /** Labels of a namespace that opted in; undefined for any other. */
+  readonly labelsOf: Around["labelsOf"];
   readonly injector: Injector;
-}): readonly Reviewer[] {
+  readonly clock: Clock;
+}
+
+/** What the webhook answers at which path, and what it answers when it fails: a pod is let through, everything else refused. */
+export function createReviewers(deps: ReviewerDeps): readonly Reviewer[] {
+  const { policy, injector } = deps;
+  const asked = { authorise: createAuthorise(deps), govern: createGovern(deps), forecast: createForecast(deps) };
   return [
     { path: "/inject", review: (request) => injectSidecar(request, injector), onCrash: injectorCrash },
     { path: "/mutate", review: (request) => mutateExperiment(request, policy), onCrash: experimentCrash },
-    {
-      path: "/validate",
-      review: (request) => validateExperiment(request, policy, { authorise, govern, forecast }),
-      onCrash: experimentCrash,
-    },
-    { path: "/lift", review: mayLift, onCrash: experimentCrash },
+    { path: "/validate", review: (request) => validateExperiment(request, policy, asked), onCrash: experimentCrash },
+    { path: "/lift", review: (request) => judgeLift(request, deps), onCrash: experimentCrash },
   ];
 }

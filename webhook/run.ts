@@ -3,13 +3,8 @@ import type { Log } from "../common/log.ts";
 import { VERSION } from "../common/version.ts";
 import { createAccessReviews } from "../kube/access.ts";
 import type { KubeConnection } from "../kube/client.ts";
-import type { AdmissionRequest, Verdict } from "./admission-review.ts";
-import { createAuthorise } from "./authorise.ts";
 import { watchClusterFacts } from "./cluster-facts.ts";
 import type { WebhookConfig } from "./config.ts";
-import { createForecast } from "./forecast.ts";
-import { createGovern } from "./govern.ts";
-import { judgeLift } from "./lift.ts";
 import { createMetrics } from "./metrics.ts";
 import { createReviewers } from "./reviewers.ts";
 import { serveHealth, serveReviews, type WebhookServer } from "./server.ts";
@@ -37,17 +32,6 @@ export async function runWebhook(
   });
   const facts = await watchClusterFacts({ kube, image: config.sidecarImage, clock, log });
   const policy = { admitUnsupported: config.admitUnsupported, controllerAccount: config.controllerAccount };
-  const access = createAccessReviews({ kube, clock });
-  const authorise = createAuthorise({ access, clock });
-  const govern = createGovern({ limits: facts.limits, labelsOf: (namespace) => facts.labelsOf(namespace), clock });
-  const forecast = createForecast({
-    kube,
-    limits: facts.limits,
-    labelsOf: (namespace) => facts.labelsOf(namespace),
-    isOptedIn: (namespace) => facts.labelsOf(namespace) !== undefined,
-    clock,
-  });
-  const mayLift = (request: AdmissionRequest): Promise<Verdict> => judgeLift(request, { access, clock });
   const injector = {
     factsFor: (namespace: string) => ({
       image: config.sidecarImage,
@@ -58,7 +42,15 @@ export async function runWebhook(
     }),
     onSkip: createSkipEvents({ kube, clock, log }),
   };
-  const reviewers = createReviewers({ policy, authorise, govern, forecast, mayLift, injector });
+  const reviewers = createReviewers({
+    policy,
+    kube,
+    access: createAccessReviews({ kube, clock }),
+    limits: facts.limits,
+    labelsOf: (namespace) => facts.labelsOf(namespace),
+    injector,
+    clock,
+  });
   let starting: Promise<void> = Promise.resolve();
   const stopWatching = watchCertificate(config.tlsFolder, {
     clock,

@@ -18,7 +18,7 @@ interface Example {
 }
 const parseFile = (file: string, text: string): readonly Example[] =>
   parseAllDocuments(text).map((document) => ({ file, object: document.toJS() as Example["object"] }));
-const examples = globSync("examples/*.yaml", { cwd: root }).flatMap((file) => parseFile(file, read(file)));
+const examples = globSync("examples/**/*.yaml", { cwd: root }).flatMap((file) => parseFile(file, read(file)));
 const onPages = kindNames.flatMap((kind) =>
   [...read(pageOf(kind)).matchAll(/```yaml\n([^`]*)```/g)].flatMap((match) => parseFile(pageOf(kind), match[1] ?? "")),
 );

@@ -12,7 +12,7 @@ import { manifestsOf } from "../support/manifests.ts";
 const root = join(import.meta.dirname, "..", "..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
-const examples = globSync("examples/*.yaml", { cwd: root }).flatMap((file) =>
+const examples = globSync("examples/**/*.yaml", { cwd: root }).flatMap((file) =>
   parseAllDocuments(read(file)).map((document) => document.toJS() as { readonly kind: KindName; readonly spec: JsonObject }),
 );
 

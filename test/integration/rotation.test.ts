@@ -24,12 +24,9 @@ import { experimentResource } from "../../kube/experiments.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import { configMaps, namespaces, resourceOf, secrets } from "../../kube/resources.ts";
 import { FaultState } from "../../proto/gen/agent.ts";
-import { createAuthorise } from "../../webhook/authorise.ts";
 import { createMetrics } from "../../webhook/metrics.ts";
-import { allowed } from "../../webhook/admission-review.ts";
 import { createReviewers } from "../../webhook/reviewers.ts";
 import { serveReviews, type WebhookServer } from "../../webhook/server.ts";
-import { noForecast, noLimits } from "../support/admission.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 
@@ -102,16 +99,16 @@ describe("rotation of every certificate under load, against a real API server", 
     }
     assert.ok(serving);
     const policy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
-    const authorise = createAuthorise({ access: createAccessReviews({ kube, clock: systemClock }), clock: systemClock });
     const injector = { factsFor: () => assert.fail("no pod opted in"), onSkip: () => assert.fail("no pod opted in") };
     webhook = await serveReviews({
       reviewers: createReviewers({
         policy,
-        authorise,
-        govern: noLimits,
-        forecast: noForecast,
-        mayLift: () => Promise.resolve(allowed),
+        kube,
+        access: createAccessReviews({ kube, clock: systemClock }),
+        limits: { policies: [], haltOn: () => undefined },
+        labelsOf: () => undefined,
         injector,
+        clock: systemClock,
       }),
       certificate: serving,
       address: { host: "127.0.0.1", port: 0 },

@@ -5,18 +5,17 @@ import { parseAllDocuments } from "yaml";
 import { createAuthority, openAuthority } from "../../../certs/authority.ts";
 import { systemClock } from "../../../common/clock.ts";
 import { silentLog } from "../../../common/log.ts";
-import { CONTROLLER_ACCOUNT } from "../../../common/names.ts";
+import { CONTROLLER_ACCOUNT, labels, OPTED_IN } from "../../../common/names.ts";
 import { createAccessReviews } from "../../../kube/access.ts";
 import { isKubeError } from "../../../kube/errors.ts";
 import { experimentResource } from "../../../kube/experiments.ts";
 import type { Kube, NewObject } from "../../../kube/kube.ts";
+import { Limits } from "../../../kube/limits.ts";
+import { Reflector } from "../../../kube/reflector.ts";
 import { namespaces } from "../../../kube/resources.ts";
-import { allowed } from "../../../webhook/admission-review.ts";
-import { createAuthorise } from "../../../webhook/authorise.ts";
 import { createMetrics } from "../../../webhook/metrics.ts";
 import { createReviewers } from "../../../webhook/reviewers.ts";
 import { serveReviews } from "../../../webhook/server.ts";
-import { noForecast, noLimits } from "../../support/admission.ts";
 import { anyResource, crds } from "./served-kinds.ts";
 
 const root = join(import.meta.dirname, "../../..");
@@ -59,12 +58,21 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
     kubernetesMinor: 34,
     namespaceAnnotations: {},
   };
+  const optedIn = new Reflector({
+    kube,
+    resource: namespaces,
+    scope: { labelSelector: `${labels.inject}=${OPTED_IN}` },
+    clock: systemClock,
+    log: silentLog,
+  });
+  const limits = new Limits({ kube, clock: systemClock, log: silentLog });
   const reviewers = createReviewers({
     policy,
-    authorise: createAuthorise({ access: createAccessReviews({ kube: asker, clock: systemClock }), clock: systemClock }),
-    govern: noLimits,
-    forecast: noForecast,
-    mayLift: () => Promise.resolve(allowed),
+    kube,
+    access: createAccessReviews({ kube: asker, clock: systemClock }),
+    limits,
+    labelsOf: (name) => optedIn.get(name)?.metadata.labels,
+    clock: systemClock,
     injector: { factsFor: () => facts, onSkip: () => undefined },
   });
   const server = await serveReviews({
@@ -81,6 +89,9 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
     log: silentLog,
   });
   for (const file of globSync("manifests/crds/*.yaml", { cwd: root })) for (const crd of documents(file)) await kube.create(crds, crd);
+  const reflectors = [optedIn, ...limits.reflectors];
+  for (const reflector of reflectors) reflector.start();
+  await Promise.all(reflectors.map((reflector) => reflector.synced()));
   const caBundle = Buffer.from(credential.certificate).toString("base64");
   for (const document of documents("manifests/webhook.yaml")) {
     const resource = configurations.find(({ kind }) => kind === document.kind);
@@ -98,7 +109,10 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
     async remove() {
       for (const resource of configurations) await kube.delete(resource, { name: "squall-webhook" });
     },
-    close: () => server.close(),
+    async close() {
+      await server.close();
+      await Promise.all(reflectors.map((reflector) => reflector.close()));
+    },
   };
 }
 
