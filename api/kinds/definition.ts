@@ -79,6 +79,8 @@ export interface EmbeddedSpec {
   readonly path: string;
   readonly kind: string;
   readonly spec: JsonObject;
+  /** Where not its own duration but what stands around it says how long it runs: the deadline of a template. */
+  readonly limit?: { readonly duration: string | undefined; readonly path: string } | undefined;
 }
 
 /** Something that a spec acts on. `path` says where it is asked for, from the root of the object. */

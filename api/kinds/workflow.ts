@@ -47,9 +47,12 @@ function embedded({ templates: all }: JsonObject): readonly EmbeddedSpec[] {
     const key = type === undefined || type === "Task" ? undefined : memberOf(type);
     if (!isJsonObject(template) || type === undefined || key === undefined) return [];
     // Such a Schedule is refused as it is, and what it makes might hold another one.
-    return type === "Schedule" && isScheduleOfWorkflows(template[key])
-      ? []
-      : embeddedAt(template, key, { kind: type, path: pathOf(index) });
+    if (type === "Schedule" && isScheduleOfWorkflows(template[key])) return [];
+    const { deadline } = template;
+    const limit = { duration: typeof deadline === "string" ? deadline : undefined, path: `${pathOf(index)}.deadline` };
+    return embeddedAt(template, key, { kind: type, path: pathOf(index) }).map((part) =>
+      isExperimentName(type) ? { ...part, limit } : part,
+    );
   });
 }
 

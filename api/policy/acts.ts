@@ -37,12 +37,22 @@ interface Place {
   readonly limit?: { readonly duration: string | undefined; readonly path: string } | undefined;
 }
 
+/** A path of an embedded spec, seen from the root of the whole object. */
+const placeOf = (path: string, root: string): string => `${root}${path.slice("spec".length)}`;
+
 function actsAt({ kind, path, spec, limit }: Place, around: { readonly namespace: string }): readonly Act[] {
   if (!isKindName(kind)) return [];
   const judged = kinds[kind].judge({ spec }, around);
   if (!judged.ok) return [];
   const inner = judged.embedded.flatMap((embedded) =>
-    actsAt({ ...embedded, path: `${path}${embedded.path.slice("spec".length)}` }, around),
+    actsAt(
+      {
+        ...embedded,
+        path: placeOf(embedded.path, path),
+        limit: embedded.limit && { ...embedded.limit, path: placeOf(embedded.limit.path, path) },
+      },
+      around,
+    ),
   );
   if (!isExperimentName(kind)) return inner;
   const definition: ExperimentKind<z.ZodType> = experiments[kind];

@@ -111,6 +111,43 @@ describe("findViolations", () => {
     assert.equal(minutesLeft([policy({})], wednesdayNoon), undefined);
   });
 
+  it("looks through Schedules and Workflows, whose templates end by their deadline", () => {
+    const { spec: slow } = delay();
+    const policies = [policy({ allow: [{ kind: "NetworkChaos", actions: ["delay"] }], duration: { max: "10m" } })];
+    const workflow = {
+      spec: {
+        entry: "all",
+        templates: [
+          { name: "all", templateType: "Parallel", children: ["slow", "endless", "killing", "nightly"] },
+          { name: "slow", templateType: "NetworkChaos", deadline: "10m", networkChaos: slow },
+          { name: "endless", templateType: "NetworkChaos", networkChaos: slow },
+          {
+            name: "killing",
+            templateType: "PodChaos",
+            deadline: "1m",
+            podChaos: { action: "pod-kill", mode: "one", selector: { namespaces: ["shop"] } },
+          },
+          {
+            name: "nightly",
+            templateType: "Schedule",
+            deadline: "1m",
+            schedule: {
+              schedule: "@daily",
+              type: "NetworkChaos",
+              concurrencyPolicy: "Forbid",
+              networkChaos: { ...Object(slow), duration: "1h" },
+            },
+          },
+        ],
+      },
+    };
+    assert.deepEqual(judge(policies, workflow, { kind: "Workflow" }), [
+      'spec.templates[2].deadline: is missing, and policy p (spec.duration) asks for one of at most 10m. Write one such as "10m".',
+      "spec.templates[3].podChaos: PodChaos is not allowed by policy p (spec.allow), which allows NetworkChaos.",
+      'spec.templates[4].schedule.networkChaos.duration: is longer than policy p (spec.duration.max) allows. Write at most "10m".',
+    ]);
+  });
+
   it("allows nothing by a policy that cannot be read, unless it is not enabled", () => {
     const broken = { metadata: { name: "broken" }, spec: { duration: { max: "1 hour" } } };
     const read = readPolicy(broken);
