@@ -74,7 +74,8 @@ export const workflowNode: KindDefinition<typeof schema> = {
   prepare: (spec) => spec,
   rules: [],
   unsupported: () => [],
-  touches: () => [],
+  // What is embedded is asked about when it is made; a pod is asked about here.
+  touches: ({ task }) => (task === undefined ? [] : [{ on: "new pods", path: "spec.task" }]),
   embedded: () => [],
   explain: ({ templateName, workflowName }) => `Runs the template ${templateName} of the Workflow ${workflowName}.`,
 };

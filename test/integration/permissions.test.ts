@@ -25,6 +25,7 @@ import { anyResource } from "./support/served-kinds.ts";
 import {
   bind,
   clusterRoleBindings,
+  clusterRoles,
   connectPerson,
   connectServiceAccount,
   installAccess,
@@ -39,6 +40,18 @@ const BANK = "access-bank";
 const EXPERIMENTER = "squall-experimenter";
 const networkChaos = experimentResource("NetworkChaos");
 const cut = { action: "partition", mode: "all" };
+const killBank = { action: "pod-kill", mode: "one", selector: { namespaces: [BANK] } };
+const killOften = { schedule: "@hourly", type: "PodChaos", podChaos: killBank };
+/** Reaches the bank by a Schedule inside, and makes a pod. */
+const drill = {
+  entry: "all",
+  templates: [
+    { name: "all", templateType: "Parallel", children: ["cut", "often", "job"] },
+    { name: "cut", templateType: "NetworkChaos", deadline: "1m", networkChaos: cut },
+    { name: "often", templateType: "Schedule", deadline: "1m", schedule: killOften },
+    { name: "job", templateType: "Task", task: { container: { name: "job", image: "job" } } },
+  ],
+};
 const kill = { action: "pod-kill", mode: "one" };
 
 /** Who may do what here, by the roles of manifests/roles.yaml. */
@@ -49,6 +62,10 @@ const inBank = (kind: KindName): string => `create ${kinds[kind].plural}.chaos-m
 
 /** Roles of Squall let nobody read Secrets. */
 const TILL_SECRET = `get secrets till-tls in namespace ${BANK}`;
+
+/** Kubernetes' own role edit has it; those of Squall do not. */
+const MAKE_PODS = `create pods in namespace ${SHOP}`;
+const ANY_MACHINE = "create physicalmachinechaos.chaos-mesh.org in all namespaces";
 
 /** An object and what each author lacks for it; nobody and viewers may not even create it in its own namespace. */
 interface Case {
@@ -110,6 +127,42 @@ const cases: readonly Case[] = [
       tls: { secretName: "till-tls", secretNamespace: BANK, certName: "tls.crt", keyName: "tls.key" },
     },
     lacks: { shop: [TILL_SECRET], both: [TILL_SECRET], cluster: [TILL_SECRET] },
+  },
+  {
+    title: "a Schedule of the own namespace",
+    kind: "Schedule",
+    spec: { ...killOften, podChaos: { ...kill, selector: {} } },
+    lacks: { shop: [], both: [] },
+  },
+  {
+    title: "a Schedule that kills elsewhere",
+    kind: "Schedule",
+    spec: killOften,
+    lacks: { shop: [inBank("PodChaos")], both: [] },
+  },
+  {
+    title: "a Workflow with a Schedule and a Task inside",
+    kind: "Workflow",
+    spec: drill,
+    lacks: { shop: [MAKE_PODS, inBank("PodChaos")], both: [MAKE_PODS], cluster: [MAKE_PODS] },
+  },
+  {
+    title: "a Schedule of that Workflow",
+    kind: "Schedule",
+    spec: { schedule: "@daily", type: "Workflow", workflow: drill },
+    lacks: { shop: [MAKE_PODS, inBank("PodChaos")], both: [MAKE_PODS], cluster: [MAKE_PODS] },
+  },
+  {
+    title: "the cluster's own account at a cloud",
+    kind: "AWSChaos",
+    spec: { action: "ec2-stop", awsRegion: "eu-west-1", ec2Instance: "i-1" },
+    lacks: { shop: ["create awschaos.chaos-mesh.org in all namespaces"], both: ["create awschaos.chaos-mesh.org in all namespaces"] },
+  },
+  {
+    title: "a machine by its address",
+    kind: "PhysicalMachineChaos",
+    spec: { action: "stress-cpu", mode: "all", address: ["10.0.0.9:31767"], "stress-cpu": { load: 50, workers: 2 } },
+    lacks: { shop: [ANY_MACHINE], both: [ANY_MACHINE] },
   },
   {
     title: "a remote cluster",
@@ -314,6 +367,30 @@ describe("who may do what, at a real API server", () => {
       assert.equal(await authorOf("kept"), "shopper");
     });
 
+    it("is whoever changed the spec of a Schedule last, who needs the rights then", async () => {
+      const schedules = resourceFor("Schedule");
+      const ref = { namespace: SHOP, name: "weekly" };
+      const change = (name: AuthorName, spec: object): Promise<unknown> =>
+        user(name).kube.patch(schedules, ref, { spec }, { type: "merge" });
+      const author = async (): Promise<string | undefined> => {
+        const { metadata } = await admin.get(schedules, ref);
+        return parseAuthor((metadata["annotations"] as Readonly<Record<string, string>>)[annotations.author])?.username;
+      };
+      await user("shopper").kube.create(schedules, { metadata: ref, spec: { ...killOften, podChaos: { ...kill, selector: {} } } });
+      assert.equal(await author(), "shopper");
+      await change("banker", killOften);
+      assert.equal(await author(), "banker");
+      // It is the whole that somebody answers for, not only the part that they change.
+      assert.match(
+        (await refusal(change("shopper", { schedule: "@daily" }))).message,
+        /Forbidden: "shopper" may not do all that Schedule weekly does/,
+      );
+      await user("shopper").kube.patch(schedules, ref, { metadata: { labels: { team: "shop" } } }, { type: "merge" });
+      assert.equal(await author(), "banker");
+      await change("shopper", { schedule: "@daily", podChaos: { ...kill, selector: { namespaces: [SHOP] } } });
+      assert.equal(await author(), "shopper");
+    });
+
     it("is whoever applies an exported manifest, not whoever made the original", async () => {
       await kubectlOf("shopper")(["apply", "-f", "-"], { stdin: manifest("original", cut) });
       const exported = parse(await kubectlOf("banker")(["get", "networkchaos", "original", "-n", SHOP, "-o", "yaml"])) as {
@@ -371,6 +448,28 @@ describe("who may do what, at a real API server", () => {
       assert.equal(await authorOf("child"), "shopper");
       const error = await refusal(make("far-child", { ...cut, selector: { namespaces: [BANK] } }, shopper));
       assert.match(error.message, /Forbidden: "shopper" may not do all that NetworkChaos far-child does/);
+    });
+
+    it("alone may be a WorkflowNode", async () => {
+      const nodes = resourceFor("WorkflowNode");
+      const spec = { templateName: "rest", workflowName: "drill", type: "Suspend", startTime: "2030-01-01T00:00:00Z" };
+      const node = (name: string) => ({ metadata: { namespace: SHOP, name, annotations: { [annotations.author]: shopper } }, spec });
+      assert.match(
+        (await refusal(admin.create(nodes, node("by-hand")))).message,
+        /OnlyByController: WorkflowNode by-hand cannot be written by hand/,
+      );
+      const rules = [{ apiGroups: ["chaos-mesh.org"], resources: ["workflownodes"], verbs: ["create"] }];
+      await admin.create(clusterRoles, { metadata: { name: "node-maker" }, rules });
+      await bind(admin, "node-maker", { kind: "ServiceAccount", namespace: "squall-system", name: "squall-controller" }, SHOP);
+      await until("it may create", () =>
+        controller.kube.create(nodes, node("rest")).then(
+          () => true,
+          (error: unknown) => {
+            if (!isKubeError(error, "forbidden") || error.message.includes("webhook")) throw error;
+            return false;
+          },
+        ),
+      );
     });
 
     it("is refused without an author", async () =>

@@ -50,7 +50,7 @@ async function connectWith(api: TestApiServer, text: string): Promise<User> {
 
 const rbac = (kind: string, plural: string, isNamespaced: boolean) =>
   anyResource("rbac.authorization.k8s.io", "v1", kind, plural, isNamespaced);
-const clusterRoles = rbac("ClusterRole", "clusterroles", false);
+export const clusterRoles = rbac("ClusterRole", "clusterroles", false);
 export const clusterRoleBindings = rbac("ClusterRoleBinding", "clusterrolebindings", false);
 export const roleBindings = rbac("RoleBinding", "rolebindings", true);
 const accessResources = [serviceAccounts, clusterRoles, clusterRoleBindings, rbac("Role", "roles", true), roleBindings];
