@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
  */
 const suites = [
   { title: "unit and property tests", config: ".mocharc.json" },
+  { title: "objects of every kind, changed at random", config: "test/fuzz/.mocharc.json" },
   { title: "integration tests against a real API server", config: "test/integration/.mocharc.json" },
   { title: "plans on the real kernel, in network namespaces", config: "test/netns/.mocharc.json" },
   { title: "plans on a kernel with netem, in User-Mode Linux", config: "test/uml/.mocharc.json" },

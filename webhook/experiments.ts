@@ -85,9 +85,13 @@ function warnOfAuthor(written: string | undefined, author: string | undefined): 
 
 const warnUnsupported = ({ path, message }: FieldError): string => `NotYetSupported: ${path}: ${message} It is admitted and has no effect.`;
 
+/** A list of thousands of wrong addresses says it all in the first. */
+const MOST_TOLD = 100;
+
 function refuse(code: string, summary: string, errors: readonly FieldError[]): Verdict {
-  const lines = errors.map(({ path, message }) => `  ${path}: ${message}`);
-  return { isAllowed: false, code, message: [summary, ...lines].join("\n") };
+  const lines = errors.slice(0, MOST_TOLD).map(({ path, message }) => `  ${path}: ${message}`);
+  const more = errors.length > MOST_TOLD ? [`  and ${errors.length - MOST_TOLD} more`] : [];
+  return { isAllowed: false, code, message: [summary, ...lines, ...more].join("\n") };
 }
 
 function refuseWrong({ kind, raw, errors }: { readonly kind: string; readonly raw: JsonObject; readonly errors: readonly FieldError[] }) {

@@ -4,6 +4,7 @@ import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject, withoutNulls } from "../json.ts";
 import { explainIssues } from "../schema-errors.ts";
 import { statusSchema } from "../status.ts";
+import { findUnreadable } from "../unreadable.ts";
 import { checkTheRest } from "./check-the-rest.ts";
 import type { EmbeddedSpec, ExperimentDefinition, KindDefinition, Touch } from "./definition.ts";
 import { type JudgeEmbedded, judgeNothing, mistakesIn, unsupportedIn } from "./embedded.ts";
@@ -63,6 +64,8 @@ export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>, j
     isJsonObject(spec) ? definition.embedded(spec).flatMap((part) => mistakesIn(part, judgeEmbedded)) : [];
   const judge: Kind<S>["judge"] = (raw, { namespace }) => {
     if (!isJsonObject(raw)) return { ok: false, errors: [{ path: definition.kind, message: "is no object." }] };
+    const unreadable = findUnreadable(raw);
+    if (unreadable.length > 0) return { ok: false, errors: unreadable };
     const object = withoutNulls(raw);
     const written = isJsonObject(object) ? (object["spec"] ?? {}) : {};
     const spec = isJsonObject(written) ? definition.prepare(written, namespace) : written;

@@ -1,5 +1,6 @@
 import jsonpatch from "fast-json-patch";
 import type { Author } from "../../api/author.ts";
+import type { InjectionFacts } from "../../api/injection.ts";
 import type { JsonObject } from "../../api/json.ts";
 import { CONTROLLER_ACCOUNT } from "../../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "../../webhook/admission-review.ts";
@@ -11,6 +12,16 @@ import { type ExperimentPolicy, mutateExperiment, validateExperiment } from "../
 export const strict: ExperimentPolicy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
 export const everythingGoes: Authorise = () => Promise.resolve(allowed);
 export const noForecast: Forecast = () => Promise.resolve([]);
+/** A cluster in which any pod that asks for a sidecar gets it. */
+export const injectionFacts: InjectionFacts = {
+  image: "squall:0",
+  version: "0",
+  enrolmentAddress: "x:1",
+  logLevel: "info",
+  isImageReady: true,
+  kubernetesMinor: 34,
+  namespaceAnnotations: {},
+};
 /** Neither policies nor halts. */
 export const noLimits: Govern = () => allowed;
 

@@ -5,7 +5,13 @@ import { isJsonObject } from "../../api/json.ts";
  * Objects that were sound until somebody changed one or a few of their places: a value exchanged, left out, doubled, moved or wrapped, a
  * key added. What is put in is hostile, or what other fields might hold. Always JSON, as it comes over the wire.
  */
-export function mutated<T>(sound: readonly T[]): fc.Arbitrary<{ readonly of: T; readonly object: unknown }> {
+export function mutated<T>(
+  sound: readonly T[],
+  {
+    objectOf = (of: T): unknown => of,
+    roots = ["spec", "metadata"],
+  }: { readonly objectOf?: (of: T) => unknown; readonly roots?: readonly string[] } = {},
+): fc.Arbitrary<{ readonly of: T; readonly object: unknown }> {
   const change = fc.record({
     where: fc.nat(),
     how: fc.nat({ max: HOW.length - 1 }),
@@ -14,7 +20,7 @@ export function mutated<T>(sound: readonly T[]): fc.Arbitrary<{ readonly of: T; 
   });
   return fc
     .record({ of: fc.constantFrom(...sound), changes: fc.array(change, { minLength: 1, maxLength: 3 }) })
-    .map(({ of, changes }) => ({ of, object: changes.reduce<unknown>(apply, of) }));
+    .map(({ of, changes }) => ({ of, object: changes.reduce<unknown>((object, next) => apply(object, next, roots), objectOf(of)) }));
 }
 
 interface Change {
@@ -106,18 +112,18 @@ function deep(levels: number): unknown {
 
 type Place = readonly (string | number)[];
 
-/** Every place below `spec` and `metadata`, and these two. */
-function placesOf(value: unknown, at: Place = []): readonly Place[] {
+/** Every place below the roots, and these. */
+function placesOf(value: unknown, roots: readonly string[], at: Place = []): readonly Place[] {
   if (at.length > 12) return [];
-  if (Array.isArray(value)) return value.slice(0, 20).flatMap((item, index) => [[...at, index], ...placesOf(item, [...at, index])]);
+  if (Array.isArray(value)) return value.slice(0, 20).flatMap((item, index) => [[...at, index], ...placesOf(item, roots, [...at, index])]);
   if (!isJsonObject(value)) return [];
   return Object.keys(value)
-    .filter((key) => at.length > 0 || key === "spec" || key === "metadata")
-    .flatMap((key) => [[...at, key], ...placesOf(value[key], [...at, key])]);
+    .filter((key) => at.length > 0 || roots.includes(key))
+    .flatMap((key) => [[...at, key], ...placesOf(value[key], roots, [...at, key])]);
 }
 
-function apply(object: unknown, { where, how, what, key }: Change): unknown {
-  const places = placesOf(object);
+function apply(object: unknown, { where, how, what, key }: Change, roots: readonly string[]): unknown {
+  const places = placesOf(object, roots);
   const place = places[where % Math.max(1, places.length)];
   if (place === undefined) return what;
   const other = at(object, places[(where * 7 + 3) % places.length] ?? []);

@@ -308,6 +308,23 @@ describe("hostile input", () => {
     assert.ok(tried > 500);
   });
 
+  it("that is nested thousands of levels deep is refused, wherever it is", () => {
+    let deep: unknown = "end";
+    for (let level = 0; level < 50_000; level++) deep = level % 2 === 0 ? { a: deep } : [deep];
+    for (const raw of [{ metadata: {}, spec: { ...base, action: deep } }, { metadata: { annotations: deep }, spec: {} }, { spec: deep }]) {
+      const judged = kinds.PodChaos.judge(raw, around);
+      assert.ok(!judged.ok);
+      assert.match(judged.errors[0]?.message ?? "", /nested more than 100 levels deep/);
+    }
+  });
+
+  it("cannot hide a requirement under __proto__, which would be left out without a word", () => {
+    const labelSelectors: unknown = JSON.parse('{"app":"web","__proto__":"x"}');
+    assert.deepEqual(mistakes("PodChaos", { ...base, action: "pod-kill", selector: { labelSelectors } }), {
+      "spec.selector.labelSelectors.__proto__": "cannot be the name of anything. Leave it out.",
+    });
+  });
+
   it("of any shape gets an answer", () => {
     fc.assert(
       fc.property(fc.anything(), (spec) => {

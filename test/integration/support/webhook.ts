@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
@@ -16,7 +16,9 @@ import { namespaces } from "../../../kube/resources.ts";
 import { createMetrics } from "../../../webhook/metrics.ts";
 import { createReviewers } from "../../../webhook/reviewers.ts";
 import { serveReviews } from "../../../webhook/server.ts";
-import { anyResource, crds } from "./served-kinds.ts";
+import { injectionFacts } from "../../support/admission.ts";
+import { installCrds } from "../../support/crds.ts";
+import { anyResource } from "./served-kinds.ts";
 
 const root = join(import.meta.dirname, "../../..");
 const admission = (kind: string, plural: string) => anyResource("admissionregistration.k8s.io", "v1", kind, plural, false);
@@ -49,15 +51,6 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
   const { certificate, key } = await openAuthority(credential).issueServer(["localhost"], validity);
   const policy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
   const seen: string[] = [];
-  const facts = {
-    image: "squall:0",
-    version: "0",
-    enrolmentAddress: "x:1",
-    logLevel: "info",
-    isImageReady: true,
-    kubernetesMinor: 34,
-    namespaceAnnotations: {},
-  };
   const optedIn = new Reflector({
     kube,
     resource: namespaces,
@@ -73,7 +66,7 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
     limits,
     labelsOf: (name) => optedIn.get(name)?.metadata.labels,
     clock: systemClock,
-    injector: { factsFor: () => facts, onSkip: () => undefined },
+    injector: { factsFor: () => injectionFacts, onSkip: () => undefined },
   });
   const server = await serveReviews({
     reviewers: reviewers.map((reviewer) => ({
@@ -88,7 +81,7 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
     metrics: createMetrics(),
     log: silentLog,
   });
-  for (const file of globSync("manifests/crds/*.yaml", { cwd: root })) for (const crd of documents(file)) await kube.create(crds, crd);
+  await installCrds(kube);
   const reflectors = [optedIn, ...limits.reflectors];
   for (const reflector of reflectors) reflector.start();
   await Promise.all(reflectors.map((reflector) => reflector.synced()));
