@@ -1,9 +1,9 @@
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { apiServerArguments, type ControlPlane, etcdArguments, writeControlPlaneFiles } from "./control-plane.ts";
 import { type DaemonProcess, startDaemon } from "./daemon-process.ts";
+import { findFreePorts } from "./free-ports.ts";
 import { renderKubeconfig } from "./kubeconfig.ts";
 import { isAlive } from "./process-table.ts";
 import { createReadinessProbe, waitUntil } from "./readiness.ts";
@@ -51,7 +51,7 @@ async function tryToStart(binaries: Readonly<Record<"etcd" | "kube-apiserver", s
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    const [etcdPort, etcdPeerPort, apiPort] = await findFreePorts();
+    const [etcdPort = 0, etcdPeerPort = 0, apiPort = 0] = await findFreePorts(3);
     const plane: ControlPlane = {
       etcdPort,
       etcdPeerPort,
@@ -96,23 +96,4 @@ async function sweepLeftovers(): Promise<void> {
     const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
     if (pid !== undefined && !(await isAlive(Number(pid)))) await rm(join(tmpdir(), name), { recursive: true, force: true });
   }
-}
-
-async function findFreePorts(): Promise<readonly [number, number, number]> {
-  const servers = [createServer(), createServer(), createServer()];
-  const [first = 0, second = 0, third = 0] = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once("error", reject);
-          server.listen(0, "127.0.0.1", () => {
-            const address = server.address();
-            resolve(typeof address === "object" && address !== null ? address.port : 0);
-          });
-        }),
-    ),
-  );
-  // All are held until the last is known, so that the three differ.
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return [first, second, third];
 }

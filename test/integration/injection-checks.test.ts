@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,6 +13,7 @@ import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import { events, namespaces, podTrials, pods } from "../../kube/resources.ts";
+import { findFreePorts } from "../../lab/free-ports.ts";
 import { readWebhookConfig } from "../../webhook/config.ts";
 import { runWebhook, type Webhook } from "../../webhook/run.ts";
 import type { Kubectl } from "../cluster/support/kubectl.ts";
@@ -32,17 +32,6 @@ const quotas = anyResource("", "v1", "ResourceQuota", "resourcequotas", true);
 const ranges = anyResource("", "v1", "LimitRange", "limitranges", true);
 const daemonSets = anyResource("apps", "v1", "DaemonSet", "daemonsets", true);
 const enforced = "pod-security.kubernetes.io/enforce";
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  return await new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
-}
 
 describe("injection that no policy can turn into an outage, at a real API server", function () {
   this.timeout(120_000);
@@ -104,7 +93,7 @@ describe("injection that no policy can turn into an outage, at a real API server
     const tlsFolder = await mkdtemp(join(tmpdir(), "squall-tls-"));
     closers.push(() => rm(tlsFolder, { recursive: true }));
     await Promise.all([writeFile(join(tlsFolder, "tls.crt"), certificate), writeFile(join(tlsFolder, "tls.key"), key)]);
-    const [port, metricsPort] = [await freePort(), await freePort()];
+    const [port = 0, metricsPort = 0] = await findFreePorts(2);
     const environment = {
       SQUALL_SIDECAR_IMAGE: "squall:0.1.0",
       SQUALL_TLS_FOLDER: tlsFolder,

@@ -3,8 +3,8 @@ import type { AgentsOrder, AgentsState, SimulatedPod } from "./agents-process.ts
 import { type Asked, forkAsked } from "./orders.ts";
 import { readCpuMs, type Usage } from "./usage.ts";
 
-/** Addresses of loopback, of which every machine has sixteen million. */
-export const addressOf = (index: number): string => `127.1.${index >> 8}.${index & 255}`;
+/** Addresses of loopback, of which every machine has sixteen million; others for another process. */
+export const addressOf = (index: number): string => `127.${1 + (process.pid % 250)}.${index >> 8}.${index & 255}`;
 
 /** As many processes as a machine of two cores can run beside a controller. */
 const PROCESSES = 2;

@@ -6,6 +6,7 @@ import { CA_SECRET, labels, OPTED_IN, SIDECAR_CONTAINER, SYSTEM_NAMESPACE } from
 import { keepTrustStore } from "../../controller/certificates/ca-store.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { namespaces, pods, secrets } from "../../kube/resources.ts";
+import { findFreePorts } from "../../lab/free-ports.ts";
 import { startTestApiServer } from "../support/api-server.ts";
 import { installCrds } from "../support/crds.ts";
 import { addressOf, type Agents, startAgents } from "./agents.ts";
@@ -14,7 +15,6 @@ import { type Asked, forkAsked } from "./orders.ts";
 import { readCpuMs, type Usage } from "./usage.ts";
 
 const MANIFESTS = join(import.meta.dirname, "../../manifests");
-const CONTROLLER = { enrolmentPort: 19_444, metricsPort: 19_090 };
 const REQUESTS_AT_ONCE = 32;
 const PATIENCE_MS = 120_000;
 
@@ -60,7 +60,8 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
     await kube.create(namespaces, { metadata: { name: namespace, labels: { [labels.inject]: OPTED_IN } } });
     await installCrds(kube);
 
-    const controller = startController(api.kubeconfig, controllerOptions);
+    const [enrolmentPort = 0, metricsPort = 0] = await findFreePorts(2);
+    const controller = startController({ kubeconfig: api.kubeconfig, enrolmentPort, metricsPort, nodeOptions: controllerOptions });
     closers.push(() => controller.end());
     say(`Creating ${count} pods.`);
     const made = await createPods(kube, namespace, count, labelsOf);
@@ -71,7 +72,7 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
     say(`Starting ${count} agents.`);
     const agents = await startAgents(made, signer);
     closers.push(() => agents.end());
-    const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${CONTROLLER.metricsPort}/metrics`)).text();
+    const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
     await until("the controller leads", async () => (await metrics()).includes("squall_controller_leading 1"));
     return {
       kube,
@@ -92,7 +93,17 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
   }
 }
 
-function startController(kubeconfig: string, nodeOptions: readonly string[]): Asked {
+function startController({
+  kubeconfig,
+  enrolmentPort,
+  metricsPort,
+  nodeOptions,
+}: {
+  readonly kubeconfig: string;
+  readonly enrolmentPort: number;
+  readonly metricsPort: number;
+  readonly nodeOptions: readonly string[];
+}): Asked {
   const probe = new URL("usage-probe.ts", import.meta.url);
   return forkAsked(new URL("../../controller/main.ts", import.meta.url), {
     execArgv: ["--expose-gc", ...shippedOptions(), ...nodeOptions, "--import", probe.href],
@@ -101,8 +112,8 @@ function startController(kubeconfig: string, nodeOptions: readonly string[]): As
       SQUALL_POD_NAME: "squall-controller-0",
       SQUALL_POD_UID: "squall-controller-0",
       SQUALL_POD_IPS: "127.0.0.1",
-      SQUALL_ENROLMENT_PORT: String(CONTROLLER.enrolmentPort),
-      SQUALL_METRICS_PORT: String(CONTROLLER.metricsPort),
+      SQUALL_ENROLMENT_PORT: String(enrolmentPort),
+      SQUALL_METRICS_PORT: String(metricsPort),
       SQUALL_LOG_LEVEL: "warn",
     },
     // beside the audit log: it goes with the API server
