@@ -58,9 +58,10 @@ export const emptyPassport: Passport = {
   hasBpf: false,
 };
 
+const isBad = (id: string): boolean => /^bad(?:-|$)/.test(id);
 const lines = (texts: readonly string[]): string => `${texts.join("\n")}\n`;
 
-/** A family whose faults are lines in a FakeKernel; ids that begin with "bad" are refused. */
+/** A family whose faults are lines in a FakeKernel; ids such as "bad" and "bad-1" are refused, which no UID is. */
 export function createFakeFamily(
   kernel: FakeKernel,
 ): FaultFamily & { readonly dieOfEngine: (reason: Error) => void; readonly receipts: Map<string, Receipt> } {
@@ -76,11 +77,11 @@ export function createFakeFamily(
     explain: () => [],
     plan(faults: readonly Fault[]): Plan {
       const refused = faults
-        .filter(({ id }) => id.startsWith("bad"))
+        .filter(({ id }) => isBad(id))
         .map(({ id }) => ({ faultId: id, reason: "InvalidPeers", message: "It is bad." }));
       const ids = faults
         .map(({ id }) => id)
-        .filter((id) => !id.startsWith("bad"))
+        .filter((id) => !isBad(id))
         .toSorted();
       if (ids.length === 0) return { steps: [], refused };
       const sets = { argv: ["sets"] as const, stdin: lines(ids.map((id) => `add set ${id}`)) };
