@@ -17,6 +17,7 @@ import { readCpuMs, type Usage } from "./usage.ts";
 const MANIFESTS = join(import.meta.dirname, "../../manifests");
 const REQUESTS_AT_ONCE = 32;
 const PATIENCE_MS = 120_000;
+const LAST_LINES = 40;
 
 /** The controller as it ships between a real API server and very many simulated sidecars, each in a process of its own. */
 export interface Arena {
@@ -31,6 +32,8 @@ export interface Arena {
     usage(): Promise<Usage>;
     /** Text of its metrics page. */
     metrics(): Promise<string>;
+    /** The end of its log: warnings and errors. */
+    lastWords(): string;
   };
   /** CPU used so far, in milliseconds. */
   cpuMs(): { readonly controller: number; readonly agents: number; readonly apiServer: number };
@@ -61,8 +64,11 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
     await installCrds(kube);
 
     const [enrolmentPort = 0, metricsPort = 0] = await findFreePorts(2);
-    const controller = startController({ kubeconfig: api.kubeconfig, enrolmentPort, metricsPort, nodeOptions: controllerOptions });
+    // beside the audit log: it goes with the API server
+    const logFile = join(dirname(api.kubeconfig), "controller.log");
+    const controller = startController({ kubeconfig: api.kubeconfig, logFile, enrolmentPort, metricsPort, nodeOptions: controllerOptions });
     closers.push(() => controller.end());
+    const lastWords = (): string => readFileSync(logFile, "utf8").trim().split("\n").slice(-LAST_LINES).join("\n");
     say(`Creating ${count} pods.`);
     const made = await createPods(kube, namespace, count, labelsOf);
     await until("the controller has made its CA", () =>
@@ -79,7 +85,7 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
       namespace,
       auditLog: api.auditLog,
       agents,
-      controller: { pid: controller.pid, usage: async () => (await controller.ask({})) as Usage, metrics },
+      controller: { pid: controller.pid, usage: async () => (await controller.ask({})) as Usage, metrics, lastWords },
       cpuMs: () => ({
         controller: readCpuMs(controller.pid),
         agents: agents.cpuMs(),
@@ -95,11 +101,13 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
 
 function startController({
   kubeconfig,
+  logFile,
   enrolmentPort,
   metricsPort,
   nodeOptions,
 }: {
   readonly kubeconfig: string;
+  readonly logFile: string;
   readonly enrolmentPort: number;
   readonly metricsPort: number;
   readonly nodeOptions: readonly string[];
@@ -116,8 +124,7 @@ function startController({
       SQUALL_METRICS_PORT: String(metricsPort),
       SQUALL_LOG_LEVEL: "warn",
     },
-    // beside the audit log: it goes with the API server
-    logFile: join(dirname(kubeconfig), "controller.log"),
+    logFile,
   });
 }
 

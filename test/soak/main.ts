@@ -134,9 +134,12 @@ try {
   const people = await startPeople(arena);
   try {
     troubles = await soak(arena, people);
+  } catch (error) {
+    troubles = [error instanceof Error ? error.message : String(error)];
   } finally {
     await people.close();
   }
+  if (troubles.length > 0) say(arena.controller.lastWords());
 } finally {
   await arena.close();
 }
