@@ -55,6 +55,8 @@ export interface ObserveDeps {
   readonly signal: AbortSignal;
 }
 
+const LOOK_UPS_AT_ONCE = 16;
+
 /**
  * Reads what a visit needs; "gone" where there is no such experiment. Asks the API server only for targets that the cache misses, and
  * before the first fault whether the author may send it.
@@ -64,10 +66,16 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
   if (cached === undefined) deps.memories.unbury(key.text);
   if (cached === undefined || deps.memories.isBuried(key.text, cached.metadata.uid)) return "gone";
   const memory = deps.memories.recall(key.text, cached, deps.clock);
+  const missing = (memory.latest.status.experiment.containerRecords ?? []).flatMap(({ targetUID, id }) =>
+    targetUID === undefined || deps.world.pod(targetUID) !== undefined ? [] : [{ uid: targetUID, id }],
+  );
   const lost = new Map<string, Pod | "gone">();
-  for (const { targetUID, id } of memory.latest.status.experiment.containerRecords ?? []) {
-    if (targetUID === undefined || deps.world.pod(targetUID) !== undefined) continue;
-    lost.set(targetUID, await findLost(targetUID, id, memory, deps));
+  // A rollout replaces all pods of an experiment at once.
+  for (let start = 0; start < missing.length; start += LOOK_UPS_AT_ONCE) {
+    const found = missing
+      .slice(start, start + LOOK_UPS_AT_ONCE)
+      .map(async ({ uid, id }) => lost.set(uid, await findLost(uid, id, memory, deps)));
+    await Promise.all(found);
   }
   // The copy may have been brought up to date meanwhile.
   const observed = observeCached(key, deps, lost);

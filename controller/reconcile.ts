@@ -96,13 +96,18 @@ async function report(
 ): Promise<number | undefined> {
   const { experiment, nowMs } = observed;
   const difference = compareStatuses(experiment.status, planStatus(observed, decision, records));
+  // What is written while more is to come is one step of the same change.
+  const settle = (): void => {
+    if (!decision.isUnderWay) memory.busySinceMs = undefined;
+  };
   if (difference === "same") {
-    memory.busySinceMs = undefined;
+    settle();
     return undefined;
   }
   memory.busySinceMs ??= nowMs;
   const plan = planWrite({
     difference,
+    records: records?.length ?? 0,
     isUnderWay: decision.isUnderWay,
     nowMs,
     busySinceMs: memory.busySinceMs,
@@ -110,7 +115,7 @@ async function report(
   });
   if (plan.write !== "now") return plan.waitMs;
   await writeStatus(observed, decision, { records, memory }, deps);
-  memory.busySinceMs = undefined;
+  settle();
   return undefined;
 }
 

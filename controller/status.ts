@@ -52,19 +52,22 @@ export interface WritePlan {
 
 /** While targets are still moving, a write may wait this long for all of them. */
 const COMPLETE_WITHIN_MS = 2_000;
-/** And further ones come no more often than this. */
-const PROGRESS_EVERY_MS = 5_000;
+/** And further ones come no more often than this: a status of ten thousand records is a megabyte. */
+const progressEveryMs = (records: number): number => Math.max(5_000, records);
 const COUNTS_EVERY_MS = 30_000;
 
 /** When to write a status: at once when it is complete, seldom while it is not, more seldom for counts alone. All times monotonic. */
 export function planWrite({
   difference,
+  records,
   isUnderWay,
   nowMs,
   busySinceMs,
   lastWriteMs,
 }: {
   readonly difference: "same" | "counts" | "substance";
+  /** How many there are. */
+  readonly records: number;
   readonly isUnderWay: boolean;
   readonly nowMs: number;
   readonly busySinceMs: number;
@@ -77,7 +80,7 @@ export function planWrite({
       ? (lastWriteMs ?? busySinceMs) + COUNTS_EVERY_MS
       : Math.max(
           busySinceMs + COMPLETE_WITHIN_MS,
-          (lastWriteMs ?? Number.NEGATIVE_INFINITY) + (isFirst(busySinceMs, lastWriteMs) ? 0 : PROGRESS_EVERY_MS),
+          (lastWriteMs ?? Number.NEGATIVE_INFINITY) + (isFirst(busySinceMs, lastWriteMs) ? 0 : progressEveryMs(records)),
         );
   return nowMs >= dueMs ? { write: "now" } : { write: "later", waitMs: dueMs - nowMs };
 }

@@ -336,6 +336,37 @@ describe("a durable experiment", () => {
     assert.equal(receipts(), 4_711);
   });
 
+  it("writes how far it has come after 2 s, and then every 5 s", async () => {
+    const uids = Array.from({ length: 20 }, (_, index) => cluster.addPod(`pod-${index}`));
+    const answers = uids.map((uid) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      cluster.agents.of(uid).until = promise;
+      return resolve;
+    });
+    await cluster.partition("cut");
+    const written: number[] = [];
+    const begun = cluster.writes.length;
+    for (const [second, answer] of answers.entries()) {
+      answer();
+      await cluster.pass(1_000);
+      const { length } = cluster.writes.slice(begun).filter((write) => write === "patch networkchaos/status");
+      while (written.length < length) written.push(second + 1);
+    }
+    assert.deepEqual(written, [3, 8, 13, 18, 20]);
+  });
+
+  it("looks for many pods that went at once, and only once for each", async () => {
+    const names = Array.from({ length: 40 }, (_, index) => `pod-${index}`);
+    for (const name of names) cluster.addPod(name);
+    await cluster.partition("cut");
+    const before = cluster.kube.requests.length;
+    for (const name of names) cluster.kube.remove(pods, { namespace: "shop", name });
+    await cluster.pass(10_000);
+    assert.ok(cluster.records("cut").every((record) => record.endsWith("Not Injected TargetGone")));
+    const looks = cluster.kube.requests.slice(before).filter(({ verb, plural }) => verb === "get" && plural === "pods");
+    assert.equal(looks.length, 40);
+  });
+
   it("shares a pod with another one, whose end leaves it in force", async () => {
     const uid = cluster.addPod("a");
     const one = await cluster.partition("one");
