@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { connect, type SecureContext } from "node:tls";
+import { connect, type SecureContext, type TLSSocket } from "node:tls";
 import { CallCredentials, ChannelCredentials } from "@grpc/grpc-js";
 import { whyNotPeer } from "../../certs/peer.ts";
 
@@ -35,17 +35,21 @@ export class AgentCredentials extends ChannelCredentials {
 
   override _createSecureConnector(): Connector {
     const callCredentials = CallCredentials.createEmpty();
+    const underWay = new Set<TLSSocket>();
     return {
-      connect: async (socket) => ({ socket: await secure(socket, this.#options), secure: true }),
+      connect: async (socket) => ({ socket: await secure(socket, underWay, this.#options), secure: true }),
       waitForReady: () => Promise.resolve(),
       getCallCredentials: () => callCredentials,
-      destroy: () => undefined,
+      // gRPC's own leave these open: each attempt to reach an agent that is frozen would cost a socket for ever.
+      destroy() {
+        for (const tls of underWay) tls.destroy(new Error("Nobody waits for this connection any more."));
+      },
     };
   }
 }
 
 /** Resolves when the chain is verified and the server is the one that was meant; nothing was sent to it before. */
-function secure(socket: Socket, { context, serverName, uri }: AgentCredentialsOptions): Promise<Socket> {
+function secure(socket: Socket, underWay: Set<TLSSocket>, { context, serverName, uri }: AgentCredentialsOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const tls = connect({
       socket,
@@ -56,8 +60,14 @@ function secure(socket: Socket, { context, serverName, uri }: AgentCredentialsOp
       checkServerIdentity: () => undefined,
     });
     Object.assign(tls, { getPeerCertificate: () => ({}) });
-    tls.once("error", reject);
+    underWay.add(tls);
+    tls.on("error", reject);
+    tls.once("close", () => {
+      underWay.delete(tls);
+      reject(new Error("The connection was closed before it was secure."));
+    });
     tls.once("secureConnect", () => {
+      underWay.delete(tls);
       const why = tls.authorized ? whyNotPeer(tls.getPeerX509Certificate(), uri) : String(tls.authorizationError);
       if (why === undefined) resolve(tls);
       else tls.destroy(new Error(why));
