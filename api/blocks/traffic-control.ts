@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isJsonObject } from "../json.ts";
 import { latency, percentText, rate } from "./scalars.ts";
 
 /** The traffic-control block of NetworkChaos: what happens to packets. Inline in the spec, as Chaos Mesh has it. */
@@ -14,6 +15,19 @@ const reorder = z
     gap: z.number().int().min(0).max(INT32_MAX).default(0).describe("Packets between two that are reordered."),
   })
   .describe("Sends some packets at once while the others are delayed.");
+
+/** Chaos Mesh takes an empty text for the default of these. */
+const HAVE_DEFAULTS = ["jitter", "correlation"];
+
+/** A block of a spec without its empty texts that stand for defaults, at any depth: what Chaos Mesh's dashboard writes. */
+export function withoutEmptyDefaults(block: unknown): unknown {
+  if (!isJsonObject(block)) return block;
+  return Object.fromEntries(
+    Object.entries(block).flatMap(([key, value]) =>
+      HAVE_DEFAULTS.includes(key) && value === "" ? [] : [[key, withoutEmptyDefaults(value)]],
+    ),
+  );
+}
 
 export const trafficControl = {
   delay: z

@@ -2,7 +2,8 @@ import { z } from "zod";
 import { containerNames, describeContainers } from "../blocks/containers.ts";
 import { dnsLabel, durationOrEmpty, objectName, percentText, wait } from "../blocks/scalars.ts";
 import { describeSelection, fillNamespaces, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
-import { isJsonObject, type JsonObject } from "../json.ts";
+import { withoutEmptyDefaults } from "../blocks/traffic-control.ts";
+import type { JsonObject } from "../json.ts";
 import type { Rule } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
@@ -31,10 +32,7 @@ type Spec = z.output<typeof schema>;
 /** Chaos Mesh takes empty texts for its defaults. */
 function prepare(spec: JsonObject, namespace: string): JsonObject {
   const filled = fillNamespaces(spec, namespace);
-  const { delay: written } = filled;
-  if (!isJsonObject(written)) return filled;
-  const hasDefault = (key: string): boolean => key === "jitter" || key === "correlation";
-  return { ...filled, delay: Object.fromEntries(Object.entries(written).filter(([key, value]) => !(hasDefault(key) && value === ""))) };
+  return "delay" in filled ? { ...filled, delay: withoutEmptyDefaults(filled["delay"]) } : filled;
 }
 
 const rules: readonly Rule<Spec>[] = [

@@ -3,7 +3,7 @@ import { problemWithExternalTarget } from "../blocks/external-target.ts";
 import { portList } from "../blocks/ports.ts";
 import { durationOrEmpty, objectName, textWith } from "../blocks/scalars.ts";
 import { describeSelection, fillNamespaces, type SelectorBlock, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
-import { trafficControl } from "../blocks/traffic-control.ts";
+import { trafficControl, withoutEmptyDefaults } from "../blocks/traffic-control.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import { type Rule, rulesAt } from "../rule.ts";
@@ -54,11 +54,14 @@ const schema = z.strictObject({
 });
 type Spec = z.output<typeof schema>;
 
-/** Chaos Mesh's own leniency: no direction is `to`, and `eth0@if12`, as ip(8) prints it, is `eth0`. */
+const shapes = ["delay", "loss", "duplicate", "corrupt"] as const;
+
+/** Chaos Mesh's own leniency: no direction is `to`, `eth0@if12`, as ip(8) prints it, is `eth0`, and an empty jitter or correlation is none. */
 function prepare(spec: JsonObject, namespace: string): JsonObject {
   const { direction, device, target } = spec;
   return {
     ...fillNamespaces(spec, namespace),
+    ...Object.fromEntries(shapes.filter((name) => name in spec).map((name) => [name, withoutEmptyDefaults(spec[name])])),
     ...(direction === "" ? { direction: "to" } : {}),
     ...(typeof device === "string" && device.includes("@") ? { device: device.slice(0, device.indexOf("@")) } : {}),
     ...(isJsonObject(target) ? { target: fillNamespaces(target, namespace) } : {}),
