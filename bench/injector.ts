@@ -1,83 +1,56 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { join } from "node:path";
-import autocannon from "autocannon";
+import jsonpatch, { type Operation } from "fast-json-patch";
+import { isJsonObject, type JsonObject } from "../api/json.ts";
+import { SIDECAR_CONTAINER } from "../common/names.ts";
+import { corpus } from "./pod-corpus.ts";
 import type { BenchResult } from "./result.ts";
+import { ask, load, renderReview, startServer } from "./reviews.ts";
 
 const SECONDS = 4;
 const connectionCounts = [1, 8, 25, 100] as const;
+const asPod = { group: "", kind: "Pod", namespace: "shop" };
 
-/** A review of a pod with two containers, as the API server sends it: about 5 kB. */
-function review(): string {
-  const container = (name: string) => ({
-    name,
-    image: `registry.example.com/${name}:1.2.3`,
-    command: ["run", "--config", "/etc/app/config.yaml"],
-    env: Array.from({ length: 20 }, (_, index) => ({ name: `VARIABLE_${index}`, value: `some value number ${index}` })),
-    ports: [{ name: "http", containerPort: 8080 }],
-    readinessProbe: { httpGet: { path: "/ready", port: "http" } },
-    resources: { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "256Mi" } },
-    volumeMounts: [{ name: "data", mountPath: "/data" }],
-  });
-  const labels = { app: "web", "squall.dev/inject": "enabled" };
-  const object = {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { generateName: "web-", namespace: "shop", labels, annotations: { note: "x".repeat(500) } },
-    spec: { containers: [container("web"), container("proxy")], volumes: [{ name: "data", emptyDir: {} }], serviceAccountName: "default" },
-  };
-  const request = {
-    uid: "705ab4f5-6393-11e8-b7cc-42010a800002",
-    kind: { group: "", version: "v1", kind: "Pod" },
-    namespace: "shop",
-    operation: "CREATE",
-    object,
-  };
-  return JSON.stringify({ apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request });
-}
-
-async function startServer(which: "injector" | "bare"): Promise<{ readonly child: ChildProcess; readonly port: number }> {
-  const child = fork(join(import.meta.dirname, "injector-server.ts"), [which], { execArgv: ["--max-semi-space-size=1"] });
-  const port = await new Promise<number>((resolve) => child.once("message", (message) => resolve(Number(message))));
-  return { child, port };
-}
-
-async function measure(port: number, connections: number, body: string): Promise<{ readonly perSecond: number; readonly p99Ms: number }> {
-  const result = await autocannon({
-    url: `https://127.0.0.1:${port}/inject`,
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body,
-    connections,
-    duration: SECONDS,
-  });
-  if (result.errors > 0 || result.non2xx > 0)
-    throw new Error(`${result.errors} errors and ${result.non2xx} refusals: nothing was measured.`);
-  return { perSecond: result.requests.average, p99Ms: result.latency.p99 };
-}
-
-/** The injector against a bare node:https handler, alternating, in one run. Load and server share the machine. */
+/** The injector against a bare node:https handler, alternating, in one run, over pods of every size and sort. Load and server share the machine. */
 export async function run(): Promise<BenchResult> {
-  const body = review();
-  const servers = { injector: await startServer("injector"), bare: await startServer("bare") };
+  const bodies = corpus.map(({ pod }) => ({ path: "/inject", body: renderReview(pod, asPod) }));
+  const servers = { injector: await startServer("webhook"), bare: await startServer("bare") };
   try {
-    for (const { port } of Object.values(servers)) await measure(port, 8, body); // warm-up
+    for (const { title, pod, isInjected } of corpus) await check(servers.injector.port, { title, pod, isInjected });
+    for (const server of Object.values(servers)) await load(server, bodies, { connections: 8, seconds: SECONDS }); // warm-up
     const rows: BenchResult["rows"][number][] = [];
     for (const connections of connectionCounts) {
-      const bare = await measure(servers.bare.port, connections, body);
-      const injector = await measure(servers.injector.port, connections, body);
+      const bare = await load(servers.bare, bodies, { connections, seconds: SECONDS });
+      const injector = await load(servers.injector, bodies, { connections, seconds: SECONDS });
       rows.push(
         { name: `${connections} connections: injector`, value: injector.perSecond, unit: "reviews/s" },
         { name: `${connections} connections: bare handler`, value: bare.perSecond, unit: "reviews/s" },
         { name: `${connections} connections: ratio`, value: injector.perSecond / bare.perSecond, unit: "", goal: "at least 0.4" },
+        { name: `${connections} connections: per second of its CPU`, value: injector.perCpuSecond, unit: "reviews" },
         { name: `${connections} connections: p99`, value: injector.p99Ms, unit: "ms" },
       );
     }
+    const bytes = bodies.reduce((sum, { body }) => sum + body.length, 0);
     return {
       title: "Injector: reviews per second against a bare node:https handler of the same run",
       rows,
-      notes: [`A review of ${body.length} bytes, a patch of seven steps; TLS, keep-alive; load and server share two cores.`],
+      notes: [
+        `${bodies.length} reviews of ${Math.round(bytes / bodies.length / 1000)} kB on average; TLS, keep-alive; load and server share two cores. Every answer was applied to its pod and checked first.`,
+      ],
     };
   } finally {
-    for (const { child } of Object.values(servers)) child.kill("SIGKILL");
+    for (const server of Object.values(servers)) server.end();
   }
+}
+
+/** A quick answer that is wrong counts for nothing. */
+async function check(port: number, { title, pod, isInjected }: (typeof corpus)[number]): Promise<void> {
+  const { allowed, patch } = await ask(port, "/inject", renderReview(pod, asPod));
+  const steps = patch === undefined ? [] : (JSON.parse(Buffer.from(patch, "base64").toString()) as Operation[]);
+  const after = jsonpatch.applyPatch(structuredClone(pod), steps, true).newDocument;
+  const had = sidecarsOf(pod);
+  if (!allowed || sidecarsOf(after) !== (isInjected ? had + 1 : had)) throw new Error(`The injector answers wrongly for a pod: ${title}.`);
+}
+
+function sidecarsOf({ spec }: JsonObject): number {
+  const init = isJsonObject(spec) && Array.isArray(spec["initContainers"]) ? spec["initContainers"] : [];
+  return init.filter((container) => isJsonObject(container) && container["name"] === SIDECAR_CONTAINER).length;
 }

@@ -8,6 +8,7 @@ import type { BenchResult } from "./result.ts";
  */
 const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResult> }>>> = {
   injector: () => import("./injector.ts"),
+  validation: () => import("./validation.ts"),
   engine: () => import("./engine.ts"),
   engines: () => import("./engines.ts"),
   "network-apply": () => import("./network-apply.ts"),

@@ -1,18 +1,28 @@
 import { createServer } from "node:https";
 import jsonpatch from "fast-json-patch";
 import { createAuthority, openAuthority } from "../certs/authority.ts";
+import { systemClock } from "../common/clock.ts";
 import { silentLog } from "../common/log.ts";
-import { allowed } from "../webhook/admission-review.ts";
-import { injectSidecar } from "../webhook/inject.ts";
+import { CONTROLLER_ACCOUNT } from "../common/names.ts";
+import { FakeKube } from "../test/support/fake-kube.ts";
 import { createMetrics } from "../webhook/metrics.ts";
+import { createReviewers } from "../webhook/reviewers.ts";
 import { serveReviews } from "../webhook/server.ts";
 
-/** `node bench/injector-server.ts injector|bare`: serves on a free port of loopback and tells it to its parent. Both answer with a patch of the same size class. */
+/**
+ * `node bench/webhook-server.ts webhook|bare`: serves on a free port of loopback and tells it to its parent; asked for anything, it tells its
+ * CPU time in microseconds. `webhook` is all of it with authors who may do everything; `bare` parses a review and answers with a patch.
+ */
 const now = new Date();
 const validity = { now, lifetimeMs: 3_600_000 };
 const { certificate, key } = await openAuthority(await createAuthority(validity)).issueServer(["localhost"], validity);
 
-if (process.argv[2] === "injector") {
+process.on("message", () => {
+  const { user, system } = process.cpuUsage();
+  process.send?.(user + system);
+});
+
+if (process.argv[2] === "webhook") {
   const facts = {
     image: "squall:0",
     version: "0",
@@ -23,13 +33,16 @@ if (process.argv[2] === "injector") {
     namespaceAnnotations: {},
   };
   const server = await serveReviews({
-    reviewers: [
-      {
-        path: "/inject",
-        review: (request) => injectSidecar(request, { factsFor: () => facts, onSkip: () => undefined }),
-        onCrash: allowed,
-      },
-    ],
+    reviewers: createReviewers({
+      policy: { admitUnsupported: true, controllerAccount: CONTROLLER_ACCOUNT },
+      // asked by dry runs alone
+      kube: new FakeKube(),
+      access: { findMissing: () => Promise.resolve([]) },
+      limits: { policies: [], haltOn: () => undefined },
+      labelsOf: () => ({}),
+      injector: { factsFor: () => facts, onSkip: () => undefined },
+      clock: systemClock,
+    }),
     certificate: { cert: certificate, key },
     address: { host: "127.0.0.1", port: 0 },
     metrics: createMetrics(),
