@@ -1,6 +1,7 @@
 import { groups } from "../common/names.ts";
 import { isJsonObject } from "./json.ts";
-import type { EmbeddedSpec, Touch } from "./kinds/definition.ts";
+import type { SoundPart, SoundSpec } from "./kinds/define-kind.ts";
+import type { Touch } from "./kinds/definition.ts";
 import { isKindName, type KindName, kinds } from "./kinds/registry.ts";
 import { show } from "./text.ts";
 
@@ -39,17 +40,20 @@ export interface Right {
 export function reachOf(kind: KindName, raw: unknown, around: { readonly namespace: string }): readonly Right[] {
   const judged = kinds[kind].judge(raw, around);
   if (!judged.ok) throw new Error(`What a ${kind} reaches was asked before it was found right.`);
+  return unique(rightsOf(kind, judged, around));
+}
+
+function rightsOf(kind: KindName, judged: SoundSpec<unknown>, around: { readonly namespace: string }): readonly Right[] {
   const { group, plural: resource, madeBy, scope } = kinds[kind];
   const create = { verb: "create", group, resource, isNamespaced: scope === "Namespaced" } as const;
   const own = create.isNamespaced ? around.namespace : undefined;
-  const spec: unknown = judged.spec;
-  const { remoteCluster } = isJsonObject(spec) ? spec : {};
-  return unique([
+  const { remoteCluster } = isJsonObject(judged.spec) ? judged.spec : {};
+  return [
     ...(madeBy === "anyone" ? [{ ...create, namespace: own, path: "metadata.namespace" }] : []),
     ...judged.touches.map((touch) => rightFor(touch, create, around.namespace)),
     ...(typeof remoteCluster === "string" && remoteCluster !== "" ? [useOf(remoteCluster)] : []),
-    ...judged.embedded.flatMap((embedded) => reachOfEmbedded(embedded, around)),
-  ]);
+    ...judged.embedded.flatMap((part) => rightsOfPart(part, around)),
+  ];
 }
 
 function rightFor(touch: Touch, create: Omit<Right, "namespace" | "name" | "path">, own: string): Right {
@@ -77,9 +81,9 @@ const useOf = (name: string): Right => ({
   path: "spec.remoteCluster",
 });
 
-function reachOfEmbedded({ kind, spec, path: root }: EmbeddedSpec, around: { readonly namespace: string }): readonly Right[] {
+function rightsOfPart({ kind, judged, path: root }: SoundPart, around: { readonly namespace: string }): readonly Right[] {
   if (!isKindName(kind)) throw new Error(`${root} embeds a ${kind}, which is no kind.`);
-  return reachOf(kind, { spec }, around).map((right) => ({
+  return rightsOf(kind, judged, around).map((right) => ({
     ...right,
     path: right.path.startsWith("spec") ? `${root}${right.path.slice("spec".length)}` : root,
   }));

@@ -67,12 +67,12 @@ const LONGEST_LATENCY_NS = 3_600_000_000_000n;
 
 /** One number and one unit: the pattern of Chaos Mesh's schema, which is narrower than a Go duration. At most an hour. */
 export const LATENCY_PATTERN = "^[0-9]+(\\.[0-9]+)?(ns|us|ms|s|m|h)$";
+const LATENCY = new RegExp(LATENCY_PATTERN);
 export const latency = (): z.ZodString =>
   textWith((text) => {
     const problem = problemWithDuration(text);
     if (problem !== undefined) return problem;
-    if (!new RegExp(LATENCY_PATTERN).test(text))
-      return `${show(text)} must be one number and one unit. Write it as one, such as "1500ms" for "1s500ms".`;
+    if (!LATENCY.test(text)) return `${show(text)} must be one number and one unit. Write it as one, such as "1500ms" for "1s500ms".`;
     return (parseDuration(text) ?? 0n) > LONGEST_LATENCY_NS ? `${show(text)} is longer than an hour. Write at most "1h".` : undefined;
   }).meta({ pattern: LATENCY_PATTERN });
 

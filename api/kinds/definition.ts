@@ -75,7 +75,9 @@ export interface KindDefinition<S extends z.ZodType> extends AnyDefinition<S> {
 
 /** A spec of another kind inside an object: what a Schedule makes, a template of a Workflow. */
 export interface EmbeddedSpec {
-  /** From the root of the object: `spec.templates[2].networkChaos`. */
+  /** From the spec around it: `["templates", 2, "networkChaos"]`. */
+  readonly place: readonly (string | number)[];
+  /** The same from the root of the object: `spec.templates[2].networkChaos`. */
   readonly path: string;
   readonly kind: string;
   readonly spec: JsonObject;

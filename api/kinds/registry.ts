@@ -9,13 +9,13 @@ import { podHttpChaos } from "./pod-http-chaos.ts";
 import { podIoChaos } from "./pod-io-chaos.ts";
 import { podNetworkChaos } from "./pod-network-chaos.ts";
 import { remoteCluster } from "./remote-cluster.ts";
-import { scheduleDefinition } from "./schedule.ts";
+import { schedule } from "./schedule.ts";
 import { statusCheck } from "./status-check.ts";
 import { workflowNode } from "./workflow-node.ts";
-import { workflowDefinition } from "./workflow.ts";
+import { workflow } from "./workflow.ts";
 
 /** Schedules hold Workflows, and Workflows hold Schedules: neither can know the other before both are there. */
-const judgeEmbedded: JudgeEmbedded = (kind, spec, namespace) => kinds[kindNamed(kind)].judge({ spec }, { namespace });
+const judgeEmbedded: JudgeEmbedded = (kind, spec, around) => kinds[kindNamed(kind)].judgeSpec(spec, around);
 
 /** Everything that a user may write, by kind. CRDs, webhooks, watches, pages and tests are derived from here. */
 export const kinds = {
@@ -28,9 +28,9 @@ export const kinds = {
   PodIOChaos: defineKind(podIoChaos),
   PodNetworkChaos: defineKind(podNetworkChaos),
   RemoteCluster: defineKind(remoteCluster),
-  Schedule: defineKind(scheduleDefinition(judgeEmbedded), judgeEmbedded),
+  Schedule: defineKind(schedule, judgeEmbedded),
   StatusCheck: defineKind(statusCheck),
-  Workflow: defineKind(workflowDefinition(judgeEmbedded), judgeEmbedded),
+  Workflow: defineKind(workflow, judgeEmbedded),
   WorkflowNode: defineKind(workflowNode),
 };
 

@@ -3,7 +3,7 @@ import { groups } from "../../common/names.ts";
 import { cron } from "../blocks/cron.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import type { EmbeddedSpec, KindDefinition } from "./definition.ts";
-import { embeddedAt, embeddedSpec, type JudgeEmbedded } from "./embedded.ts";
+import { embeddedAt, embeddedSpec } from "./embedded.ts";
 import { embeddedExperiments, embeddedKeyOf } from "./embedded-experiments.ts";
 import { type ExperimentName, experimentNames } from "./experiments.ts";
 
@@ -54,7 +54,7 @@ const keyOf = (type: ScheduleType): string => (type === "Workflow" ? "workflow" 
 /** The embedded spec that counts; others are kept and have no effect, as Chaos Mesh has it. */
 function embedded(spec: JsonObject): readonly EmbeddedSpec[] {
   const type = types.find((name) => name === spec["type"]);
-  return type === undefined ? [] : embeddedAt(spec, keyOf(type), { kind: type, path: "spec" });
+  return type === undefined ? [] : embeddedAt(spec, keyOf(type), { kind: type, place: [] });
 }
 
 /** Chaos Mesh's own leniency: no policy is Forbid. */
@@ -63,49 +63,43 @@ function prepare(spec: JsonObject): JsonObject {
   return concurrencyPolicy === "" ? rest : spec;
 }
 
-/** `judge` is asked for what the Schedule makes. */
-export function scheduleDefinition(judge: JudgeEmbedded): KindDefinition<typeof schema> {
-  return {
-    kind: "Schedule",
-    group: groups.chaos,
-    plural: "schedules",
-    singular: "schedule",
-    shortNames: [],
-    scope: "Namespaced",
-    columns: [
-      { name: "schedule", jsonPath: ".spec.schedule" },
-      { name: "type", jsonPath: ".spec.type" },
-    ],
-    description: "Schedule makes experiments or Workflows again and again.",
-    schema,
-    status,
-    mayChange: true,
-    madeBy: "anyone",
-    prepare,
-    rules: [
-      {
-        title: "the spec of what is made stands beside type",
-        cel: types.map((type) => `(self.type != '${type}' || has(self.${keyOf(type)}))`).join(" && "),
-        violations: (spec) =>
-          embedded(spec).length === 0
-            ? [
-                {
-                  path: `spec.${keyOf(spec.type)}`,
-                  message: `is missing: it is the spec of the ${spec.type} that is made. Write it beside type.`,
-                },
-              ]
-            : [],
-      },
-    ],
-    unsupported: () => [],
-    touches: () => [],
-    embedded,
-    explain(spec) {
-      const [judged] = embedded(spec).map((made) => judge(made.kind, made.spec, "default"));
-      return `By the schedule ${JSON.stringify(spec.schedule)}: ${judged?.ok === true ? judged.explanation : `makes a ${spec.type}.`}`;
+export const schedule: KindDefinition<typeof schema> = {
+  kind: "Schedule",
+  group: groups.chaos,
+  plural: "schedules",
+  singular: "schedule",
+  shortNames: [],
+  scope: "Namespaced",
+  columns: [
+    { name: "schedule", jsonPath: ".spec.schedule" },
+    { name: "type", jsonPath: ".spec.type" },
+  ],
+  description: "Schedule makes experiments or Workflows again and again.",
+  schema,
+  status,
+  mayChange: true,
+  madeBy: "anyone",
+  prepare,
+  rules: [
+    {
+      title: "the spec of what is made stands beside type",
+      cel: types.map((type) => `(self.type != '${type}' || has(self.${keyOf(type)}))`).join(" && "),
+      violations: (spec) =>
+        embedded(spec).length === 0
+          ? [
+              {
+                path: `spec.${keyOf(spec.type)}`,
+                message: `is missing: it is the spec of the ${spec.type} that is made. Write it beside type.`,
+              },
+            ]
+          : [],
     },
-  };
-}
+  ],
+  unsupported: () => [],
+  touches: () => [],
+  embedded,
+  explain: ({ schedule: when, type }) => `Makes a ${type} by the schedule ${JSON.stringify(when)}.`,
+};
 
 /** Whether the spec of a Schedule makes Workflows. */
 export const isScheduleOfWorkflows = (schedule: unknown): boolean =>

@@ -6,7 +6,7 @@ import { isJsonObject, type JsonObject } from "../json.ts";
 import type { Rule } from "../rule.ts";
 import { listWords, show, suggest } from "../text.ts";
 import type { EmbeddedSpec, KindDefinition } from "./definition.ts";
-import { completeEmbedded, embeddedAt, type JudgeEmbedded } from "./embedded.ts";
+import { embeddedAt } from "./embedded.ts";
 import { embeddedKeys } from "./embedded-experiments.ts";
 import { isExperimentName } from "./experiments.ts";
 import { isScheduleOfWorkflows } from "./schedule.ts";
@@ -43,35 +43,19 @@ const pathOf = (index: number): string => `spec.templates[${index}]`;
 function embedded({ templates: all }: JsonObject): readonly EmbeddedSpec[] {
   if (!Array.isArray(all)) return [];
   return all.flatMap((template: unknown, index) => {
-    const type = isJsonObject(template) ? templateTypes.find((name) => name === template["templateType"]) : undefined;
+    if (!isJsonObject(template)) return [];
+    const { templateType, deadline } = template;
+    const type = templateTypes.find((name) => name === templateType);
     const key = type === undefined || type === "Task" ? undefined : memberOf(type);
-    if (!isJsonObject(template) || type === undefined || key === undefined) return [];
+    if (type === undefined || key === undefined) return [];
     // Such a Schedule is refused as it is, and what it makes might hold another one.
     if (type === "Schedule" && isScheduleOfWorkflows(template[key])) return [];
-    const { deadline } = template;
     const limit = { duration: typeof deadline === "string" ? deadline : undefined, path: `${pathOf(index)}.deadline` };
-    return embeddedAt(template, key, { kind: type, path: pathOf(index) }).map((part) =>
+    return embeddedAt(template, key, { kind: type, place: ["templates", index] }).map((part) =>
       isExperimentName(type) ? { ...part, limit } : part,
     );
   });
 }
-
-/** As Chaos Mesh does, what the kinds of embedded experiments and checks fill in is written into the Workflow; also of those inside a Schedule. */
-function complete(spec: JsonObject, namespace: string, judge: JudgeEmbedded): JsonObject {
-  const written = spec["templates"];
-  if (!Array.isArray(written)) return spec;
-  const completed = written.map((template: unknown) => {
-    if (!isJsonObject(template)) return template;
-    const withCheck = completeEmbedded(template, "statusCheck", { kind: "StatusCheck", namespace, judge });
-    const { schedule } = withCheck;
-    const withSchedule = isJsonObject(schedule) ? { ...withCheck, schedule: completeExperiments(schedule, namespace, judge) } : withCheck;
-    return completeExperiments(withSchedule, namespace, judge);
-  });
-  return { ...spec, templates: completed };
-}
-
-const completeExperiments = (holder: JsonObject, namespace: string, judge: JudgeEmbedded): JsonObject =>
-  embeddedKeys.reduce((done, { kind, key }) => completeEmbedded(done, key, { kind, namespace, judge }), holder);
 
 /** A rule that looks at one template at a time. */
 function templateRule(title: string, cel: string, find: (template: Template, path: string) => readonly FieldError[]): Rule<Spec> {
@@ -278,33 +262,30 @@ function findCircles({ templates: all }: Spec): readonly FieldError[] {
 const listCircle = (names: readonly string[]): string =>
   (names.length > 6 ? [...names.slice(0, 3), "...", ...names.slice(-2)] : names).join(" > ");
 
-/** `judge` is asked for what the templates run. */
-export function workflowDefinition(judge: JudgeEmbedded): KindDefinition<typeof schema> {
-  return {
-    kind: "Workflow",
-    group: groups.chaos,
-    plural: "workflows",
-    singular: "workflow",
-    shortNames: ["wf"],
-    scope: "Namespaced",
-    columns: [
-      { name: "entry", jsonPath: ".spec.entry" },
-      { name: "accomplished", jsonPath: '.status.conditions[?(@.type=="Accomplished")].status' },
-    ],
-    description: "Workflow runs experiments, checks, pauses and pods in an order, one after the other or at the same time.",
-    schema,
-    status,
-    mayChange: true,
-    madeBy: "anyone",
-    prepare: (spec, namespace) => complete(spec, namespace, judge),
-    rules,
-    unsupported: () => [],
-    touches: (spec) =>
-      spec.templates.flatMap(({ task }, index) => (task === undefined ? [] : [{ on: "new pods", path: `${pathOf(index)}.task` } as const])),
-    embedded,
-    explain: ({ entry, templates: all }) => {
-      const types = [...new Set(all.map(({ templateType }) => templateType))];
-      return `Runs ${all.length === 1 ? "one template" : `${all.length} templates`} (${listWords(types)}), beginning with ${entry}.`;
-    },
-  };
-}
+export const workflow: KindDefinition<typeof schema> = {
+  kind: "Workflow",
+  group: groups.chaos,
+  plural: "workflows",
+  singular: "workflow",
+  shortNames: ["wf"],
+  scope: "Namespaced",
+  columns: [
+    { name: "entry", jsonPath: ".spec.entry" },
+    { name: "accomplished", jsonPath: '.status.conditions[?(@.type=="Accomplished")].status' },
+  ],
+  description: "Workflow runs experiments, checks, pauses and pods in an order, one after the other or at the same time.",
+  schema,
+  status,
+  mayChange: true,
+  madeBy: "anyone",
+  prepare: (spec) => spec,
+  rules,
+  unsupported: () => [],
+  touches: (spec) =>
+    spec.templates.flatMap(({ task }, index) => (task === undefined ? [] : [{ on: "new pods", path: `${pathOf(index)}.task` } as const])),
+  embedded,
+  explain: ({ entry, templates: all }) => {
+    const types = [...new Set(all.map(({ templateType }) => templateType))];
+    return `Runs ${all.length === 1 ? "one template" : `${all.length} templates`} (${listWords(types)}), beginning with ${entry}.`;
+  },
+};

@@ -1,8 +1,8 @@
 import type { z } from "zod";
 import { parseDurationMs } from "../../common/duration.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
-import type { ExperimentKind } from "../kinds/define-kind.ts";
-import type { Selection } from "../kinds/definition.ts";
+import type { ExperimentKind, SoundSpec } from "../kinds/define-kind.ts";
+import type { EmbeddedSpec, Selection } from "../kinds/definition.ts";
 import { experiments, isExperimentName } from "../kinds/experiments.ts";
 import { isKindName, kinds } from "../kinds/registry.ts";
 
@@ -27,36 +27,24 @@ export interface Act {
 
 /** Every experiment in an object, to any depth; none of an object that its kind refuses. */
 export function actsOf(kind: string, raw: JsonObject, around: { readonly namespace: string }): readonly Act[] {
-  return actsAt({ kind, path: "spec", spec: isJsonObject(raw["spec"]) ? raw["spec"] : {} }, around);
+  if (!isKindName(kind)) return [];
+  const judged = kinds[kind].judge(raw, around);
+  return judged.ok ? actsAt(kind, judged, { path: "spec" }) : [];
 }
 
 interface Place {
-  readonly kind: string;
   readonly path: string;
-  readonly spec: JsonObject;
-  readonly limit?: { readonly duration: string | undefined; readonly path: string } | undefined;
+  readonly limit?: EmbeddedSpec["limit"];
 }
 
-/** A path of an embedded spec, seen from the root of the whole object. */
-const placeOf = (path: string, root: string): string => `${root}${path.slice("spec".length)}`;
-
-function actsAt({ kind, path, spec, limit }: Place, around: { readonly namespace: string }): readonly Act[] {
-  if (!isKindName(kind)) return [];
-  const judged = kinds[kind].judge({ spec }, around);
-  if (!judged.ok) return [];
-  const inner = judged.embedded.flatMap((embedded) =>
-    actsAt(
-      {
-        ...embedded,
-        path: placeOf(embedded.path, path),
-        limit: embedded.limit && { ...embedded.limit, path: placeOf(embedded.limit.path, path) },
-      },
-      around,
-    ),
+function actsAt(kind: string, judged: SoundSpec<unknown>, { path, limit }: Place): readonly Act[] {
+  const moved = (inside: string): string => `${path}${inside.slice("spec".length)}`;
+  const inner = judged.embedded.flatMap((part) =>
+    actsAt(part.kind, part.judged, { path: moved(part.path), limit: part.limit && { ...part.limit, path: moved(part.limit.path) } }),
   );
   if (!isExperimentName(kind)) return inner;
   const definition: ExperimentKind<z.ZodType> = experiments[kind];
-  const parsed: unknown = judged.spec;
+  const { spec: parsed } = judged;
   const { action, duration } = isJsonObject(parsed) ? parsed : {};
   const written = limit ? limit.duration : duration;
   const namespaces = judged.touches.map((touch) => (touch.on === "namespace" ? touch.namespace : undefined));
