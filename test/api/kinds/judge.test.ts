@@ -294,9 +294,10 @@ describe("hostile input", () => {
     let tried = 0;
     for (const replacement of hostile) {
       for (const spec of variants(full, replacement)) {
-        const started = performance.now();
+        const before = process.cpuUsage();
         const judged = kinds.NetworkChaos.judge(object("NetworkChaos", spec), around);
-        assert.ok(performance.now() - started < 250, "judging took too long");
+        const { user, system } = process.cpuUsage(before);
+        assert.ok(user + system < 250_000, "judging took too long");
         tried++;
         if (judged.ok) continue;
         for (const { path, message } of judged.errors) {
