@@ -21,6 +21,9 @@ export interface Right {
   readonly path: string;
 }
 
+/** Path of the right to create the object itself, which whoever creates it was just found to have. */
+export const OWN_PATH = "metadata.namespace";
+
 /**
  * All that an object reaches: its author must be allowed to create its kind in every namespace that it touches, its own included; so with
  * every kind that is embedded in it, to any depth, as if it stood there by itself. Each right once, with the first place that asks for it.
@@ -49,7 +52,7 @@ function rightsOf(kind: KindName, judged: SoundSpec<unknown>, around: { readonly
   const own = create.isNamespaced ? around.namespace : undefined;
   const { remoteCluster } = isJsonObject(judged.spec) ? judged.spec : {};
   return [
-    ...(madeBy === "anyone" ? [{ ...create, namespace: own, path: "metadata.namespace" }] : []),
+    ...(madeBy === "anyone" ? [{ ...create, namespace: own, path: OWN_PATH }] : []),
     ...judged.touches.map((touch) => rightFor(touch, create, around.namespace)),
     ...(typeof remoteCluster === "string" && remoteCluster !== "" ? [useOf(remoteCluster)] : []),
     ...judged.embedded.flatMap((part) => rightsOfPart(part, around)),

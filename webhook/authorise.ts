@@ -1,5 +1,5 @@
 import { LONGEST_AUTHOR, parseAuthor } from "../api/author.ts";
-import { describeRight, reachOf, type Right, suggestQuestion } from "../api/reach.ts";
+import { describeRight, OWN_PATH, reachOf, type Right, suggestQuestion } from "../api/reach.ts";
 import type { JsonObject } from "../api/json.ts";
 import type { KindName } from "../api/kinds/registry.ts";
 import { show } from "../api/text.ts";
@@ -10,17 +10,25 @@ import { type AskDeps, askInTime } from "./ask.ts";
 /** Whether an author may do all that an object does. */
 export type Authorise = (
   author: string | undefined,
-  object: { readonly kind: KindName; readonly object: JsonObject; readonly namespace: string; readonly name: string },
+  object: {
+    readonly kind: KindName;
+    readonly object: JsonObject;
+    readonly namespace: string;
+    readonly name: string;
+    /** The API server has just let the author create it, so that much need not be asked again. */
+    readonly isBeingCreated: boolean;
+  },
 ) => Promise<Verdict>;
 
 const MOST_LINES = 20;
 
 export function createAuthorise(deps: AskDeps): Authorise {
-  return async (text, { kind, object, namespace, name }) => {
+  return async (text, { kind, object, namespace, name, isBeingCreated }) => {
     if (text !== undefined && text.length > LONGEST_AUTHOR) return refuseLarge(text);
     const author = parseAuthor(text);
     if (author === undefined) return refuseNameless(name);
-    const answer = await askInTime(author, reachOf(kind, object, { namespace }), deps);
+    const rights = reachOf(kind, object, { namespace }).filter(({ path }) => !(isBeingCreated && path === OWN_PATH));
+    const answer = await askInTime(author, rights, deps);
     if (answer.is === "unknown") return answer.verdict;
     return answer.missing.length === 0 ? allowed : refuseMissing(author.username, name, answer.missing);
   };

@@ -63,8 +63,8 @@ export async function validateExperiment(
   if (readAuthor(raw) !== author) return refuse("AuthorChanged", `Another webhook changed who answers for ${name}.`, [authorError]);
   if (judged.is === "kept" || !isNew) return allowed;
   const subject = { kind, object: judged.object, namespace: request.namespace ?? "", name };
-  const authorised = await authorise(author, subject);
   const isChild = request.userInfo?.username === policy.controllerAccount;
+  const authorised = await authorise(author, { ...subject, isBeingCreated: request.operation === "CREATE" && !isChild });
   const verdict = authorised.isAllowed ? govern({ ...subject, isChild }) : authorised;
   if (verdict.isAllowed && (policy.admitUnsupported || judged.unsupported.length === 0))
     return request.dryRun === true ? { ...verdict, warnings: await forecast(subject) } : verdict;

@@ -50,16 +50,17 @@ describe("the author of an object", () => {
 
   it("is the parent's where the controller makes a child", async () => {
     const asked = reviewOf(spec, { userInfo: controller, metadata: authored(renderAuthor(bob)) });
-    const seen: (string | undefined)[] = [];
+    const seen: (string | boolean | undefined)[] = [];
     const { object, verdict, warnings } = await admit(asked, {
-      authorise: (author) => {
-        seen.push(author);
+      authorise: (author, { isBeingCreated }) => {
+        seen.push(author, isBeingCreated);
         return Promise.resolve({ isAllowed: true, code: "", message: "" });
       },
     });
     assert.ok(verdict.isAllowed);
     assert.equal(readAuthor(object), renderAuthor(bob));
-    assert.deepEqual([seen, warnings], [[renderAuthor(bob)], []]);
+    // It was the controller that the API server let create it.
+    assert.deepEqual([seen, warnings], [[renderAuthor(bob), false], []]);
   });
 
   it("is not the controller when it changes metadata of somebody's object", async () => {

@@ -20,15 +20,23 @@ describe("createAuthorise", () => {
       return { status: { allowed: resourceAttributes.namespace === "shop" } };
     });
   });
-  const ask = (selector: object, author: string | undefined = renderAuthor(alice)): Promise<Verdict> =>
+  const ask = (selector: object, author: string | undefined = renderAuthor(alice), isBeingCreated = false): Promise<Verdict> =>
     createAuthorise({ access: createAccessReviews({ kube, clock }), clock })(author, {
       kind: "NetworkChaos",
       object: { spec: { action: "partition", mode: "all", selector } },
       namespace: "shop",
       name: "NetworkChaos cut",
+      isBeingCreated,
     });
 
   it("allows what the author may do", async () => assert.equal((await ask({})).isAllowed, true));
+
+  it("asks nothing that the API server has just said by letting the author create the object", async () => {
+    assert.equal((await ask({}, renderAuthor(alice), true)).isAllowed, true);
+    assert.equal(kube.requests.length, 0);
+    assert.equal((await ask({ namespaces: ["shop", "bank"] }, renderAuthor(alice), true)).code, "Forbidden");
+    assert.equal(kube.requests.length, 1);
+  });
 
   it("names all that is missing: where it is asked for, what it is, and how to ask for oneself; and never a pod", async () => {
     const verdict = await ask({ namespaces: ["shop", "bank"], pods: { data: ["db-0"] } });
