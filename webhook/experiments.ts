@@ -35,6 +35,7 @@ export function mutateExperiment(request: AdmissionRequest, policy: ExperimentPo
   const warnings = [
     // One that is refused for it hears so from validateExperiment.
     ...(judged.is === "right" && (policy.admitUnsupported || !isNew) ? judged.unsupported.map(warnUnsupported) : []),
+    ...(judged.is === "right" && isNew ? warnIneffective(judged.ineffective) : []),
     ...warnOfAuthor(readAuthor(raw), author),
   ];
   return { ...allowed, patch: jsonpatch.compare(raw, finalized), warnings };
@@ -81,6 +82,14 @@ const authorError: FieldError = {
 function warnOfAuthor(written: string | undefined, author: string | undefined): readonly string[] {
   if (written === undefined || written === author) return [];
   return [`${annotations.author} says who answers for the object. Squall writes it, and ignores what you wrote there.`];
+}
+
+/** The API server passes 4,096 characters of warnings on. */
+const MOST_WARNINGS = 20;
+
+function warnIneffective(found: readonly FieldError[]): readonly string[] {
+  const told = found.slice(0, MOST_WARNINGS).map(({ path, message }) => `NoEffect: ${path}: ${message}`);
+  return found.length > MOST_WARNINGS ? [...told, `NoEffect: and ${found.length - MOST_WARNINGS} more.`] : told;
 }
 
 const warnUnsupported = ({ path, message }: FieldError): string => `NotYetSupported: ${path}: ${message} It is admitted and has no effect.`;

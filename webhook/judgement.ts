@@ -21,6 +21,8 @@ export type Judgement =
       readonly object: JsonObject;
       /** What this version cannot carry out. */
       readonly unsupported: readonly FieldError[];
+      /** What nothing comes of. */
+      readonly ineffective: readonly FieldError[];
       /** What an update changes in the spec; nothing at CREATE. */
       readonly changes: readonly FieldError[];
       /** At CREATE and at a change of spec: somebody has to answer for it. */
@@ -36,7 +38,16 @@ export function judge(request: AdmissionRequest): Judgement {
   const changes = changesOfSpec(kind, request, judged.ok ? judged.object : raw);
   const isNew = operation !== "UPDATE" || changes.length > 0;
   if (!judged.ok) return isNew ? { is: "wrong", kind, raw, errors: judged.errors } : { is: "kept", kind, raw };
-  return { is: "right", kind, raw, object: judged.object, unsupported: judged.unsupported, changes, isNew };
+  return {
+    is: "right",
+    kind,
+    raw,
+    object: judged.object,
+    unsupported: judged.unsupported,
+    ineffective: judged.ineffective,
+    changes,
+    isNew,
+  };
 }
 
 function changesOfSpec(

@@ -3,6 +3,7 @@ import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
 import { httpUrl, identifier } from "../blocks/web.ts";
 import { actionNeeds } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
+import { unusedBy } from "./ineffective.ts";
 import { describeDuration, duration, remoteCluster, touchCloud } from "./shared.ts";
 
 const schema = z.strictObject({
@@ -49,6 +50,7 @@ export const awsChaos: ExperimentDefinition<typeof schema> = {
     ]),
   ],
   unsupported: () => [],
+  ineffective: (spec) => unusedBy(spec, { volumeID: ["detach-volume"], deviceName: ["detach-volume"] }),
   touches: touchCloud,
   explain: (spec) => {
     const instance = `the EC2 instance ${spec.ec2Instance}${spec.awsRegion ? ` in ${spec.awsRegion}` : ""}`;

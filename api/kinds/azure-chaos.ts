@@ -3,6 +3,7 @@ import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
 import { identifier } from "../blocks/web.ts";
 import { actionNeeds } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
+import { unusedBy } from "./ineffective.ts";
 import { describeDuration, duration, remoteCluster, touchCloud } from "./shared.ts";
 
 const schema = z.strictObject({
@@ -49,6 +50,7 @@ export const azureChaos: ExperimentDefinition<typeof schema> = {
     ]),
   ],
   unsupported: () => [],
+  ineffective: (spec) => unusedBy(spec, { diskName: ["disk-detach"], lun: ["disk-detach"] }),
   touches: touchCloud,
   explain: (spec) => {
     const machine = `the machine ${spec.vmName} of resource group ${spec.resourceGroupName}`;

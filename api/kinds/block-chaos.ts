@@ -68,6 +68,7 @@ export const blockChaos: ExperimentDefinition<typeof schema> = {
   prepare,
   rules,
   unsupported: () => [],
+  ineffective: () => [],
   touches: touchPods,
   explain,
 };

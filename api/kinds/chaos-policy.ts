@@ -175,6 +175,7 @@ export const chaosPolicy: KindDefinition<typeof schema> = {
   prepare: (spec) => spec,
   rules,
   unsupported: () => [],
+  ineffective: () => [],
   explain,
   touches: () => [],
   embedded: () => [],

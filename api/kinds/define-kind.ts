@@ -8,6 +8,7 @@ import { findUnreadable } from "../unreadable.ts";
 import { checkTheRest } from "./check-the-rest.ts";
 import type { EmbeddedSpec, ExperimentDefinition, KindDefinition, Touch } from "./definition.ts";
 import { type JudgeEmbedded, judgeNothing, judgeParts } from "./embedded.ts";
+import { ineffectiveDuration, ineffectiveIn } from "./ineffective.ts";
 import { findNotYet } from "./not-yet.ts";
 
 /** A spec that its kind admits. */
@@ -17,6 +18,8 @@ export interface SoundSpec<Spec> {
   readonly spec: Spec;
   /** What this version cannot carry out; empty for one that takes effect. */
   readonly unsupported: readonly FieldError[];
+  /** What is admitted and nothing comes of. */
+  readonly ineffective: readonly FieldError[];
   readonly touches: readonly Touch[];
   /** Specs of other kinds right inside it, each judged as if it stood by itself. */
   readonly embedded: readonly SoundPart[];
@@ -71,6 +74,11 @@ export function defineExperiment<S extends z.ZodType>(definition: ExperimentDefi
     mayChange: false,
     madeBy: "anyone",
     embedded: () => [],
+    ineffective: (spec) => [
+      ...definition.ineffective(spec),
+      ...definition.selections(spec).flatMap(({ key, block }) => ineffectiveIn(block, key === "." ? "spec" : "spec.target")),
+      ...(definition.isOneShot(spec) ? ineffectiveDuration(spec) : []),
+    ],
   });
   return { ...definition, ...kind };
 }
@@ -92,6 +100,7 @@ export function defineKind<S extends z.ZodType>(definition: KindDefinition<S>, j
       ok: true,
       spec: completed,
       unsupported: [...findNotYet(definition.kind, completed), ...definition.unsupported(completed), ...parts.unsupported],
+      ineffective: [...definition.ineffective(completed), ...parts.ineffective],
       touches: definition.touches(completed),
       embedded: parts.sound,
     };

@@ -20,6 +20,8 @@ interface AnyDefinition<S extends z.ZodType> {
   readonly rules: readonly Rule<z.output<S>>[];
   /** What the spec asks for and this version cannot carry out, each with its path. Kinds and actions are listed in not-yet.ts and not repeated here. */
   unsupported(spec: z.output<S>): readonly FieldError[];
+  /** What the spec says and nothing comes of, each with its path and the reason: admitted with a warning, as Chaos Mesh admits it without. */
+  ineffective(spec: z.output<S>): readonly FieldError[];
   /** One plain sentence for events, dry runs and the dashboard. */
   explain(spec: z.output<S>): string;
   /** What the spec acts on beside the object itself: whoever writes it must be allowed all of it. See `api/reach.ts`. */

@@ -43,6 +43,15 @@ export const dnsChaos: ExperimentDefinition<typeof schema> = {
   prepare: fillNamespaces,
   rules: selectionRules,
   unsupported: () => [],
+  ineffective: ({ containerNames: names = [] }) =>
+    names.length === 0
+      ? []
+      : [
+          {
+            path: "spec.containerNames",
+            message: "narrows nothing down: the containers of a pod share its look-ups, and all of them are faulted.",
+          },
+        ],
   touches: touchPods,
   explain: (spec) => {
     const names = describeNames(spec.patterns ?? []);

@@ -34,6 +34,7 @@ export function embeddedAt(
 export interface JudgedParts {
   readonly mistakes: readonly FieldError[];
   readonly unsupported: readonly FieldError[];
+  readonly ineffective: readonly FieldError[];
   readonly sound: readonly SoundPart[];
 }
 
@@ -43,6 +44,7 @@ export function judgeParts(parts: readonly EmbeddedSpec[], judge: JudgeEmbedded,
   return {
     mistakes: judged.flatMap(({ part, judged: found }) => (found.ok ? [] : found.errors.map((error) => pathAt(part, error)))),
     unsupported: judged.flatMap(({ part, judged: found }) => (found.ok ? found.unsupported.map((error) => pathAt(part, error)) : [])),
+    ineffective: judged.flatMap(({ part, judged: found }) => (found.ok ? found.ineffective.map((error) => pathAt(part, error)) : [])),
     sound: judged.flatMap(({ part, judged: found }) => (found.ok ? [{ ...part, judged: found }] : [])),
   };
 }

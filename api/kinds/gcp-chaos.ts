@@ -3,6 +3,7 @@ import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
 import { identifier } from "../blocks/web.ts";
 import { actionNeeds } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
+import { unusedBy } from "./ineffective.ts";
 import { describeDuration, duration, remoteCluster, touchCloud } from "./shared.ts";
 
 const schema = z.strictObject({
@@ -37,6 +38,7 @@ export const gcpChaos: ExperimentDefinition<typeof schema> = {
   prepare: (spec) => spec,
   rules: [actionNeeds("disk-loss", [{ name: "deviceNames", is: "list", write: "Write the device names of the disks, such as [data-0]." }])],
   unsupported: () => [],
+  ineffective: (spec) => unusedBy(spec, { deviceNames: ["disk-loss"] }),
   touches: touchCloud,
   explain: (spec) => {
     const machine = `the machine ${spec.instance} in ${spec.zone} of project ${spec.project}`;

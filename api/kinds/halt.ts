@@ -46,6 +46,7 @@ const common = {
   prepare: (spec) => spec,
   rules: [],
   unsupported: () => [],
+  ineffective: () => [],
   touches: () => [],
   embedded: () => [],
 } satisfies Partial<KindDefinition<typeof schema>>;

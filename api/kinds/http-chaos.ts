@@ -142,6 +142,33 @@ const problemWithMethod = (method: string): readonly FieldError[] =>
 /** Members of a block, in the user's words. */
 const membersOf = (block: object | undefined): string => listWords(Object.keys(block ?? {}));
 
+/** What only requests or only responses have. */
+function ineffective(spec: Spec): readonly FieldError[] {
+  const { target, abort, code, response_headers: wanted, replace: put, patch: add } = spec;
+  const isRequest = target === "Request";
+  const given = {
+    code: isRequest ? code : undefined,
+    response_headers: isRequest ? wanted : undefined,
+    "replace.code": isRequest ? put?.code : undefined,
+    "replace.path": isRequest ? undefined : put?.path,
+    "replace.method": isRequest ? undefined : put?.method,
+    "replace.queries": isRequest ? undefined : put?.queries,
+    "patch.queries": isRequest ? undefined : add?.queries,
+  };
+  const other = isRequest ? "responses" : "requests";
+  return [
+    ...Object.entries(given).flatMap(([name, value]) =>
+      value === undefined ? [] : [{ path: `spec.${name}`, message: `is for ${other} alone, and the target is ${target}.` }],
+    ),
+    ...(["replace", "patch"] as const).flatMap((name) => {
+      const { [name]: block } = spec;
+      if (block === undefined) return [];
+      if (abort) return [{ path: `spec.${name}`, message: "has no effect on messages that are aborted before." }];
+      return Object.keys(block).length === 0 ? [{ path: `spec.${name}`, message: "is empty, so that nothing is changed." }] : [];
+    }),
+  ];
+}
+
 function explain(spec: Spec): string {
   const { target, method, path: where, code, port: number } = spec;
   const effects = [
@@ -172,6 +199,7 @@ export const httpChaos: ExperimentDefinition<typeof schema> = {
   prepare,
   rules,
   unsupported: () => [],
+  ineffective,
   touches: (spec) => [
     ...touchPods(spec),
     ...(spec.tls

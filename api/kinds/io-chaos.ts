@@ -8,6 +8,7 @@ import type { FieldError } from "../field-error.ts";
 import type { Rule } from "../rule.ts";
 import { listWords, show } from "../text.ts";
 import type { ExperimentDefinition } from "./definition.ts";
+import { unusedBy } from "./ineffective.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const UINT32_MAX = 2 ** 32 - 1;
@@ -128,6 +129,32 @@ function missingFromMistake(written: Spec["mistake"]): readonly FieldError[] {
     .map((name) => ({ path: `spec.mistake.${name}`, message: `is missing. Write ${samples[name]}.` }));
 }
 
+/** Nobody waits for their answers. */
+const UNANSWERED: readonly string[] = ["forget", "release", "releasedir", "fsyncdir"];
+
+function ineffective(spec: Spec): readonly FieldError[] {
+  const { volumePath, path = "", methods = [], percent } = spec;
+  const folder = volumePath.replace(/\/+$/, "");
+  return [
+    ...unusedBy(spec, {
+      delay: ["latency"],
+      errno: ["fault"],
+      attr: ["attrOverride"],
+      mistake: ["mistake"],
+      methods: ["latency", "fault", "mistake"],
+    }),
+    ...methods.flatMap((method, index) =>
+      UNANSWERED.includes(method.toLowerCase())
+        ? [{ path: `spec.methods[${index}]`, message: `${method} is never faulted, as nobody waits for its answer.` }]
+        : [],
+    ),
+    ...(path !== "" && path === folder
+      ? [{ path: "spec.path", message: `matches the folder alone, and nothing in it. Write ${show(`${folder}/**`)} for that.` }]
+      : []),
+    ...(percent === 0 ? [{ path: "spec.percent", message: "is 0, so that no operation is faulted." }] : []),
+  ];
+}
+
 function explain(spec: Spec): string {
   const { methods = [], percent, path = "", volumePath, attr = {} } = spec;
   const share = percent === 100 ? "" : `${percent} % of `;
@@ -157,6 +184,7 @@ export const ioChaos: ExperimentDefinition<typeof schema> = {
   prepare: fillNamespaces,
   rules,
   unsupported: () => [],
+  ineffective,
   touches: touchPods,
   explain,
 };

@@ -7,6 +7,7 @@ import type { JsonObject } from "../json.ts";
 import type { Rule } from "../rule.ts";
 import { listWords, show, suggest } from "../text.ts";
 import type { ExperimentDefinition } from "./definition.ts";
+import { unusedBy } from "./ineffective.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const INT32_MAX = 2 ** 31 - 1;
@@ -168,6 +169,21 @@ export const jvmChaos: ExperimentDefinition<typeof schema> = {
   prepare,
   rules,
   unsupported: () => [],
+  ineffective: (spec) =>
+    unusedBy(spec, {
+      class: ["latency", "return", "exception"],
+      method: ["latency", "return", "exception"],
+      returnValue: ["return"],
+      exception: ["exception", "mysql"],
+      latency: ["latency", "mysql"],
+      ruleData: ["ruleData"],
+      cpuCount: ["stress"],
+      memType: ["stress"],
+      mysqlConnectorVersion: ["mysql"],
+      database: ["mysql"],
+      table: ["mysql"],
+      sqlType: ["mysql"],
+    }),
   touches: touchPods,
   explain,
 };

@@ -76,6 +76,7 @@ export const kernelChaos: ExperimentDefinition<typeof schema> = {
   prepare: fillNamespaces,
   rules: selectionRules,
   unsupported: () => [],
+  ineffective: () => [],
   touches: touchPods,
   explain,
 };

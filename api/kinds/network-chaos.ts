@@ -8,6 +8,7 @@ import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import { type Rule, rulesAt } from "../rule.ts";
 import { show } from "../text.ts";
+import { unusedBy } from "./ineffective.ts";
 import type { ExperimentDefinition, Selection } from "./definition.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
 
@@ -190,6 +191,10 @@ export const networkChaos: ExperimentDefinition<typeof schema> = {
   prepare,
   rules,
   unsupported,
+  ineffective: (spec) => {
+    const netem = ["netem", "delay", "loss", "duplicate", "corrupt"] as const;
+    return unusedBy(spec, { delay: netem, loss: netem, duplicate: netem, corrupt: netem, rate: netem, bandwidth: ["bandwidth"] });
+  },
   explain,
   touches: (spec) => [...touchPods(spec), ...(spec.target ? touchPods(spec.target, "spec.target") : [])],
 };

@@ -31,6 +31,7 @@ export const perPod = {
   madeBy: "controller",
   rules: [],
   unsupported: () => [],
+  ineffective: () => [],
   touches: () => [],
   embedded: () => [],
 } as const;

@@ -205,6 +205,7 @@ export const physicalMachineChaos: ExperimentDefinition<typeof schema> = {
   prepare,
   rules,
   unsupported: () => [],
+  ineffective: () => [],
   touches: ({ address = [], selector = {} }) =>
     address.length > 0
       ? [{ on: "cluster", path: "spec.address" }]

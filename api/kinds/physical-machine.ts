@@ -25,6 +25,7 @@ export const physicalMachine: KindDefinition<typeof schema> = {
   prepare: (spec) => ("address" in spec ? { ...spec, address: withScheme(spec["address"]) } : spec),
   rules: [],
   unsupported: () => [],
+  ineffective: () => [],
   touches: () => [],
   embedded: () => [],
   explain: ({ address }) => `Makes the machine whose agent is at ${address} known.`,

@@ -3,6 +3,7 @@ import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
 import { describeSelection, fillNamespaces, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
 import type { Rule } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
+import { unusedBy } from "./ineffective.ts";
 import { duration, remoteCluster } from "./shared.ts";
 
 const schema = z.strictObject({
@@ -52,6 +53,7 @@ export const podChaos: ExperimentDefinition<typeof schema> = {
   prepare: fillNamespaces,
   rules,
   unsupported: () => [],
+  ineffective: (spec) => unusedBy(spec, { gracePeriod: ["pod-kill"], containerNames: ["container-kill"] }),
   touches: touchPods,
   explain: (spec) => {
     const verb = {

@@ -45,6 +45,7 @@ export const remoteCluster: KindDefinition<typeof schema> = {
   prepare: (spec) => spec,
   rules: [],
   unsupported: () => [],
+  ineffective: () => [],
   touches: ({ kubeConfig: { secretRef } }) => [
     { on: "secret", namespace: secretRef.namespace, name: secretRef.name, path: "spec.kubeConfig.secretRef" },
   ],

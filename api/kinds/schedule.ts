@@ -96,6 +96,7 @@ export const schedule: KindDefinition<typeof schema> = {
     },
   ],
   unsupported: () => [],
+  ineffective: () => [],
   touches: () => [],
   embedded,
   explain: ({ schedule: when, type }) => `Makes a ${type} by the schedule ${JSON.stringify(when)}.`,

@@ -94,6 +94,7 @@ export const statusCheck: KindDefinition<typeof schema> = {
     },
   ],
   unsupported: () => [],
+  ineffective: () => [],
   touches: () => [],
   embedded: () => [],
   explain: ({ http: request, intervalSeconds, mode, duration }) =>

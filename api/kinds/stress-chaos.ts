@@ -4,6 +4,7 @@ import { containerNames, describeContainers } from "../blocks/containers.ts";
 import { durationOrEmpty, objectName, textWith } from "../blocks/scalars.ts";
 import { describeSelection, fillNamespaces, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
 import { line } from "../blocks/texts.ts";
+import type { FieldError } from "../field-error.ts";
 import type { Rule } from "../rule.ts";
 import { listWords, show } from "../text.ts";
 import type { ExperimentDefinition } from "./definition.ts";
@@ -91,6 +92,16 @@ const rules: readonly Rule<Spec>[] = [
   },
 ];
 
+function ineffective({ stressors: written, stressngStressors = "" }: Spec): readonly FieldError[] {
+  const workersOf = (stressor: { readonly workers: number } | undefined): number => stressor?.workers ?? 0;
+  const isIdle = workersOf(written?.cpu) === 0 && workersOf(written?.memory) <= 0;
+  if (stressngStressors === "")
+    return isIdle
+      ? [{ path: "spec.stressors", message: "has no workers, so that nothing is stressed. Write one such as workers: 1." }]
+      : [];
+  return isIdle ? [] : [{ path: "spec.stressors", message: "is not used beside stressngStressors, which win." }];
+}
+
 function explain(spec: Spec): string {
   const { stressors: { cpu, memory } = {}, stressngStressors = "" } = spec;
   const busy = (number: number): string => (number < 0 ? "all processors" : `${number} ${number === 1 ? "processor" : "processors"}`);
@@ -117,6 +128,7 @@ export const stressChaos: ExperimentDefinition<typeof schema> = {
   prepare: fillNamespaces,
   rules,
   unsupported: () => [],
+  ineffective,
   touches: touchPods,
   explain,
 };

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { parseDuration } from "../../common/duration.ts";
 import { containerNames, describeContainers } from "../blocks/containers.ts";
-import { objectName, offset } from "../blocks/scalars.ts";
+import { objectName, offset, problemWithDuration } from "../blocks/scalars.ts";
 import { describeSelection, fillNamespaces, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
+import type { FieldError } from "../field-error.ts";
 import { listWords } from "../text.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { describeDuration, remoteCluster } from "./shared.ts";
@@ -41,6 +42,18 @@ const schema = z.strictObject({
   remoteCluster: objectName().optional().describe(remoteCluster),
 });
 
+type Spec = z.output<typeof schema>;
+
+function ineffective({ duration: length = "", timeOffset }: Spec): readonly FieldError[] {
+  const problem = length === "" ? undefined : problemWithDuration(length);
+  return [
+    ...(parseDuration(timeOffset) === 0n ? [{ path: "spec.timeOffset", message: "shifts nothing." }] : []),
+    ...(problem === undefined
+      ? []
+      : [{ path: "spec.duration", message: `${problem} As it stands, the experiment lasts until it is deleted.` }]),
+  ];
+}
+
 export const timeChaos: ExperimentDefinition<typeof schema> = {
   kind: "TimeChaos",
   plural: "timechaos",
@@ -57,6 +70,7 @@ export const timeChaos: ExperimentDefinition<typeof schema> = {
   },
   rules: selectionRules,
   unsupported: () => [],
+  ineffective,
   touches: touchPods,
   explain: (spec) => {
     const length = parseDuration(spec.duration ?? "") === undefined ? "" : describeDuration(spec);

@@ -74,6 +74,7 @@ export const workflowNode: KindDefinition<typeof schema> = {
   prepare: (spec) => spec,
   rules: [],
   unsupported: () => [],
+  ineffective: () => [],
   // What is embedded is asked about when it is made; a pod is asked about here.
   touches: ({ task }) => (task === undefined ? [] : [{ on: "new pods", path: "spec.task" }]),
   embedded: () => [],

@@ -281,6 +281,7 @@ export const workflow: KindDefinition<typeof schema> = {
   prepare: (spec) => spec,
   rules,
   unsupported: () => [],
+  ineffective: () => [],
   touches: (spec) =>
     spec.templates.flatMap(({ task }, index) => (task === undefined ? [] : [{ on: "new pods", path: `${pathOf(index)}.task` } as const])),
   embedded,

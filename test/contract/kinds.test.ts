@@ -50,6 +50,7 @@ describe("every kind", () => {
       // The kind itself, then what is embedded in it.
       assert.equal(judged.unsupported[0]?.path, isCarriedOut ? undefined : "kind");
       for (const { message } of judged.unsupported) assert.match(message, /cannot be carried out yet\.$/);
+      assert.deepEqual(judged.ineffective, []);
       assert.match(judged.explanation, /^[A-Z].*\.$/);
       if (isExperimentName(object.kind)) assert.equal(binderOf(object.kind)(object).can, isCarriedOut ? "run" : "not-yet");
     });

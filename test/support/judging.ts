@@ -24,6 +24,11 @@ export function checkJudging(kind: KindName, object: unknown): void {
     return;
   }
   checkText(judged.explanation, 1_000_000);
+  for (const { path, message } of judged.ineffective) {
+    checkPath(path, judged.object);
+    checkText(path, LONGEST_PATH);
+    checkText(message, LONGEST_MESSAGE);
+  }
   const again = kinds[kind].judge(judged.object, around);
   assert.ok(again.ok, `admitted, and then refused: ${JSON.stringify(again)}`);
   const asStored = JSON.stringify(judged.object);

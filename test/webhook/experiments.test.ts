@@ -32,6 +32,18 @@ describe("mutateExperiment", () => {
     assert.deepEqual(mutateExperiment(reviewOf(delay, { object: { ...object } }), strict).patch, []);
   });
 
+  it("warns of what nothing comes of when an experiment is made, and not again", async () => {
+    const spec = { action: "pod-kill", mode: "one", value: "1", duration: "30s" };
+    const { object, warnings } = await admit(reviewOf(spec, { kindName: "PodChaos" }));
+    assert.deepEqual(warnings, [
+      "NoEffect: spec.value: is not used by the mode one.",
+      "NoEffect: spec.duration: has no effect on an act that is over at once.",
+    ]);
+    const paused = changed(object, { annotations: { "experiment.chaos-mesh.org/pause": "true", ...metadataOf(object).annotations } });
+    const update = reviewOf(spec, { kindName: "PodChaos", operation: "UPDATE", object: paused, oldObject: { ...object } });
+    assert.deepEqual((await admit(update)).warnings, []);
+  });
+
   it("keeps the finalizers of others, and adds none at UPDATE", async () => {
     const { object } = await admit(reviewOf(delay, { metadata: { finalizers: ["theirs"] } }));
     assert.deepEqual(metadataOf(object).finalizers, ["theirs", "chaos-mesh/records"]);
