@@ -4,7 +4,7 @@ import { httpUrl, identifier } from "../blocks/web.ts";
 import { actionNeeds } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { unusedBy } from "./ineffective.ts";
-import { describeDuration, duration, remoteCluster, touchCloud } from "./shared.ts";
+import { cloud, describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const schema = z.strictObject({
   action: z
@@ -31,27 +31,18 @@ const schema = z.strictObject({
 });
 
 export const awsChaos: ExperimentDefinition<typeof schema> = {
+  ...cloud,
   kind: "AWSChaos",
   plural: "awschaos",
-  columns: [
-    { name: "action", jsonPath: ".spec.action" },
-    { name: "duration", jsonPath: ".spec.duration" },
-  ],
-  actorOf: () => "controller",
-  targetOf: () => "cloud",
-  selections: () => [],
   isOneShot: ({ action }) => action === "ec2-restart",
   schema,
-  prepare: (spec) => spec,
   rules: [
     actionNeeds("detach-volume", [
       { name: "volumeID", is: "text", write: 'Write the ID of the volume, such as "vol-0def".' },
       { name: "deviceName", is: "text", write: 'Write its device on the instance, such as "/dev/sdf".' },
     ]),
   ],
-  unsupported: () => [],
   ineffective: (spec) => unusedBy(spec, { volumeID: ["detach-volume"], deviceName: ["detach-volume"] }),
-  touches: touchCloud,
   explain: (spec) => {
     const instance = `the EC2 instance ${spec.ec2Instance}${spec.awsRegion ? ` in ${spec.awsRegion}` : ""}`;
     switch (spec.action) {

@@ -4,7 +4,7 @@ import { identifier } from "../blocks/web.ts";
 import { actionNeeds } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { unusedBy } from "./ineffective.ts";
-import { describeDuration, duration, remoteCluster, touchCloud } from "./shared.ts";
+import { cloud, describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const schema = z.strictObject({
   action: z
@@ -31,27 +31,18 @@ const schema = z.strictObject({
 });
 
 export const azureChaos: ExperimentDefinition<typeof schema> = {
+  ...cloud,
   kind: "AzureChaos",
   plural: "azurechaos",
-  columns: [
-    { name: "action", jsonPath: ".spec.action" },
-    { name: "duration", jsonPath: ".spec.duration" },
-  ],
-  actorOf: () => "controller",
-  targetOf: () => "cloud",
-  selections: () => [],
   isOneShot: ({ action }) => action === "vm-restart",
   schema,
-  prepare: (spec) => spec,
   rules: [
     actionNeeds("disk-detach", [
       { name: "diskName", is: "text", write: 'Write the name of the data disk, such as "data-0".' },
       { name: "lun", is: "number", write: "Write its logical unit number, such as 0." },
     ]),
   ],
-  unsupported: () => [],
   ineffective: (spec) => unusedBy(spec, { diskName: ["disk-detach"], lun: ["disk-detach"] }),
-  touches: touchCloud,
   explain: (spec) => {
     const machine = `the machine ${spec.vmName} of resource group ${spec.resourceGroupName}`;
     switch (spec.action) {

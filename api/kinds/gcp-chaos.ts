@@ -4,7 +4,7 @@ import { identifier } from "../blocks/web.ts";
 import { actionNeeds } from "../rule.ts";
 import type { ExperimentDefinition } from "./definition.ts";
 import { unusedBy } from "./ineffective.ts";
-import { describeDuration, duration, remoteCluster, touchCloud } from "./shared.ts";
+import { cloud, describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const schema = z.strictObject({
   action: z
@@ -24,22 +24,13 @@ const schema = z.strictObject({
 });
 
 export const gcpChaos: ExperimentDefinition<typeof schema> = {
+  ...cloud,
   kind: "GCPChaos",
   plural: "gcpchaos",
-  columns: [
-    { name: "action", jsonPath: ".spec.action" },
-    { name: "duration", jsonPath: ".spec.duration" },
-  ],
-  actorOf: () => "controller",
-  targetOf: () => "cloud",
-  selections: () => [],
   isOneShot: ({ action }) => action === "node-reset",
   schema,
-  prepare: (spec) => spec,
   rules: [actionNeeds("disk-loss", [{ name: "deviceNames", is: "list", write: "Write the device names of the disks, such as [data-0]." }])],
-  unsupported: () => [],
   ineffective: (spec) => unusedBy(spec, { deviceNames: ["disk-loss"] }),
-  touches: touchCloud,
   explain: (spec) => {
     const machine = `the machine ${spec.instance} in ${spec.zone} of project ${spec.project}`;
     switch (spec.action) {
