@@ -482,6 +482,16 @@ describe("an experiment without targets", () => {
     assert.equal(cluster.find("later"), undefined);
   });
 
+  it("says so of a kind that it cannot carry out at all, and lets it go", async () => {
+    const uid = cluster.addPod("a");
+    await cluster.apply("KernelChaos", "later", { failKernRequest: { failtype: 0 } });
+    const { reason, message } = cluster.condition("later", "Selected", "KernelChaos");
+    assert.deepEqual([reason, message], ["NotYetSupported", "kind: KernelChaos cannot be carried out yet."]);
+    assert.deepEqual(cluster.agents.of(uid).accepted, []);
+    await cluster.delete("later", "KernelChaos");
+    assert.equal(cluster.find("later", "KernelChaos"), undefined);
+  });
+
   it("says what is wrong with a spec that no webhook has seen", async () => {
     cluster.addPod("a");
     await cluster.apply("NetworkChaos", "odd", { action: "delay", delay: { latency: "200" } });
