@@ -29,10 +29,12 @@ export interface TransportOptions {
   readonly streamSilenceMs: number;
 }
 
-/** Connections for requests; with HTTP/2 each carries a hundred at a time. */
-const CONNECTIONS = 8;
-/** Watches have their own: where a proxy speaks HTTP/1.1 only, each of them occupies a connection. */
+/** Requests under way at a time; see docs/decisions/http-1-to-the-api-server.md. */
+const CONNECTIONS = 16;
+/** Watches have their own, as each of them occupies one. */
 const WATCH_CONNECTIONS = 64;
+/** The API server closes idle connections after 90 s; whoever closes first loses no request. */
+const KEEP_ALIVE_MS = 60_000;
 
 interface Pools {
   readonly identity: string;
@@ -152,7 +154,13 @@ export class Transport {
     void this.#pools?.requests.close();
     void this.#pools?.streams.close();
     const agent = (connections: number): Agent =>
-      new Agent({ allowH2: true, connections, connect: { ...tls, keepAlive: true, keepAliveInitialDelay: 30_000, timeout: 10_000 } });
+      new Agent({
+        allowH2: false,
+        connections,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        keepAliveMaxTimeout: KEEP_ALIVE_MS,
+        connect: { ...tls, keepAlive: true, keepAliveInitialDelay: 30_000, timeout: 10_000 },
+      });
     this.#pools = { identity, requests: agent(CONNECTIONS), streams: agent(WATCH_CONNECTIONS) };
     return this.#pools;
   }
