@@ -37,13 +37,16 @@ export const OWN_PATH = "metadata.namespace";
  * | has a Task                                | create pods in its namespace                           |
  * | names a Secret                            | get that Secret                                        |
  * | names a RemoteCluster                     | use that RemoteCluster                                 |
- *
- * Throws on an object that its kind refuses.
  */
-export function reachOf(kind: KindName, raw: unknown, around: { readonly namespace: string }): readonly Right[] {
+export function reachOf(kind: KindName, judged: SoundSpec<unknown>, around: { readonly namespace: string }): readonly Right[] {
+  return unique(rightsOf(kind, judged, around));
+}
+
+/** The same of an object that nobody has judged yet. Throws on one that its kind refuses. */
+export function reachOfObject(kind: KindName, raw: unknown, around: { readonly namespace: string }): readonly Right[] {
   const judged = kinds[kind].judge(raw, around);
   if (!judged.ok) throw new Error(`What a ${kind} reaches was asked before it was found right.`);
-  return unique(rightsOf(kind, judged, around));
+  return reachOf(kind, judged, around);
 }
 
 function rightsOf(kind: KindName, judged: SoundSpec<unknown>, around: { readonly namespace: string }): readonly Right[] {

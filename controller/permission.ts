@@ -1,5 +1,5 @@
 import { parseAuthor } from "../api/author.ts";
-import { describeRight, reachOf, type Right, suggestQuestion } from "../api/reach.ts";
+import { describeRight, reachOfObject, type Right, suggestQuestion } from "../api/reach.ts";
 import type { ContainerRecord } from "../api/status.ts";
 import { show } from "../api/text.ts";
 import { annotations, labels, OPTED_IN } from "../common/names.ts";
@@ -42,7 +42,7 @@ export async function readRefusal(
   if (memory.refusal?.untilMs !== undefined && nowMs < memory.refusal.untilMs) return memory.refusal;
   const author = parseAuthor(experiment.metadata.annotations?.[annotations.author]);
   if (author === undefined) return { problem: { reason: reasons.noAuthor, message: NO_AUTHOR }, untilMs: undefined, times: 1 };
-  const missing = await access.findMissing(author, reachOf(key.kind, experiment, key.ref), signal);
+  const missing = await access.findMissing(author, reachOfObject(key.kind, experiment, key.ref), signal);
   const problem = missing.length > 0 ? explainMissing(author.username, missing) : findWithdrawn(records, binding.bound, isOptedIn);
   if (problem === undefined) return undefined;
   const times = (memory.refusal?.times ?? 0) + 1;

@@ -1,6 +1,6 @@
 import { LONGEST_AUTHOR, parseAuthor } from "../api/author.ts";
 import { describeRight, OWN_PATH, reachOf, type Right, suggestQuestion } from "../api/reach.ts";
-import type { JsonObject } from "../api/json.ts";
+import type { SoundSpec } from "../api/kinds/define-kind.ts";
 import type { KindName } from "../api/kinds/registry.ts";
 import { show } from "../api/text.ts";
 import { annotations } from "../common/names.ts";
@@ -12,7 +12,7 @@ export type Authorise = (
   author: string | undefined,
   object: {
     readonly kind: KindName;
-    readonly object: JsonObject;
+    readonly judged: SoundSpec<unknown>;
     readonly namespace: string;
     readonly name: string;
     /** The API server has just let the author create it, so that much need not be asked again. */
@@ -23,11 +23,11 @@ export type Authorise = (
 const MOST_LINES = 20;
 
 export function createAuthorise(deps: AskDeps): Authorise {
-  return async (text, { kind, object, namespace, name, isBeingCreated }) => {
+  return async (text, { kind, judged, namespace, name, isBeingCreated }) => {
     if (text !== undefined && text.length > LONGEST_AUTHOR) return refuseLarge(text);
     const author = parseAuthor(text);
     if (author === undefined) return refuseNameless(name);
-    const rights = reachOf(kind, object, { namespace }).filter(({ path }) => !(isBeingCreated && path === OWN_PATH));
+    const rights = reachOf(kind, judged, { namespace }).filter(({ path }) => !(isBeingCreated && path === OWN_PATH));
     const answer = await askInTime(author, rights, deps);
     if (answer.is === "unknown") return answer.verdict;
     return answer.missing.length === 0 ? allowed : refuseMissing(author.username, name, answer.missing);

@@ -24,18 +24,18 @@ export interface ExperimentPolicy {
  * API server checks its schema next, and would answer with fewer mistakes and in other words.
  */
 export function mutateExperiment(request: AdmissionRequest, policy: ExperimentPolicy): Verdict {
-  const judged = judge(request);
-  if (judged.is === "none") return allowed;
-  if (judged.is === "wrong") return refuseWrong(judged);
-  const { kind, raw } = judged;
-  const isNew = judged.is === "right" && judged.isNew;
+  const found = judge(request);
+  if (found.is === "none") return allowed;
+  if (found.is === "wrong") return refuseWrong(found);
+  const { kind, raw } = found;
+  const isNew = found.is === "right" && found.isNew;
   const author = planAuthor(request, { isNew, controllerAccount: policy.controllerAccount });
-  const authored = withAuthor(judged.is === "right" ? judged.object : raw, author);
+  const authored = withAuthor(found.is === "right" ? found.judged.object : raw, author);
   const finalized = request.operation === "CREATE" && isExperimentName(kind) ? withFinalizer(authored) : authored;
   const warnings = [
     // One that is refused for it hears so from validateExperiment.
-    ...(judged.is === "right" && (policy.admitUnsupported || !isNew) ? judged.unsupported.map(warnUnsupported) : []),
-    ...(judged.is === "right" && isNew ? warnIneffective(judged.ineffective) : []),
+    ...(found.is === "right" && (policy.admitUnsupported || !isNew) ? found.judged.unsupported.map(warnUnsupported) : []),
+    ...(found.is === "right" && isNew ? warnIneffective(found.judged.ineffective) : []),
     ...warnOfAuthor(readAuthor(raw), author),
   ];
   return { ...allowed, patch: jsonpatch.compare(raw, finalized), warnings };
@@ -50,20 +50,21 @@ export async function validateExperiment(
   policy: ExperimentPolicy,
   { authorise, govern, forecast }: { readonly authorise: Authorise; readonly govern: Govern; readonly forecast: Forecast },
 ): Promise<Verdict> {
-  const judged = judge(request);
-  if (judged.is === "none") return allowed;
-  if (judged.is === "wrong") return refuseWrong(judged);
-  const { kind, raw } = judged;
+  const found = judge(request);
+  if (found.is === "none") return allowed;
+  if (found.is === "wrong") return refuseWrong(found);
+  const { kind, raw } = found;
   const name = describe(kind, raw);
-  const isNew = judged.is === "right" && judged.isNew;
-  if (judged.is === "right" && judged.changes.length > 0 && !kinds[kind].mayChange)
-    return refuse("SpecImmutable", `${UPDATE_REFUSAL}: the spec of ${name} cannot change once it exists.`, judged.changes);
+  const isNew = found.is === "right" && found.isNew;
+  if (found.is === "right" && found.changes.length > 0 && !kinds[kind].mayChange)
+    return refuse("SpecImmutable", `${UPDATE_REFUSAL}: the spec of ${name} cannot change once it exists.`, found.changes);
   if (isNew && kinds[kind].madeBy === "controller" && request.userInfo?.username !== policy.controllerAccount)
     return refuse("OnlyByController", `${name} cannot be written by hand: Squall makes a ${kind} where one is needed.`, []);
   const author = planAuthor(request, { isNew, controllerAccount: policy.controllerAccount });
   if (readAuthor(raw) !== author) return refuse("AuthorChanged", `Another webhook changed who answers for ${name}.`, [authorError]);
-  if (judged.is === "kept" || !isNew) return allowed;
-  const subject = { kind, object: judged.object, namespace: request.namespace ?? "", name };
+  if (found.is === "kept" || !isNew) return allowed;
+  const { judged } = found;
+  const subject = { kind, judged, namespace: request.namespace ?? "", name };
   const isChild = request.userInfo?.username === policy.controllerAccount;
   const authorised = await authorise(author, { ...subject, isBeingCreated: request.operation === "CREATE" && !isChild });
   const verdict = authorised.isAllowed ? govern({ ...subject, isChild }) : authorised;

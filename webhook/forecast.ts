@@ -1,17 +1,13 @@
 import { type ActPlan, planAct, type PlannedSelection } from "../api/plan.ts";
-import { type Act, actsOf } from "../api/policy/acts.ts";
+import { type Act, actsOfJudged } from "../api/policy/acts.ts";
 import type { Around, Policy } from "../api/policy/violations.ts";
-import type { JsonObject } from "../api/json.ts";
+import type { SoundSpec } from "../api/kinds/define-kind.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Kube } from "../kube/kube.ts";
 import { nodes, type Pod, pods } from "../kube/resources.ts";
 
 /** What a dry run of an object says in warnings; none of an object that faults no pods. Never throws. */
-export type Forecast = (object: {
-  readonly kind: string;
-  readonly object: JsonObject;
-  readonly namespace: string;
-}) => Promise<readonly string[]>;
+export type Forecast = (object: { readonly kind: string; readonly judged: SoundSpec<unknown> }) => Promise<readonly string[]>;
 
 /** The API server waits for the webhook for 5 s, and may have waited for 3.5 s to hear what the author may do. */
 const LIMIT_MS = 1_000;
@@ -36,8 +32,8 @@ export function createForecast({
   readonly labelsOf: Around["labelsOf"];
   readonly clock: Clock;
 }): Forecast {
-  return async ({ kind, object, namespace }) => {
-    const acts = actsOf(kind, object, { namespace }).filter(({ selections }) => selections.length > 0);
+  return async ({ kind, judged }) => {
+    const acts = actsOfJudged(kind, judged).filter(({ selections }) => selections.length > 0);
     if (acts.length === 0) return [];
     const namespaces = [...new Set(acts.flatMap((act) => (act.namespaces === "all" ? [] : act.namespaces)))];
     if (acts.some((act) => act.namespaces === "all") || namespaces.length > MOST_NAMESPACES)

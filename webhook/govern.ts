@@ -1,6 +1,7 @@
 import { describeErrors } from "../api/field-error.ts";
 import { isJsonObject, type JsonObject } from "../api/json.ts";
-import { actsOf } from "../api/policy/acts.ts";
+import type { SoundObject } from "../api/kinds/define-kind.ts";
+import { actsOfJudged } from "../api/policy/acts.ts";
 import { type Around, findViolations, type Policy } from "../api/policy/violations.ts";
 import type { Clock } from "../common/clock.ts";
 import { describeHalt } from "../kube/limits.ts";
@@ -10,8 +11,7 @@ import { allowed, type Verdict } from "./admission-review.ts";
 /** Whether halts and policies let an object be made. */
 export type Govern = (object: {
   readonly kind: string;
-  readonly object: JsonObject;
-  readonly namespace: string;
+  readonly judged: SoundObject<unknown>;
   readonly name: string;
   /** Made by the controller from an object of somebody: annotations were asked of that one. */
   readonly isChild: boolean;
@@ -26,8 +26,8 @@ export function createGovern({
   readonly labelsOf: Around["labelsOf"];
   readonly clock: Clock;
 }): Govern {
-  return ({ kind, object, namespace, name, isChild }) => {
-    const acts = actsOf(kind, object, { namespace });
+  return ({ kind, judged, name, isChild }) => {
+    const acts = actsOfJudged(kind, judged);
     if (acts.length === 0) return allowed;
     const touched = acts.some((act) => act.namespaces === "all") ? "all" : acts.flatMap((act) => act.namespaces);
     const halt = limits.haltOn(touched);
@@ -35,7 +35,7 @@ export function createGovern({
       const message = `${describeHalt(halt)} refuses ${name} until it is deleted.`;
       return { isAllowed: false, code: "Halted", message };
     }
-    const annotations = isChild ? "not asked" : annotationsOf(object);
+    const annotations = isChild ? "not asked" : annotationsOf(judged.object);
     const violations = findViolations(limits.policies, { acts, annotations }, { now: clock.now(), labelsOf });
     if (violations.length === 0) return allowed;
     const count = violations.length === 1 ? "1 violation" : `${violations.length} violations`;

@@ -29,8 +29,11 @@ export interface Act {
 export function actsOf(kind: string, raw: JsonObject, around: { readonly namespace: string }): readonly Act[] {
   if (!isKindName(kind)) return [];
   const judged = kinds[kind].judge(raw, around);
-  return judged.ok ? actsAt(kind, judged, { path: "spec" }) : [];
+  return judged.ok ? actsOfJudged(kind, judged) : [];
 }
+
+/** The same of an object that was judged already. */
+export const actsOfJudged = (kind: string, judged: SoundSpec<unknown>): readonly Act[] => actsAt(kind, judged, { path: "spec" });
 
 interface Place {
   readonly path: string;

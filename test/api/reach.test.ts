@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { touchPods } from "../../api/blocks/selector.ts";
 import type { KindName } from "../../api/kinds/registry.ts";
-import { describeRight, reachOf, suggestQuestion } from "../../api/reach.ts";
+import { describeRight, reachOfObject, suggestQuestion } from "../../api/reach.ts";
 
 const delay = { action: "delay", mode: "all", delay: { latency: "200ms" } };
 
 /** `spec.selector.namespaces[0]: create networkchaos.chaos-mesh.org in namespace shop` for each right. */
 const reach = (kind: KindName, spec: object, namespace = "shop"): readonly string[] =>
-  reachOf(kind, { spec }, { namespace }).map((right) => `${right.path}: ${describeRight(right)}`);
+  reachOfObject(kind, { spec }, { namespace }).map((right) => `${right.path}: ${describeRight(right)}`);
 
 describe("reachOf", () => {
   it("is the own namespace alone for a selector that names none", () =>
@@ -30,7 +30,8 @@ describe("reachOf", () => {
   });
 
   it("takes a remote cluster for a thing to be used", () => {
-    const right = reachOf("NetworkChaos", { spec: { ...delay, remoteCluster: "west" } }, { namespace: "shop" }).at(-1) ?? assert.fail();
+    const right =
+      reachOfObject("NetworkChaos", { spec: { ...delay, remoteCluster: "west" } }, { namespace: "shop" }).at(-1) ?? assert.fail();
     assert.equal(`${right.path}: ${describeRight(right)}`, "spec.remoteCluster: use remoteclusters.chaos-mesh.org west");
     assert.equal(suggestQuestion(right), " Try: kubectl auth can-i use remoteclusters.chaos-mesh.org/west");
   });
@@ -117,7 +118,7 @@ describe("reachOf", () => {
   it("is put into words that forge no line and no command", () => {
     const selector = { pods: { "x\n  $(reboot)": ["a"] } };
     const right =
-      reachOf("PodChaos", { spec: { action: "pod-kill", mode: "one", selector } }, { namespace: "shop" }).at(-1) ?? assert.fail();
+      reachOfObject("PodChaos", { spec: { action: "pod-kill", mode: "one", selector } }, { namespace: "shop" }).at(-1) ?? assert.fail();
     assert.equal(describeRight(right), 'create podchaos.chaos-mesh.org in namespace "x\\n  $(reboot)"');
     assert.equal(suggestQuestion(right), "");
     assert.equal(suggestQuestion({ ...right, namespace: "shop" }, "$(reboot)"), "");
@@ -129,7 +130,7 @@ describe("reachOf", () => {
   });
 
   it("is not asked about what is wrong", () =>
-    assert.throws(() => reachOf("NetworkChaos", { spec: {} }, { namespace: "shop" }), /before it was found right/));
+    assert.throws(() => reachOfObject("NetworkChaos", { spec: {} }, { namespace: "shop" }), /before it was found right/));
 });
 
 describe("touchPods", () => {

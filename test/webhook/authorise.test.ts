@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { LONGEST_AUTHOR, renderAuthor } from "../../api/author.ts";
+import { kinds } from "../../api/kinds/registry.ts";
 import { createAccessReviews } from "../../kube/access.ts";
 import { KubeError } from "../../kube/errors.ts";
 import { subjectAccessReviews } from "../../kube/resources.ts";
@@ -20,14 +21,17 @@ describe("createAuthorise", () => {
       return { status: { allowed: resourceAttributes.namespace === "shop" } };
     });
   });
-  const ask = (selector: object, author: string | undefined = renderAuthor(alice), isBeingCreated = false): Promise<Verdict> =>
-    createAuthorise({ access: createAccessReviews({ kube, clock }), clock })(author, {
+  const ask = (selector: object, author: string | undefined = renderAuthor(alice), isBeingCreated = false): Promise<Verdict> => {
+    const judged = kinds.NetworkChaos.judge({ spec: { action: "partition", mode: "all", selector } }, { namespace: "shop" });
+    assert.ok(judged.ok);
+    return createAuthorise({ access: createAccessReviews({ kube, clock }), clock })(author, {
       kind: "NetworkChaos",
-      object: { spec: { action: "partition", mode: "all", selector } },
+      judged,
       namespace: "shop",
       name: "NetworkChaos cut",
       isBeingCreated,
     });
+  };
 
   it("allows what the author may do", async () => assert.equal((await ask({})).isAllowed, true));
 

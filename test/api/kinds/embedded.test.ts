@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject } from "../../../api/json.ts";
 import { embeddedKeys } from "../../../api/kinds/embedded-experiments.ts";
 import { type KindName, kinds, schemaOf } from "../../../api/kinds/registry.ts";
 import { actsOf } from "../../../api/policy/acts.ts";
-import { reachOf } from "../../../api/reach.ts";
+import { reachOfObject } from "../../../api/reach.ts";
 
 const around = { namespace: "shop" };
 const kill = { action: "pod-kill", mode: "one" };
@@ -103,7 +103,7 @@ describe("specs inside of others", () => {
 
   it("need the rights of what they are", () => {
     const task = { name: "task", templateType: "Task", task: { container: { name: "main", image: "busybox" } } };
-    const rights = reachOf("Workflow", workflow(slow, often, task), around);
+    const rights = reachOfObject("Workflow", workflow(slow, often, task), around);
     assert.deepEqual(
       rights.map(({ verb, resource, namespace, path }) => `${verb} ${resource} ${namespace} ${path}`),
       [
