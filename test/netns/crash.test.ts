@@ -57,7 +57,7 @@ const LEASE_MS = 1_000;
 const LEASE_OVER_MS = 2_200;
 
 describe("an agent that is stopped at any change it makes", () => {
-  let lanes: readonly Lane[];
+  let lanes: readonly Lane[] = [];
   const recorded: Point[] = [];
 
   before(async function () {

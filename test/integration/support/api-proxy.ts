@@ -35,6 +35,8 @@ export interface ApiProxy {
   /** Holds back what watches say until `releaseWatches`. */
   holdWatches(): void;
   releaseWatches(): void;
+  /** Throws away what the open watches say from now on. */
+  blindWatches(): void;
   /** Breaks every watch in the middle. What happens until the client is back is for it to find out. */
   cutWatches(): void;
   /** Answers the next watch of each kind by saying that its version is too old. */
@@ -136,6 +138,12 @@ export async function startApiProxy(api: TestApiServer): Promise<ApiProxy> {
     releaseWatches() {
       areHeld = false;
       for (const { from, to } of watches) from.pipe(to);
+    },
+    blindWatches() {
+      for (const { from, to } of watches) {
+        from.unpipe(to);
+        from.resume();
+      }
     },
     cutWatches() {
       for (const { to } of watches) to.destroy();

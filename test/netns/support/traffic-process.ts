@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Arrival, TrafficAnswer, TrafficOrder } from "./traffic.ts";
 
@@ -9,6 +10,14 @@ import type { Arrival, TrafficAnswer, TrafficOrder } from "./traffic.ts";
 const nowNs = (): bigint => process.hrtime.bigint();
 const HEADER_BYTES = 12;
 const arrivals: Arrival[] = [];
+const loop = monitorEventLoopDelay({ resolution: 5 });
+loop.enable();
+
+function readLag(): number {
+  const lagMs = loop.max / 1e6;
+  loop.reset();
+  return lagMs;
+}
 
 function datagram(number: number, bytes: number): Buffer {
   const message = Buffer.alloc(bytes);
@@ -84,14 +93,15 @@ async function obey(order: TrafficOrder): Promise<TrafficAnswer> {
     case "listen-udp":
       return { port: await listenUdp() };
     case "send-udp":
-      return { errors: await sendUdp(order) };
+      readLag();
+      return { errors: await sendUdp(order), lagMs: readLag() };
     case "take-arrivals":
-      return { arrivals: arrivals.splice(0) };
+      return { arrivals: arrivals.splice(0), lagMs: readLag() };
     case "await-arrivals": {
       const endsAt = performance.now() + order.withinMs;
       while (arrivals.length < order.count && performance.now() < endsAt) await sleep(5);
       await sleep(10);
-      return { arrivals: arrivals.splice(0) };
+      return { arrivals: arrivals.splice(0), lagMs: readLag() };
     }
     case "listen-tcp":
       return { port: await listenTcp() };

@@ -30,6 +30,8 @@ export interface Arrival {
 }
 
 export interface TrafficAnswer {
+  /** The longest that this process had to wait for its turn, since it sent or last gave what came: so much of a delay may be its own. */
+  readonly lagMs?: number;
   readonly port?: number;
   readonly errors?: readonly string[];
   readonly arrivals?: readonly Arrival[];

@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { systemClock } from "../../../common/clock.ts";
+import { silentLog } from "../../../common/log.ts";
+import { FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../../common/names.ts";
+import { type Experiments, startExperiments } from "../../../controller/experiments.ts";
+import { World } from "../../../controller/world.ts";
+import { connectKube, type KubeConnection } from "../../../kube/client.ts";
+import { isKubeError } from "../../../kube/errors.ts";
+import { type Experiment, experimentResource } from "../../../kube/experiments.ts";
+import { namespaces, pods } from "../../../kube/resources.ts";
+import { startTestApiServer } from "../../support/api-server.ts";
+import { authoredByAdmin } from "../../support/authors.ts";
+import { installCrds } from "../../support/crds.ts";
+import { FakeAgents } from "../../support/fake-agent.ts";
+import { type ApiProxy, startApiProxy } from "./api-proxy.ts";
+
+const SHOP = "crash-shop";
+const LIMIT_MS = 20_000;
+const networkChaos = experimentResource("NetworkChaos");
+const image = { image: "none" };
+
+/** A leader over a real API server, seen through a proxy. */
+interface Leader {
+  readonly kube: KubeConnection;
+  readonly world: World;
+  readonly experiments: Experiments;
+  readonly end: AbortController;
+}
+
+/** A namespace at a real API server with two pods, sidecars in memory, and leaders that reach the API server through a proxy. */
+export class CrashShop {
+  readonly agents = new FakeAgents(systemClock);
+  readonly proxy: ApiProxy;
+  readonly #direct: KubeConnection;
+  readonly #closers: (() => Promise<void>)[];
+  /** UIDs of the pods by name. */
+  readonly #pods = new Map<string, string>();
+  #leader: Leader | undefined;
+  #epoch = 0;
+  #lastIp = 0;
+  /** Targets that a leader left without a confirmation. */
+  unconfirmed = 0;
+
+  private constructor(proxy: ApiProxy, direct: KubeConnection, closers: (() => Promise<void>)[]) {
+    this.proxy = proxy;
+    this.#direct = direct;
+    this.#closers = closers;
+  }
+
+  static async open(): Promise<CrashShop> {
+    const api = await startTestApiServer();
+    const proxy = await startApiProxy(api);
+    const direct = connectKube({ process: "test", version: "0", kubeconfig: api.kubeconfig });
+    const shop = new CrashShop(proxy, direct, [() => api.close(), () => proxy.close(), () => direct.close()]);
+    await installCrds(direct);
+    await direct.create(namespaces, { metadata: { name: SHOP, labels: { [labels.inject]: OPTED_IN } } });
+    for (const name of ["a", "b"]) await shop.#addPod(name);
+    return shop;
+  }
+
+  async close(): Promise<void> {
+    await this.#stop(this.#leader);
+    for (const close of this.#closers.toReversed()) await close();
+  }
+
+  async startLeading(): Promise<void> {
+    const kube = connectKube({ process: "controller", version: "0", kubeconfig: this.proxy.kubeconfig, requestTimeoutMs: 5_000 });
+    const world = new World({ kube, clock: systemClock, log: silentLog });
+    world.start();
+    await world.synced();
+    const end = new AbortController();
+    const experiments = startExperiments({
+      leadership: { epoch: (this.#epoch += 1), signal: end.signal },
+      kube,
+      world,
+      dial: this.agents.dial,
+      clock: systemClock,
+      log: silentLog,
+      workers: 4,
+      randomBelow: (bound) => randomInt(bound),
+      isLeading: () => !end.signal.aborted,
+      metrics: { startVisit: () => () => undefined, countUnconfirmed: (targets) => (this.unconfirmed += targets) },
+    });
+    this.#leader = { kube, world, experiments, end };
+  }
+
+  /** The leader does nothing more from this moment on; resolves once another leads. */
+  replaceLeader(): Promise<void> {
+    const old = this.#leader;
+    old?.end.abort(new Error("the leader is gone"));
+    return this.#stop(old).then(() => this.startLeading());
+  }
+
+  /** Another leads while the old one still believes that it does, for two seconds. */
+  async doubleLeader(): Promise<void> {
+    const old = this.#leader;
+    await this.startLeading();
+    await sleep(2_000);
+    await this.#stop(old);
+  }
+
+  async #stop(old: Leader | undefined): Promise<void> {
+    if (old === undefined) return;
+    if (old === this.#leader) this.#leader = undefined;
+    old.end.abort(new Error("the leader is gone"));
+    await old.kube.close();
+    await Promise.all([old.experiments.close(), old.world.close()]);
+  }
+
+  /** A partition of one of the two pods. */
+  async create(name: string): Promise<void> {
+    await this.#direct.create(networkChaos, {
+      metadata: { namespace: SHOP, name, finalizers: [FINALIZER], annotations: { ...authoredByAdmin, "squall.dev/lease": "10s" } },
+      spec: { action: "partition", mode: "one", selector: { namespaces: [SHOP], labelSelectors: { app: "web" } } },
+    });
+  }
+
+  delete(name: string): Promise<void> {
+    return this.#direct.delete(networkChaos, { namespace: SHOP, name });
+  }
+
+  async find(name: string): Promise<Experiment | undefined> {
+    try {
+      return await this.#direct.get(networkChaos, { namespace: SHOP, name });
+    } catch (error) {
+      if (isKubeError(error, "not-found")) return undefined;
+      throw error;
+    }
+  }
+
+  /** Takes the finalizer away by force, and makes another experiment of the same name. */
+  async recreate(name: string): Promise<void> {
+    const gone = (error: unknown): void => {
+      if (!isKubeError(error, "not-found")) throw error;
+    };
+    const ref = { namespace: SHOP, name };
+    // deleted first: a leader puts its finalizer back on what lives
+    await this.delete(name).catch(gone);
+    await this.#direct.patch(networkChaos, ref, { metadata: { finalizers: null } }, { type: "merge" }).catch(gone);
+    await this.create(name);
+  }
+
+  /** Other pods take the names of those that are there; nobody can reach the old ones any more. */
+  async replacePods(): Promise<void> {
+    for (const [name, uid] of [...this.#pods]) {
+      this.agents.of(uid).isReachable = false;
+      await this.#direct.delete(pods, { namespace: SHOP, name }, { gracePeriodSeconds: 0 });
+      await this.#addPod(name);
+    }
+  }
+
+  async #addPod(name: string): Promise<void> {
+    const made = await this.#direct.create(pods, {
+      metadata: { namespace: SHOP, name, labels: { app: "web", [labels.inject]: OPTED_IN } },
+      spec: {
+        nodeName: "node",
+        initContainers: [{ ...image, name: SIDECAR_CONTAINER, restartPolicy: "Always" }],
+        containers: [{ ...image, name: "app" }],
+      },
+    });
+    this.#pods.set(name, made.metadata.uid);
+    const ip = `10.244.0.${(this.#lastIp += 1)}`;
+    const status = { phase: "Running", podIP: ip, podIPs: [{ ip }] };
+    await this.#direct.patch(pods, { namespace: SHOP, name }, { status }, { type: "merge", subresource: "status" });
+  }
+
+  /** Ids of the faults in force on pods that are there. */
+  get inForce(): readonly string[] {
+    return [...this.#pods.values()].flatMap((uid) => this.agents.of(uid).inForce);
+  }
+
+  /** Whether the only record of an experiment says what is so: its fault is in force, or its pod is gone. */
+  async isTrue(name: string): Promise<boolean> {
+    const found = await this.find(name);
+    const [record, ...others] = found?.status.experiment.containerRecords ?? [];
+    if (found === undefined || record === undefined || others.length > 0) return false;
+    const isThere = [...this.#pods.values()].includes(record.targetUID ?? "");
+    const expected = isThere ? [`${found.metadata.uid}/.`] : [];
+    const phase = isThere ? "Injected" : "Not Injected";
+    return record.phase === phase && this.inForce.join() === expected.join();
+  }
+}
+
+/** Waits until it holds; fails after 20 s. */
+export async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+  const limit = Date.now() + LIMIT_MS;
+  while (!(await holds())) {
+    if (Date.now() > limit) assert.fail(`not within ${LIMIT_MS} ms: ${what}`);
+    await sleep(20);
+  }
+}
