@@ -1,4 +1,4 @@
-import { Agent, request as send } from "undici";
+import { Agent, type Dispatcher, request as send } from "undici";
 import type { Clock } from "../common/clock.ts";
 import type { Credentials, CredentialSource } from "./credentials.ts";
 import { errorOfAnswer, KubeError } from "./errors.ts";
@@ -130,11 +130,16 @@ export class Transport {
     }
   }
 
-  #sendOnce({ method, path, body, contentType }: RawRequest, credentials: Credentials, pool: "requests" | "streams", deadline: Deadline) {
-    return send(`${credentials.server.replace(/\/$/, "")}${path}`, {
+  async #sendOnce(
+    { method, path, body, contentType }: RawRequest,
+    credentials: Credentials,
+    pool: "requests" | "streams",
+    { signal }: Deadline,
+  ): Promise<Dispatcher.ResponseData> {
+    const sending = send(`${credentials.server.replace(/\/$/, "")}${path}`, {
       method,
       dispatcher: this.#poolsFor(credentials)[pool],
-      signal: deadline.signal,
+      signal,
       headersTimeout: 0,
       bodyTimeout: 0,
       headers: {
@@ -145,6 +150,16 @@ export class Transport {
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
+    // undici looks at the signal once it is connected, and to a server that stands still that takes its time
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await Promise.race([sending, aborted]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      sending.catch(() => undefined); // whoever waited for it has been told
+    }
   }
 
   #poolsFor({ identity, tls }: Credentials): Pools {
