@@ -11,6 +11,7 @@ const PROCESSES = 2;
 
 /** The agents of many pods, which run nowhere. */
 export interface Agents {
+  readonly pids: readonly number[];
   state(): Promise<AgentsState>;
   /** Of each process. */
   usages(): Promise<readonly Usage[]>;
@@ -27,6 +28,7 @@ export async function startAgents(pods: readonly SimulatedPod[], authority: Cred
     Promise.all(processes.map((one: Asked, index) => one.ask(orderFor(index))));
   await askAll((index) => ({ do: "start", pods: pods.slice(index * share, (index + 1) * share), authority }));
   return {
+    pids: processes.map(({ pid }) => pid),
     async state() {
       const states = (await askAll(() => ({ do: "state" }))) as readonly AgentsState[];
       const sum = (valueOf: (state: AgentsState) => number): number => states.reduce((total, state) => total + valueOf(state), 0);

@@ -66,7 +66,14 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
     const [enrolmentPort = 0, metricsPort = 0] = await findFreePorts(2);
     // beside the audit log: it goes with the API server
     const logFile = join(dirname(api.kubeconfig), "controller.log");
-    const controller = startController({ kubeconfig: api.kubeconfig, logFile, enrolmentPort, metricsPort, nodeOptions: controllerOptions });
+    const controller = startController({
+      name: "squall-controller-0",
+      kubeconfig: api.kubeconfig,
+      logFile,
+      enrolmentPort,
+      metricsPort,
+      nodeOptions: controllerOptions,
+    });
     closers.push(() => controller.end());
     const lastWords = (): string => readFileSync(logFile, "utf8").trim().split("\n").slice(-LAST_LINES).join("\n");
     say(`Creating ${count} pods.`);
@@ -99,13 +106,17 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
   }
 }
 
-function startController({
+/** The controller as it ships, in a process of its own. */
+export function startController({
+  name,
   kubeconfig,
   logFile,
   enrolmentPort,
   metricsPort,
   nodeOptions,
 }: {
+  /** Of its pod. */
+  readonly name: string;
   readonly kubeconfig: string;
   readonly logFile: string;
   readonly enrolmentPort: number;
@@ -117,8 +128,8 @@ function startController({
     execArgv: ["--expose-gc", ...shippedOptions(), ...nodeOptions, "--import", probe.href],
     env: {
       KUBECONFIG: kubeconfig,
-      SQUALL_POD_NAME: "squall-controller-0",
-      SQUALL_POD_UID: "squall-controller-0",
+      SQUALL_POD_NAME: name,
+      SQUALL_POD_UID: name,
       SQUALL_POD_IPS: "127.0.0.1",
       SQUALL_ENROLMENT_PORT: String(enrolmentPort),
       SQUALL_METRICS_PORT: String(metricsPort),
@@ -136,7 +147,8 @@ function shippedOptions(): readonly string[] {
   return command.split(", ");
 }
 
-async function createPods(
+/** Pods that run nowhere, with sidecars in their specs. */
+export async function createPods(
   kube: KubeConnection,
   namespace: string,
   count: number,
