@@ -146,7 +146,7 @@ describe("an agent that is stopped at any change it makes", () => {
   });
 
   it("leaves nothing that its next life does not remove when it is killed there", async function () {
-    this.timeout(3_600_000);
+    this.timeout(6 * 3_600_000);
     const { chosen, recipe } = choosePoints(recorded, { short: 32 });
     await spread(chosen, async (lane, { name, life, change, when }) => {
       const stop: Stop = { change, when, signal: "SIGKILL" };
@@ -165,7 +165,7 @@ describe("an agent that is stopped at any change it makes", () => {
   });
 
   it("has its faults ended by the kernel when it is frozen there for longer than a lease, and is true and clean when it goes on", async function () {
-    this.timeout(3_600_000);
+    this.timeout(6 * 3_600_000);
     const points = recorded.filter(({ when, life }) => when !== "within" && life !== "at its start");
     const { chosen, recipe } = choosePoints(points, { short: 12 });
     await spread(chosen, async (lane, { name, life, change, when }) => {
