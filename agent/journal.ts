@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { z } from "zod";
+import * as z from "zod/mini";
 import type { Command } from "./plan.ts";
 
 /** The journal could not be written: no change may be made. */
@@ -12,7 +12,7 @@ export class JournalError extends Error {
   }
 }
 
-const entrySchema = z.object({ argv: z.tuple([z.string()], z.string()), stdin: z.string().optional() });
+const entrySchema = z.object({ argv: z.tuple([z.string()], z.string()), stdin: z.optional(z.string()) });
 
 /** How to take back what was done, on disk before it is done. Survives the process, not the pod. */
 export interface Journal {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * Who answers for an object: whoever created it or last changed its spec, as the API server knew them. Kept in the annotation

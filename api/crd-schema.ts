@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isJsonObject, type JsonObject } from "./json.ts";
 
 /** The spec of another kind that stands in a field: its schema takes the field's place. Written as `x-squall-embeds` into the metadata of an object without members. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { type Embeds, planBareSchema, planStructuralSchema } from "./crd-schema.ts";
 import type { JsonObject } from "./json.ts";
 import type { KindDefinition } from "./kinds/definition.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** What a sidecar says of its pod, as `squall explain` and `squall doctor` show it. Printed by `sidecar.mjs explain` as JSON. */
 export const podExplanation = z.object({

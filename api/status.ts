@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** The status of an experiment: Chaos Mesh's shape, with `skipped`, and in each record `targetUID`, `reason`, `message`, `receipts` and `interruptions` of ours. */
 

@@ -14,6 +14,7 @@ const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   "network-apply": () => import("./network-apply.ts"),
   "fan-out": () => import("./fan-out.ts"),
   lifecycle: () => import("./lifecycle.ts"),
+  sidecar: () => import("./sidecar.ts"),
 };
 
 const { positionals } = parseArgs({ allowPositionals: true });

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import { parseDurationMs } from "./duration.ts";
 import { logLevels } from "./log.ts";
 
@@ -7,36 +7,32 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
-/** Kinds of values a variable may hold. */
+/** Kinds of values a variable may hold. An empty variable counts as absent, so no kind sees an empty text. */
 export const value = {
-  text: () => z.string().min(1),
-  port: () => z.coerce.number().int().min(1).max(65_535),
-  count: () => z.coerce.number().int().min(0),
-  flag: () => z.enum(["true", "false"]).transform((text) => text === "true"),
-  /** A Go duration, read as milliseconds; above zero. */
-  durationMs: () =>
-    z.string().transform((text, context) => {
-      const ms = parseDurationMs(text);
-      if (ms !== undefined && ms > 0) return ms;
-      context.addIssue({ code: "custom", message: `${JSON.stringify(text)} is no duration above zero. Write one such as "60s".` });
-      return z.NEVER;
-    }),
-  logLevel: () => z.enum(logLevels),
-  /** Values separated by commas; none at all for the empty string. */
-  list: () =>
-    z.string().transform((text) =>
-      text
-        .split(",")
-        .map((part) => part.trim())
-        .filter((part) => part !== ""),
+  text: () => z.string(),
+  port: () => parsed(port, "is no port. Write a number from 1 to 65535"),
+  /** Ports separated by commas; none at all for the empty string. */
+  ports: () => parsed(portList, "is no list of ports. Write one such as 8080,9000"),
+  count: () => parsed(wholeNumber, "is no number of things. Write one such as 8"),
+  flag: () =>
+    z.pipe(
+      oneOf(["true", "false"]),
+      z.transform((text) => text === "true"),
     ),
+  /** A Go duration, read as milliseconds; above zero. */
+  durationMs: () => parsed(durationMs, 'is no duration above zero. Write one such as "60s"'),
+  logLevel: () => oneOf(logLevels),
+  /** Values separated by commas; none at all for the empty string. */
+  list: () => z.pipe(z.string(), z.transform(splitList)),
+  /** This kind, and what a variable holds that is not set. */
+  or: z._default,
 };
 
 /**
  * Reads a typed configuration from environment variables: key `logLevel` comes from `SQUALL_LOG_LEVEL`.
  * An empty variable counts as absent. Throws one ConfigError that names every mistake.
  */
-export function readConfig<S extends z.ZodRawShape>(shape: S, environment: NodeJS.ProcessEnv): Readonly<z.output<z.ZodObject<S>>> {
+export function readConfig<S extends z.core.$ZodShape>(shape: S, environment: NodeJS.ProcessEnv): Readonly<z.output<z.ZodMiniObject<S>>> {
   const found = Object.fromEntries(
     Object.keys(shape).flatMap((key) => {
       const text = environment[variableOf(key)];
@@ -55,4 +51,45 @@ export function readConfig<S extends z.ZodRawShape>(shape: S, environment: NodeJ
 
 function variableOf(key: string): string {
   return `SQUALL_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+type Context = Parameters<Parameters<typeof z.transform>[0]>[1];
+
+/** Notes what is wrong with a variable's text. */
+function refuse(context: Context, text: string, why: string): never {
+  context.issues.push({ code: "custom", input: text, message: `${JSON.stringify(text)} ${why}.` });
+  return z.NEVER;
+}
+
+/** Text that `parse` makes something of; undefined means that it is wrong. */
+const parsed = <T>(parse: (text: string) => T | undefined, why: string) =>
+  z.pipe(
+    z.string(),
+    z.transform((text, context): T => parse(text) ?? refuse(context, text, why)),
+  );
+
+const oneOf = <const T extends string>(known: readonly T[]) =>
+  z.enum(known, { error: ({ input }) => `${JSON.stringify(input)} is none of ${known.join(", ")}.` });
+
+const splitList = (text: string): readonly string[] =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+
+const wholeNumber = (text: string): number | undefined => (/^\d{1,15}$/.test(text) ? Number(text) : undefined);
+
+function port(text: string): number | undefined {
+  const found = wholeNumber(text) ?? 0;
+  return found >= 1 && found <= 65_535 ? found : undefined;
+}
+
+function portList(text: string): readonly number[] | undefined {
+  const found = splitList(text).map(port);
+  return found.every((one) => one !== undefined) ? found : undefined;
+}
+
+function durationMs(text: string): number | undefined {
+  const ms = parseDurationMs(text);
+  return ms !== undefined && ms > 0 ? ms : undefined;
 }

@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod/mini";
 import { readConfig, value } from "../common/config.ts";
 import { ports } from "../common/names.ts";
 
@@ -8,15 +8,15 @@ const shape = {
   podUid: value.text(),
   podIps: value.list(),
   /** Where agents enrol. */
-  enrolmentPort: value.port().default(ports.enrolment),
+  enrolmentPort: value.or(value.port(), ports.enrolment),
   /** Health and metrics. */
-  metricsPort: value.port().default(ports.metrics),
+  metricsPort: value.or(value.port(), ports.metrics),
   /** Experiments visited at a time. */
-  workers: value.count().default(8),
-  logLevel: value.logLevel().default("info"),
+  workers: value.or(value.count(), 8),
+  logLevel: value.or(value.logLevel(), "info"),
 };
 
-export type ControllerConfig = z.output<z.ZodObject<typeof shape>>;
+export type ControllerConfig = z.output<z.ZodMiniObject<typeof shape>>;
 
 /** Reads SQUALL_… variables. Throws ConfigError. */
 export const readControllerConfig = (environment: NodeJS.ProcessEnv): ControllerConfig => readConfig(shape, environment);

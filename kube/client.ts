@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { type Clock, systemClock } from "../common/clock.ts";
 import { type CredentialOptions, CredentialSource } from "./credentials.ts";
 import { errorOfStatus, isKubeError, KubeError } from "./errors.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * Why a call to the API server did not do what was asked. Only "not-found" means that the object is not there: every other

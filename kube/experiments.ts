@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { type ExperimentName, experiments } from "../api/kinds/experiments.ts";
 import { statusSchema } from "../api/status.ts";
 import { groups } from "../common/names.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { kinds } from "../api/kinds/registry.ts";
 import { haltStatus } from "../api/kinds/halt.ts";
 import type { Resource } from "./kube.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { KubeError } from "./errors.ts";
 import type { ObjectMeta, Resource } from "./kube.ts";
 

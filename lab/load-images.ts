@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { type Buildah, createBuildah } from "./buildah.ts";
 import type { RunningCluster } from "./cluster.ts";
 import { fullName } from "./images.ts";

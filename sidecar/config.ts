@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod/mini";
 import { readConfig, value } from "../common/config.ts";
 
 const shape = {
@@ -9,18 +9,15 @@ const shape = {
   /** Addresses of this pod, where the controller dials. */
   podIps: value.list(),
   /** Addresses of the node, from which probes come. */
-  hostIps: value.list().default([]),
+  hostIps: value.or(value.list(), []),
   /** TCP ports that the kubelet probes. */
-  probePorts: value
-    .list()
-    .transform((texts) => texts.map(Number))
-    .default([]),
+  probePorts: value.or(value.ports(), []),
   /** HOST:PORT of the enrolment Service. */
   enrolmentAddress: value.text(),
-  logLevel: value.logLevel().default("info"),
+  logLevel: value.or(value.logLevel(), "info"),
 };
 
-export type SidecarConfig = z.output<z.ZodObject<typeof shape>>;
+export type SidecarConfig = z.output<z.ZodMiniObject<typeof shape>>;
 
 /** Reads the variables that the injector wrote, see common/sidecar-layout.ts. Throws ConfigError. */
 export const readSidecarConfig = (environment: NodeJS.ProcessEnv): SidecarConfig => readConfig(shape, environment);

@@ -1,5 +1,5 @@
 import type { Operation } from "fast-json-patch";
-import { z } from "zod";
+import * as z from "zod";
 import type { Author } from "../api/author.ts";
 
 /** The part of admission.k8s.io/v1 that is spoken here; see https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/. */

@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod/mini";
 import { readConfig, value } from "../common/config.ts";
 import { CONTROLLER_ACCOUNT, ports, services, SYSTEM_NAMESPACE } from "../common/names.ts";
 
@@ -6,24 +6,24 @@ const shape = {
   /** Image of the sidecars. */
   sidecarImage: value.text(),
   /** Log level of the sidecars. */
-  sidecarLogLevel: value.logLevel().default("info"),
+  sidecarLogLevel: value.or(value.logLevel(), "info"),
   /** HOST:PORT at which sidecars enrol. */
-  enrolmentAddress: value.text().default(`${services.enrolment}.${SYSTEM_NAMESPACE}.svc:${ports.enrolment}`),
+  enrolmentAddress: value.or(value.text(), `${services.enrolment}.${SYSTEM_NAMESPACE}.svc:${ports.enrolment}`),
   /** Folder with tls.crt and tls.key; may be empty at first. */
-  tlsFolder: value.text().default("/var/run/squall/tls"),
-  port: value.port().default(ports.webhook),
+  tlsFolder: value.or(value.text(), "/var/run/squall/tls"),
+  port: value.or(value.port(), ports.webhook),
   /** Health and metrics. */
-  metricsPort: value.port().default(ports.metrics),
+  metricsPort: value.or(value.port(), ports.metrics),
   /** Admit experiments that cannot be carried out yet. For tests of the API alone. */
-  admitUnsupported: value.flag().default(false),
+  admitUnsupported: value.or(value.flag(), false),
   /** User name of the controller: what it makes keeps the author of what it is made from. */
-  controllerAccount: value.text().default(CONTROLLER_ACCOUNT),
+  controllerAccount: value.or(value.text(), CONTROLLER_ACCOUNT),
   /** How long the webhook goes on answering after it was told to end: the API server may not know yet. */
-  lameDuck: value.durationMs().default(10_000),
-  logLevel: value.logLevel().default("info"),
+  lameDuck: value.or(value.durationMs(), 10_000),
+  logLevel: value.or(value.logLevel(), "info"),
 };
 
-export type WebhookConfig = z.output<z.ZodObject<typeof shape>>;
+export type WebhookConfig = z.output<z.ZodMiniObject<typeof shape>>;
 
 /** Reads SQUALL_… variables; `--admit-unsupported` is the same as SQUALL_ADMIT_UNSUPPORTED=true. Throws ConfigError. */
 export function readWebhookConfig(environment: NodeJS.ProcessEnv, parameters: readonly string[]): WebhookConfig {

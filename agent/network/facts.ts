@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import { KERNEL_PREFIX } from "../../common/names.ts";
 import type { Passport } from "../../proto/gen/agent.ts";
 import type { Command } from "../plan.ts";
@@ -39,9 +39,11 @@ export interface KnownFacts {
   readonly agentPort: number;
 }
 
-const routes = z.array(z.object({ gateway: z.string().optional() }));
-const links = z.array(z.object({ ifname: z.string(), flags: z.array(z.string()).default([]), xdp: z.unknown().optional() }));
-const qdiscs = z.array(z.object({ kind: z.string(), handle: z.string().default("0:"), dev: z.string(), root: z.boolean().default(false) }));
+const routes = z.array(z.object({ gateway: z.optional(z.string()) }));
+const links = z.array(z.object({ ifname: z.string(), flags: z._default(z.array(z.string()), []), xdp: z.optional(z.unknown()) }));
+const qdiscs = z.array(
+  z.object({ kind: z.string(), handle: z._default(z.string(), "0:"), dev: z.string(), root: z._default(z.boolean(), false) }),
+);
 
 /** Finds out what the surroundings allow. Throws where no back end of iptables works, naming what each of them said. */
 export async function readPodFacts(programs: Programs, known: KnownFacts): Promise<PodFacts> {

@@ -1,6 +1,6 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 
-const disciplines = z.array(z.object({ handle: z.string().default("0:"), drops: z.number().default(0) }));
+const disciplines = z.array(z.object({ handle: z._default(z.string(), "0:"), drops: z._default(z.number(), 0) }));
 
 /** Packets that queueing disciplines lost, by handle, from what `tc -s -j qdisc show` printed. One that is on several devices counts them all. */
 export function parseTreeDrops(text: string): ReadonlyMap<string, number> {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { listWords } from "../text.ts";
 import { dnsLabel } from "./scalars.ts";
 

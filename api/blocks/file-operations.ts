@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { show, suggest } from "../text.ts";
 import { knownWord } from "./texts.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { show, suggest } from "../text.ts";
 import { textWith } from "./scalars.ts";
 import { hasControlCharacter, problemWithBase64 } from "./texts.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { matchesExpression } from "../selection.ts";
 import { labelExpression, labelProblem } from "./selector.ts";
 import { textMap } from "./text-map.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { show } from "../text.ts";
 import { parsePercent, problemWithDuration } from "./scalars.ts";
 

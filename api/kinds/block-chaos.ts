@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { containerNames, describeContainers } from "../blocks/containers.ts";
 import { dnsLabel, durationOrEmpty, objectName, percentText, wait } from "../blocks/scalars.ts";
 import { describeSelection, fillNamespaces, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";

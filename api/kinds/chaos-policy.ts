@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { groups } from "../../common/names.ts";
 import { parseDuration } from "../../common/duration.ts";
 import { labelSelector } from "../blocks/label-selector.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { containerNames } from "../blocks/containers.ts";
 import { dnsPattern } from "../blocks/dns-pattern.ts";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { embeds } from "../crd-schema.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
 import { identifier } from "../blocks/web.ts";
 import { actionNeeds } from "../rule.ts";

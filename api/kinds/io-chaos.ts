@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { containerNames, describeContainers } from "../blocks/containers.ts";
 import { describeErrno, errno, fileKinds, fileMethod } from "../blocks/file-operations.ts";
 import { absolutePath, canMatchBelow, globOrEmpty } from "../blocks/file-path.ts";

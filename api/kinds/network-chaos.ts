@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { problemWithExternalTarget } from "../blocks/external-target.ts";
 import { portList } from "../blocks/ports.ts";
 import { durationOrEmpty, objectName, textWith } from "../blocks/scalars.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { groups } from "../../common/names.ts";
 
 /** What Chaos Mesh's objects per pod have in common. Squall keeps what is in force in the agents and writes none; see docs/decisions/no-objects-per-pod.md. */

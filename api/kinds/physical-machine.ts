@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { groups } from "../../common/names.ts";
 import { httpUrl, withScheme } from "../blocks/web.ts";
 import type { KindDefinition } from "./definition.ts";

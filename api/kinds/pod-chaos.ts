@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
 import { describeSelection, fillNamespaces, selectionRules, selectorBlock, touchPods } from "../blocks/selector.ts";
 import type { Rule } from "../rule.ts";

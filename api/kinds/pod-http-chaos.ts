@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { KindDefinition } from "./definition.ts";
 import { messageActions, tls } from "./http-chaos.ts";
 import { perPod, processStatus, source, text } from "./per-pod.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { KindDefinition } from "./definition.ts";
 import { attributes, mistake } from "./io-chaos.ts";
 import { perPod, processStatus, source, text, texts } from "./per-pod.ts";

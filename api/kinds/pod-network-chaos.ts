@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { trafficControl } from "../blocks/traffic-control.ts";
 import type { KindDefinition } from "./definition.ts";
 import { appliedStatus, perPod, source, text, texts } from "./per-pod.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { groups } from "../../common/names.ts";
 import { namespaceName, objectName } from "../blocks/scalars.ts";
 import { identifier } from "../blocks/web.ts";

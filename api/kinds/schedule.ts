@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { groups } from "../../common/names.ts";
 import { cron } from "../blocks/cron.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { groups } from "../../common/names.ts";
 import { durationOrEmpty } from "../blocks/scalars.ts";
 import { httpUrl, statusCodes } from "../blocks/web.ts";

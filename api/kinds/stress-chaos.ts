@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { byteSizeOrEmpty } from "../blocks/byte-size.ts";
 import { containerNames, describeContainers } from "../blocks/containers.ts";
 import { durationOrEmpty, objectName, textWith } from "../blocks/scalars.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { parseDuration } from "../../common/duration.ts";
 import { containerNames, describeContainers } from "../blocks/containers.ts";
 import { objectName, offset, problemWithDuration } from "../blocks/scalars.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { groups } from "../../common/names.ts";
 import { objectName, textWith } from "../blocks/scalars.ts";
 import { show } from "../text.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { dnsLabel, labelValue, objectName, problemWithDuration, textWith } from "../blocks/scalars.ts";
 import { identifier } from "../blocks/web.ts";
 import { embeddedSpec } from "./embedded.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { nodePrograms } from "../programs.ts";
 
 /** What `up` tells the node's first process, kept in the state folder: where the programs are. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Environment } from "@marcbachmann/cel-js";
-import { z } from "zod";
+import * as z from "zod";
 import { planCrd } from "../../api/crd.ts";
 import { planStructuralSchema } from "../../api/crd-schema.ts";
 import { kinds, schemaOf } from "../../api/kinds/registry.ts";

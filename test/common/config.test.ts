@@ -4,9 +4,9 @@ import { ConfigError, readConfig, value } from "../../common/config.ts";
 describe("readConfig", () => {
   const shape = {
     port: value.port(),
-    lameDuck: value.durationMs().default(5),
-    isOn: value.flag().default(false),
-    names: value.list().default([]),
+    lameDuck: value.or(value.durationMs(), 5),
+    isOn: value.or(value.flag(), false),
+    names: value.or(value.list(), []),
   };
 
   it("reads SQUALL_ variables into typed values", () => {

@@ -3,7 +3,7 @@ import { sign, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
-import { z } from "zod";
+import * as z from "zod";
 import { createAgentKey, proveKey } from "../../certs/keys.ts";
 import { uriOf } from "../../certs/peer.ts";
 import { systemClock } from "../../common/clock.ts";

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse, parseAllDocuments } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import type { NewObject } from "../../kube/kube.ts";

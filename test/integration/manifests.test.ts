@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { isExperimentName } from "../../api/kinds/experiments.ts";
 import { type KindName, kinds } from "../../api/kinds/registry.ts";
 import { FINALIZER } from "../../common/names.ts";

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import { serveAgent } from "../../agent/server.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { kindNames, kinds } from "../../api/kinds/registry.ts";
 import type { Kube, NewObject } from "../../kube/kube.ts";
 import { resourceOf } from "../../kube/resources.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { runInUml } from "../../lab/uml.ts";
 
 /** One figure, as it came out with each engine. */

@@ -5,7 +5,7 @@ import { Agent, createServer, request as forward } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { renderKubeconfig } from "../../../lab/kubeconfig.ts";
 import { createLabAuthority } from "../../../lab/pki.ts";
 import type { TestApiServer } from "../../support/api-server.ts";

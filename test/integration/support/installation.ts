@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { SYSTEM_NAMESPACE, WEBHOOK_CONFIGURATION } from "../../../common/names.ts";
 import type { Kube } from "../../../kube/kube.ts";
 import { resourceOf } from "../../../kube/resources.ts";

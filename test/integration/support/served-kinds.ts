@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import type { Kube, NewObject, Resource } from "../../../kube/kube.ts";
 import { resourceOf } from "../../../kube/resources.ts";
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parse, stringify } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { connectKube, type KubeConnection } from "../../../kube/client.ts";
 import type { Kube } from "../../../kube/kube.ts";
 import { resourceOf } from "../../../kube/resources.ts";

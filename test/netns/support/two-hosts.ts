@@ -47,10 +47,12 @@ export interface Host {
   /** Runs a program inside and returns its standard output. */
   run(program: string, ...parameters: string[]): Promise<string>;
   traffic(order: TrafficOrder): Promise<TrafficAnswer>;
+  /** Starts a script of ours inside, which answers orders; it ends with this process, or before when told to. */
+  start<Order extends object, Answer>(script: URL): Child<Order, Answer>;
 }
 
 /** A process of ours inside a namespace. */
-interface Child<Order, Answer> {
+export interface Child<Order, Answer> {
   readonly process: ChildProcess;
   readonly ask: (order: Order) => Promise<Answer>;
   readonly end: () => Promise<void>;
@@ -134,13 +136,13 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       queueOn: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-A", ...queueRule)),
       queueOff: async () => void (await hosts.left.run("iptables", "-t", "mangle", "-D", ...queueRule)),
       async startAgent(options = {}) {
-        const agent: Child<AgentOrder, unknown> = startChild(names.left, "agent-process.ts");
+        const agent: Child<AgentOrder, unknown> = startChild(names.left, beside("agent-process.ts"));
         ends.push(() => agent.end());
         const changes = await agent.ask({ do: "start", podIps: [LEFT, LEFT6], journal, ...options });
         return handleOf(agent, changes as readonly Change[]);
       },
       async startEngine({ maxHeldBytes, capabilities } = {}) {
-        const engine: Child<EngineOrder, unknown> = startChild(names.left, "engine-process.ts", capabilities);
+        const engine: Child<EngineOrder, unknown> = startChild(names.left, beside("engine-process.ts"), capabilities);
         ends.push(() => engine.end());
         await engine.ask({ do: "start", maxHeldBytes });
         return {
@@ -179,17 +181,20 @@ function handleOf(agent: Child<AgentOrder, unknown>, changes: readonly Change[])
 }
 
 function startHost(name: string): Host & { readonly end: () => Promise<void> } {
-  const child: Child<TrafficOrder, TrafficAnswer> = startChild(name, "traffic-process.ts");
+  const child: Child<TrafficOrder, TrafficAnswer> = startChild(name, beside("traffic-process.ts"));
   return {
     traffic: child.ask,
     end: child.end,
     run: async (program, ...parameters) => (await run("ip", ["netns", "exec", name, program, ...parameters])).stdout,
+    start: (script) => startChild(name, script),
   };
 }
 
+const beside = (file: string): URL => new URL(file, import.meta.url);
+
 /** Starts one of our processes; it takes one order at a time. */
-function startChild<Order extends object, Answer>(name: string, file: string, capabilities?: readonly string[]): Child<Order, Answer> {
-  const script = fileURLToPath(new URL(file, import.meta.url));
+function startChild<Order extends object, Answer>(name: string, url: URL, capabilities?: readonly string[]): Child<Order, Answer> {
+  const script = fileURLToPath(url);
   const only = capabilities?.map((capability) => `+${capability.replace("cap_", "")}`).join(",");
   const limit = only === undefined ? [] : ["setpriv", "--bounding-set", `-all,${only}`, "--inh-caps", `-all,${only}`];
   const child = spawn("ip", ["netns", "exec", name, ...limit, process.execPath, script], {
@@ -198,7 +203,7 @@ function startChild<Order extends object, Answer>(name: string, file: string, ca
   let last: Promise<unknown> = Promise.resolve();
   const ask = async (order: Order): Promise<Answer> => {
     const answered = Promise.withResolvers<{ answer: Answer; error?: string }>();
-    const exited = (): void => answered.reject(new Error(`${file} ended`));
+    const exited = (): void => answered.reject(new Error(`${script} ended`));
     child.once("message", answered.resolve);
     child.once("exit", exited);
     if (child.connected) child.send(order, (error) => (error ? exited() : undefined));

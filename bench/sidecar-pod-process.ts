@@ -1,0 +1,107 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ports } from "../common/names.ts";
+
+/** Stands for a pod's sandbox, for bench/sidecar.ts: starts processes in this network and mount namespace and reads what they cost. */
+export type PodOrder =
+  | { readonly do: "write"; readonly files: Readonly<Record<string, string>> }
+  /** Answers with Started once the process is up. */
+  | {
+      readonly do: "start";
+      readonly argv: readonly string[];
+      readonly variables: Readonly<Record<string, string>>;
+      readonly upWhen: "it listens" | "it writes";
+    }
+  /** Answers with Idle, for the process that was started as this number. */
+  | { readonly do: "read"; readonly process: number }
+  /** Ends what was started. */
+  | { readonly do: "end" };
+
+export interface Started {
+  /** From exec until it is up. */
+  readonly upMs: number;
+  /** Of the process and the programs that it ran. */
+  readonly cpuMs: number;
+}
+
+/** From smaps_rollup, see proc_pid_smaps_rollup(5). */
+export interface Idle {
+  readonly residentKb: number;
+  /** Clean and dirty pages that no other process maps. */
+  readonly privateKb: number;
+  readonly anonymousKb: number;
+}
+
+const POLL_MS = 2;
+const LONGEST_WAIT_MS = 20_000;
+const TICK_MS = 10;
+const LISTENING = new RegExp(`:${ports.sidecar.toString(16).toUpperCase()} \\S+ 0A `);
+const started: ChildProcess[] = [];
+
+// `ip netns exec` gave this process a mount namespace of its own: what the pod's volumes hold is seen by nobody else.
+execFileSync("mount", ["-t", "tmpfs", "squall-bench", "/var"]);
+
+const isListening = (): boolean => ["tcp", "tcp6"].some((table) => LISTENING.test(readFileSync(`/proc/self/net/${table}`, "utf8")));
+
+async function start({ argv, variables, upWhen }: Extract<PodOrder, { do: "start" }>): Promise<Started> {
+  const [program = "", ...parameters] = argv;
+  const begun = performance.now();
+  const child = spawn(program, parameters, {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { PATH: process.env["PATH"], ...variables },
+  });
+  started.push(child);
+  if (upWhen === "it writes") await once(child.stdout, "data");
+  else while (!isListening() && performance.now() < begun + LONGEST_WAIT_MS) await sleep(POLL_MS);
+  const upMs = performance.now() - begun;
+  child.stdout.resume();
+  if (upWhen === "it listens" && !isListening()) throw new Error("The process does not listen.");
+  return { upMs, cpuMs: cpuMsOf(child) };
+}
+
+/** utime, stime, cutime and cstime of proc_pid_stat(5). */
+function cpuMsOf({ pid }: ChildProcess): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_MS;
+}
+
+function read({ pid }: ChildProcess): Idle {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const kb = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? Number.NaN);
+  return { residentKb: kb("Rss"), privateKb: kb("Private_Clean") + kb("Private_Dirty"), anonymousKb: kb("Anonymous") };
+}
+
+async function obey(order: PodOrder): Promise<object> {
+  switch (order.do) {
+    case "write":
+      for (const [path, content] of Object.entries(order.files)) {
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, content);
+      }
+      return {};
+    case "start":
+      return start(order);
+    case "read": {
+      const found = started[order.process];
+      if (found === undefined) throw new Error(`There is no process ${order.process}.`);
+      return read(found);
+    }
+    case "end":
+      for (const child of started.splice(0)) child.kill("SIGKILL");
+      return {};
+  }
+}
+
+process.on("message", (order: PodOrder) => {
+  obey(order).then(
+    (answer) => process.send?.({ answer }),
+    (error: unknown) => process.send?.({ error: error instanceof Error ? error.message : String(error) }),
+  );
+});
+process.on("exit", () => {
+  for (const child of started) child.kill("SIGKILL");
+});
+process.on("disconnect", () => process.exit(0));
