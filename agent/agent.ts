@@ -64,11 +64,6 @@ export class Agent {
     options.family.onChange(() => void this.#converge());
   }
 
-  /** Removes whatever an earlier life left in the kernel. Call it once, before anything else. */
-  async start(): Promise<void> {
-    await this.#options.executor.recoverLeftovers();
-  }
-
   /** Converges to the complete set of faults and reports. Throws RefusedError for a set that is stale, for somebody else or malformed. */
   async apply(desired: DesiredFaults): Promise<Report> {
     const order = this.#admit(desired);

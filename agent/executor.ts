@@ -23,8 +23,6 @@ export interface Executor {
    * is taken back and the error thrown.
    */
   converge(wanted: Plan, planClock: PlanClock): Promise<void>;
-  /** Takes back what an earlier life of this process left, then sweeps. */
-  recoverLeftovers(): Promise<void>;
   /** Steps in force. */
   readonly current: readonly Step[];
 }
@@ -113,13 +111,6 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
         await takeBackEverything();
         throw error;
       }
-    },
-    async recoverLeftovers() {
-      for (const undo of journal.leftovers.toReversed()) {
-        await run(undo).catch((error: unknown) => log.debug({ err: error }, "an undo of an earlier life found nothing to do"));
-      }
-      await family.sweep();
-      await journal.clear();
     },
   };
 

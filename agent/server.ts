@@ -1,32 +1,37 @@
+import type { Socket } from "node:net";
 import {
   type handleBidiStreamingCall,
   type handleUnaryCall,
   Server,
-  type ServerCredentials,
   ServerInterceptingCall,
   type ServerInterceptor,
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { loadFileDescriptorSetFromBuffer } from "@grpc/proto-loader";
-import { ReflectionService } from "@grpc/reflection";
-import { HealthImplementation } from "grpc-health-check";
+import { RenewableServerCredentials, type ServerIdentity } from "../certs/grpc-server-credentials.ts";
 import { CONTROLLER_URI } from "../certs/identity.ts";
 import { whyNotPeer } from "../certs/peer.ts";
 import type { Log } from "../common/log.ts";
-import { AgentService, type DesiredFaults, type Heartbeat, type Report } from "../proto/gen/agent.ts";
-import { descriptorSet } from "../proto/gen/descriptors.ts";
+import type { DesiredFaults, Heartbeat, Report } from "../proto/gen/agent.ts";
+import { HealthService } from "../proto/gen/grpc/health/v1/health.ts";
+import { ServerReflectionService } from "../proto/gen/grpc/reflection/v1/reflection.ts";
+import { AgentService } from "../proto/gen/services.ts";
 import { type Agent, RefusedError } from "./agent.ts";
+import { serveHealth } from "./health.ts";
+import { olderReflectionService, serveReflection } from "./reflection.ts";
 import type { Wakefulness } from "./wakefulness.ts";
 
 /** Twenty thousand networks in each of some rules fit; more is no sane request. */
 const LARGEST_MESSAGE = 4 * 1024 * 1024;
 const CLOSE_TIMEOUT_MS = 2_000;
+const AGENT = "squall.agent.v1.Agent";
 
+/** Serves connections that somebody else accepted, see door.ts. */
 export interface AgentServer {
-  /** The port it listens on. */
-  readonly port: number;
-  /** Ends streams and stops listening; 2 s at most. */
+  serve(connection: Socket): void;
+  /** Newcomers are shown this identity; open connections live on. */
+  renew(identity: ServerIdentity): void;
+  /** Ends streams and connections; 2 s at most. */
   close(): Promise<void>;
 }
 
@@ -34,20 +39,17 @@ export interface AgentServer {
  * Serves the agent over mutual TLS to the controller and to nobody else: a certificate of our CA with another name is turned away before
  * any call is read. Reflection and health are behind the same door.
  */
-export async function serveAgent({
+export function createAgentServer({
   agent,
-  credentials,
+  identity,
   wakefulness,
-  address,
   log,
 }: {
   readonly agent: Agent;
-  readonly credentials: ServerCredentials;
+  readonly identity: ServerIdentity;
   readonly wakefulness: Pick<Wakefulness, "stoodStill">;
-  /** HOST:PORT; port 0 takes a free one. */
-  readonly address: string;
   readonly log: Log;
-}): Promise<AgentServer> {
+}): AgentServer {
   const server = new Server({
     interceptors: [refuseStrangers(log)],
     "grpc.max_receive_message_length": LARGEST_MESSAGE,
@@ -58,14 +60,15 @@ export async function serveAgent({
     if (wakefulness.stoodStill) throw new StaleError("This process stood still until now, and this message may be old. Send it again.");
   };
   server.addService(AgentService, { apply: serveApply(agent, mustBeAwake), hold: serveHold(agent, mustBeAwake) });
-  const health = new HealthImplementation({ "": "SERVING", "squall.agent.v1.Agent": "SERVING" });
-  health.addToServer(server);
-  new ReflectionService(loadFileDescriptorSetFromBuffer(Buffer.from(descriptorSet, "base64"))).addToServer(server);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
-  });
+  server.addService(HealthService, serveHealth([AGENT]));
+  const reflection = serveReflection([AGENT, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+  server.addService(ServerReflectionService, reflection);
+  server.addService(olderReflectionService, reflection);
+  const credentials = new RenewableServerCredentials(identity);
+  const injector = server.createConnectionInjector(credentials);
   return {
-    port,
+    serve: (connection) => injector.injectConnection(connection),
+    renew: (renewed) => credentials.replace(renewed),
     close: () =>
       new Promise((resolve) => {
         const timer = setTimeout(() => {

@@ -168,8 +168,8 @@ function planSidecar({ spec, facts, settings, quality }: SidecarContext): JsonOb
     image: settings.image,
     imagePullPolicy: "IfNotPresent",
     restartPolicy: "Always",
-    // A small young generation: the sidecar is idle most of its life.
-    command: ["node", "--max-semi-space-size=1", bundlePath("sidecar")],
+    // It is idle most of its life: a small young generation, no garbage from its start, none of Node's 140 root certificates.
+    command: ["node", "--max-semi-space-size=1", "--expose-gc", "--use-openssl-ca", bundlePath("sidecar")],
     lifecycle: { postStart: { exec: { command: ["node", bundlePath("sidecar"), "wait"] } } },
     ports: [{ name: "squall", containerPort: ports.sidecar, protocol: "TCP" }],
     env: [

@@ -28,10 +28,7 @@ export async function run(): Promise<BenchResult> {
   const folder = mkdtempSync(join(tmpdir(), "squall-bench-"));
   try {
     // as bundles: what the image has, and an engine that starts as fast as it does there
-    await writeBundles(folder, {
-      "network-apply.mjs": "bench/network-apply-process.ts",
-      "network-apply-engine.mjs": "agent/network/engine/worker.ts",
-    });
+    await writeBundles(folder, { "network-apply.mjs": "bench/network-apply-process.ts" });
     const script = join(folder, "network-apply.mjs");
     const { spawn, results } = JSON.parse(await hosts.left.run(process.execPath, script)) as Measured;
     const rows = Object.entries(results).flatMap(

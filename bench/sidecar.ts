@@ -3,133 +3,123 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { planInjection } from "../api/injection.ts";
-import type { JsonObject } from "../api/json.ts";
 import { createAuthority, openAuthority } from "../certs/authority.ts";
-import { ports } from "../common/names.ts";
-import { sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
-import { VERSION } from "../common/version.ts";
 import { writeBundles } from "../lab/bundles.ts";
-import { type Child, createTwoHosts, LEFT, LEFT6, RIGHT, type TwoHosts } from "../test/netns/support/two-hosts.ts";
+import { createSidecarPod, type SidecarPod } from "../test/netns/support/sidecar-pod.ts";
+import type { Idle, Started } from "../test/netns/support/pod-process.ts";
+import { networkFault, rule } from "../test/support/network-faults.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
-import type { EnrolmentOrder } from "./sidecar-enrolment-process.ts";
-import type { Idle, PodOrder, Started } from "./sidecar-pod-process.ts";
 
-const COPIES = 5;
+const COPIES = 7;
 const IDLE_MS = 10_000;
 const HOUR_MS = 3_600_000;
-const POD_UID = "0c6f2f0c-6a58-4c1e-9c80-6d4d3c1d6a11";
 
 const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 
+/** What Node itself takes: a process that does nothing, and one that serves HTTP/2 over TLS and was called once by itself. */
+const peers = {
+  idle: `import { writeSync } from "node:fs";
+setInterval(() => undefined, 2 ** 30);
+writeSync(1, "up");`,
+  serving: (credential: string): string => `import { writeSync } from "node:fs";
+import { connect, createSecureServer } from "node:http2";
+const server = createSecureServer(${credential});
+server.on("stream", (stream) => { stream.respond(); stream.end(); });
+server.listen(0, "127.0.0.1", () => {
+  const client = connect("https://127.0.0.1:" + server.address().port, { rejectUnauthorized: false });
+  client.request().on("close", () => { client.close(); writeSync(1, "up"); }).resume();
+});`,
+} as const;
+
 /**
- * What an idle sidecar costs: several copies of the bundle that ships, each in a network namespace of its own and started as the injector
- * has it started, enrolled with a server in the namespace beside it; and as many processes of Node that do nothing.
+ * What an idle sidecar costs: copies of the bundle that ships, each in a pod's namespaces of its own, started as the injector has it started and
+ * enrolled; and as many processes of Node beside them. All that a node of a cluster would share, these share.
  */
 export async function run(): Promise<BenchResult> {
   const folder = mkdtempSync(join(tmpdir(), "squall-bench-"));
-  const pairs: TwoHosts[] = [];
-  const pods: Child<PodOrder, Started & Idle>[] = [];
+  const pods: SidecarPod[] = [];
   try {
-    await writeBundles(folder);
-    const { command, cache } = readStart(folder);
-    const bare = join(folder, "bare.mjs");
-    writeFileSync(bare, `import { writeSync } from "node:fs";\nwriteSync(1, "up");\nsetInterval(() => undefined, 2 ** 30);\n`);
-    const stored = await createAuthority({ now: new Date(), lifetimeMs: HOUR_MS });
-    const sidecars = { started: [] as Started[], idle: [] as Idle[] };
-    const idlers = { started: [] as Started[], idle: [] as Idle[] };
+    const bundles = join(folder, "squall");
+    await writeBundles(bundles);
+    const cache = join(folder, "cache");
+    execFileSync(process.execPath, [join(bundles, "sidecar.mjs"), "compile"], { env: { NODE_COMPILE_CACHE: cache } }); // as the Containerfile
+    const scripts = await writePeers(folder);
+    const started = { idle: [] as Started[], serving: [] as Started[], sidecar: [] as Started[] };
     for (let copy = 0; copy < COPIES; copy++) {
-      const pair = await createTwoHosts();
-      pairs.push(pair);
-      await pair.right.start<EnrolmentOrder, object>(new URL("sidecar-enrolment-process.ts", import.meta.url)).ask({
-        address: `${RIGHT}:${ports.enrolment}`,
-        authority: stored,
-        pod: { namespace: "shop", uid: POD_UID },
-      });
-      pods.push(pair.left.start<PodOrder, Started & Idle>(new URL("sidecar-pod-process.ts", import.meta.url)));
-    }
-    const authority = openAuthority(stored);
-    for (const pod of pods) {
-      idlers.started.push(await pod.ask({ do: "start", argv: [process.execPath, bare], variables: {}, upWhen: "it writes" }));
-      await pod.ask({ do: "write", files: { [sidecarPaths.token]: "token", [sidecarPaths.ca]: authority.certificate } });
-      const variables = { ...variablesOf(`${RIGHT}:${ports.enrolment}`), NODE_COMPILE_CACHE: cache };
-      sidecars.started.push(await pod.ask({ do: "start", argv: command, variables, upWhen: "it listens" }));
+      const pod = await createSidecarPod({ bundles });
+      pods.push(pod);
+      started.idle.push(await pod.start([process.execPath, scripts.idle]));
+      started.serving.push(await pod.start([process.execPath, scripts.serving]));
+      started.sidecar.push(await pod.startSidecar({ NODE_COMPILE_CACHE: cache }));
       await sleep(500);
     }
     await sleep(IDLE_MS);
+    const idle = {
+      idle: await readAll(pods, started.idle),
+      serving: await readAll(pods, started.serving),
+      sidecar: await readAll(pods, started.sidecar),
+    };
+    const calls: { readonly first: number[]; readonly second: number[] } = { first: [], second: [] };
     for (const pod of pods) {
-      idlers.idle.push(await pod.ask({ do: "read", process: 0 }));
-      sidecars.idle.push(await pod.ask({ do: "read", process: 1 }));
+      for (const which of ["first", "second"] as const) {
+        calls[which].push((await pod.apply([networkFault("a", [rule({})])])).ms);
+        await pod.apply([]);
+      }
     }
-    return { title: `An idle sidecar (medians of ${COPIES})`, rows: rowsOf(sidecars, idlers), notes: [] };
+    await sleep(IDLE_MS);
+    const afterCalls = await readAll(pods, started.sidecar);
+    return {
+      title: `An idle sidecar (medians of ${COPIES})`,
+      rows: [
+        ...memoryRows("resident memory", "≤ 60 MB", ({ residentBytes }) => residentBytes, { ...idle, afterCalls }),
+        ...memoryRows("private memory", "≤ 15 MB", ({ privateBytes }) => privateBytes, { ...idle, afterCalls }),
+        ...memoryRows("anonymous memory", undefined, ({ anonymousBytes }) => anonymousBytes, { ...idle, afterCalls }),
+        ...startRows(started),
+        { name: "a partition applied by the first call", value: median(calls.first), unit: "ms" },
+        { name: "a partition applied by the second call", value: median(calls.second), unit: "ms" },
+      ],
+      notes: ["Called: a partition was applied and taken back twice, ten seconds before. A MB is a million bytes."],
+    };
   } finally {
-    for (const pod of pods) await pod.ask({ do: "end" });
-    for (const pair of pairs) await pair.close();
+    for (const pod of pods) await pod.close();
     rmSync(folder, { recursive: true });
   }
 }
 
-interface Measured {
-  readonly started: readonly Started[];
-  readonly idle: readonly Idle[];
+async function writePeers(folder: string): Promise<{ readonly idle: string; readonly serving: string }> {
+  const authority = openAuthority(await createAuthority({ now: new Date(), lifetimeMs: HOUR_MS }));
+  const { certificate, key } = await authority.issueServer(["localhost"], { now: new Date(), lifetimeMs: HOUR_MS });
+  const files = { idle: join(folder, "idle.mjs"), serving: join(folder, "serving.mjs") };
+  writeFileSync(files.idle, peers.idle);
+  writeFileSync(files.serving, peers.serving(JSON.stringify({ cert: certificate, key })));
+  return files;
 }
 
-function rowsOf(sidecar: Measured, bare: Measured): readonly BenchRow[] {
-  const figures: readonly (readonly [name: string, unit: string, goal: string | undefined, of: (measured: Measured) => number])[] = [
-    ["resident memory", "MB", "≤ 60 MB", ({ idle }) => median(idle.map(({ residentKb }) => residentKb / 1000))],
-    ["private memory", "MB", "≤ 15 MB", ({ idle }) => median(idle.map(({ privateKb }) => privateKb / 1000))],
-    ["anonymous memory", "MB", undefined, ({ idle }) => median(idle.map(({ anonymousKb }) => anonymousKb / 1000))],
-    ["exec to listening", "ms", "≤ 150 ms", ({ started }) => median(started.map(({ upMs }) => upMs))],
-    ["CPU until then", "ms", undefined, ({ started }) => median(started.map(({ cpuMs }) => cpuMs))],
+const readAll = (pods: readonly SidecarPod[], started: readonly Started[]): Promise<readonly Idle[]> =>
+  Promise.all(pods.flatMap((pod, index) => (started[index] === undefined ? [] : [pod.read(started[index])])));
+
+function memoryRows(
+  name: string,
+  goal: string | undefined,
+  of: (idle: Idle) => number,
+  read: Readonly<Record<"idle" | "serving" | "sidecar" | "afterCalls", readonly Idle[]>>,
+): readonly BenchRow[] {
+  const mb = (processes: readonly Idle[]): number => median(processes.map(of)) / 1e6;
+  return [
+    { name, value: mb(read.sidecar), unit: "MB", goal },
+    { name: `${name}: of one that was called`, value: mb(read.afterCalls), unit: "MB" },
+    { name: `${name}: Node that does nothing`, value: mb(read.idle), unit: "MB" },
+    { name: `${name}: Node that serves HTTP/2 over TLS`, value: mb(read.serving), unit: "MB" },
+    { name: `${name}: ratio to Node that does nothing`, value: mb(read.sidecar) / mb(read.idle), unit: "" },
   ];
-  return figures.flatMap(([name, unit, goal, of]): readonly BenchRow[] => [
-    { name, value: of(sidecar), unit, goal },
-    { name: `${name}: Node that does nothing`, value: of(bare), unit },
-    { name: `${name}: ratio`, value: of(sidecar) / of(bare), unit: "" },
-  ]);
 }
 
-/** The command that the injector writes, for bundles in this folder, and the compile cache that the image has. */
-function readStart(folder: string): { readonly command: readonly string[]; readonly cache: string } {
-  const here = (text: string): string => (text === "node" ? process.execPath : text.replace(/^\/squall\//, `${folder}/`));
-  const command = injectedSidecar().command.map(here);
-  const cache = join(folder, "cache");
-  execFileSync(process.execPath, [join(folder, "sidecar.mjs"), "dump"], {
-    env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: cache },
-    stdio: "ignore",
-  });
-  return { command, cache };
+function startRows({ sidecar, idle }: { readonly sidecar: readonly Started[]; readonly idle: readonly Started[] }): readonly BenchRow[] {
+  const up = (processes: readonly Started[]): number => median(processes.map(({ upMs }) => upMs));
+  return [
+    { name: "exec to listening", value: up(sidecar), unit: "ms", goal: "≤ 150 ms" },
+    { name: "exec to listening: CPU time, its programs included", value: median(sidecar.map(({ cpuMs }) => cpuMs)), unit: "ms" },
+    { name: "exec to the first line: Node that does nothing", value: up(idle), unit: "ms" },
+    { name: "exec to listening: ratio", value: up(sidecar) / up(idle), unit: "" },
+  ];
 }
-
-function injectedSidecar(): { readonly command: readonly string[] } {
-  const pod: JsonObject = {
-    metadata: { labels: { "squall.dev/inject": "enabled" } },
-    spec: { containers: [{ name: "app", image: "app" }] },
-  };
-  const injection = planInjection(pod, {
-    image: "squall",
-    version: VERSION,
-    enrolmentAddress: "",
-    logLevel: "info",
-    isImageReady: true,
-    kubernetesMinor: undefined,
-    namespaceAnnotations: {},
-  });
-  if (injection.do !== "inject") throw new Error(JSON.stringify(injection));
-  const [sidecar] = injection.patch.flatMap((operation) =>
-    operation.op === "add" && operation.path === "/spec/initContainers" ? (operation.value as readonly { command: string[] }[]) : [],
-  );
-  if (sidecar === undefined) throw new Error("The injector adds no sidecar.");
-  return sidecar;
-}
-
-const variablesOf = (enrolmentAddress: string): Readonly<Record<string, string>> => ({
-  [sidecarVariables.podUid]: POD_UID,
-  [sidecarVariables.podName]: "web",
-  [sidecarVariables.podNamespace]: "shop",
-  [sidecarVariables.podIps]: `${LEFT},${LEFT6}`,
-  [sidecarVariables.hostIps]: RIGHT,
-  [sidecarVariables.probePorts]: "8080",
-  [sidecarVariables.enrolmentAddress]: enrolmentAddress,
-  [sidecarVariables.logLevel]: "info",
-});

@@ -60,6 +60,9 @@ export const SIDECAR_GID = 65010;
 /** Everything of ours in a kernel begins with this. */
 export const KERNEL_PREFIX = "squall-";
 
+/** Handle of the root of our tree of queueing disciplines: the kernel refuses to delete one under a handle that is not its own. */
+export const ROOT_HANDLE = "c4a0";
+
 /** Mark bits of ours on packets: value and mask, as in `iptables -m mark --mark VALUE/MASK`. */
 export const packetMark = { value: 0x5c000000, mask: 0xff000000 } as const;
 

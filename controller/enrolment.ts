@@ -9,14 +9,8 @@ import type { Log } from "../common/log.ts";
 import { ports } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import type { Kube, ObjectRef } from "../kube/kube.ts";
-import {
-  type DesiredFaults,
-  type EnrolReply,
-  type EnrolRequest,
-  type EnrolmentServer,
-  EnrolmentService,
-  type Passport,
-} from "../proto/gen/agent.ts";
+import type { DesiredFaults, EnrolReply, EnrolRequest, Passport } from "../proto/gen/agent.ts";
+import { type EnrolmentServer, EnrolmentService } from "../proto/gen/services.ts";
 import { createRateLimit, type RateLimit } from "./rate-limit.ts";
 import { reviewToken, type TokenPod } from "./token-review.ts";
 

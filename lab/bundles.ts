@@ -1,48 +1,48 @@
-import { cp, mkdir, readFile, rm, stat } from "node:fs/promises";
+import { cp, mkdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { build, type Plugin } from "esbuild";
+import { build } from "esbuild";
 
 /** File in the image → where its code begins. One bundle for each process, and one for the thread that the sidecar starts. */
 const entries = {
   "webhook.mjs": "webhook/main.ts",
   "controller.mjs": "controller/main.ts",
-  "sidecar.mjs": "sidecar/main.ts",
   "sidecar-engine.mjs": "agent/network/engine/worker.ts",
 } as const;
+
+/** In parts: what the sidecar imports late stays on disk until then, and what its hook does not need is not read. */
+const inParts = { "sidecar.mjs": "sidecar/main.ts" } as const;
 
 /** A package with machine code: copied beside the bundles, without its documentation and C++ sources. */
 const NATIVE = "koffi";
 
-/** Folders of `.proto` files that bundled packages read when they start. */
-const PROTO_FOLDERS = ["grpc-health-check/proto", "@grpc/reflection/build/proto/grpc", "@grpc/grpc-js/proto"] as const;
+/** gRPC asks for it only where its own channelz or ORCA services are served, which we do not. */
+const UNUSED = "@grpc/proto-loader";
 
 /** CommonJS packages inside an ES module bundle still use what Node gives to CommonJS. */
 const BANNER = `import { createRequire as __createRequire } from "node:module";
-const require = __createRequire(import.meta.url), __bundleFolder = import.meta.dirname, __dirname = __bundleFolder, __filename = import.meta.filename;`;
-
-/** Has gRPC's packages look for their `.proto` files in the node_modules beside the bundle, as if they still lay there themselves. */
-const findProtoFiles: Plugin = {
-  name: "find-proto-files",
-  setup(bundling) {
-    bundling.onLoad(
-      { filter: /\/node_modules\/(@grpc\/(grpc-js|reflection)|grpc-health-check)\/build\/src\/.*\.js$/ },
-      async ({ path }) => {
-        const place = JSON.stringify(dirname(path.slice(path.lastIndexOf("/node_modules/"))));
-        const source = await readFile(path, "utf8");
-        return { contents: source.replaceAll(/\b__dirname\b/g, `(__bundleFolder + ${place})`), loader: "js" };
-      },
-    );
-  },
-};
+const require = __createRequire(import.meta.url), __dirname = import.meta.dirname, __filename = import.meta.filename;`;
 
 /** Writes the bundles and what they need beside them to `folder`, replacing what was there; `more` has entries beside those of the image. */
 export async function writeBundles(folder: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
-  const root = join(import.meta.dirname, "..");
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
+  await bundle(folder, { ...entries, ...more }, { splitting: false });
+  await bundle(folder, inParts, { splitting: true });
+  await copyPackages(root, join(folder, "node_modules"), [NATIVE, `@koromix/koffi-linux-${process.arch}`]);
+}
+
+const root = join(import.meta.dirname, "..");
+
+async function bundle(
+  folder: string,
+  files: Readonly<Record<string, string>>,
+  { splitting }: { readonly splitting: boolean },
+): Promise<void> {
   await build({
     absWorkingDir: root,
-    entryPoints: Object.entries({ ...entries, ...more }).map(([file, entry]) => ({ in: entry, out: file.replace(/\.mjs$/, "") })),
+    entryPoints: Object.entries(files).map(([file, entry]) => ({ in: entry, out: file.replace(/\.mjs$/, "") })),
+    splitting,
+    chunkNames: "sidecar-[hash]",
     outdir: folder,
     outExtension: { ".js": ".mjs" },
     bundle: true,
@@ -54,11 +54,9 @@ export async function writeBundles(folder: string, more: Readonly<Record<string,
     minifySyntax: true,
     legalComments: "none",
     banner: { js: BANNER },
-    external: [NATIVE],
-    plugins: [findProtoFiles],
+    external: [NATIVE, UNUSED],
     logLevel: "warning",
   });
-  await copyPackages(root, join(folder, "node_modules"), [NATIVE, `@koromix/koffi-linux-${process.arch}`, ...PROTO_FOLDERS]);
 }
 
 async function copyPackages(root: string, modules: string, parts: readonly string[]): Promise<void> {
@@ -69,5 +67,5 @@ async function copyPackages(root: string, modules: string, parts: readonly strin
 }
 
 async function isOfUse(path: string): Promise<boolean> {
-  return (await stat(path)).isDirectory() ? !path.endsWith("/vendor") : /\.(c?js|node|json|proto)$|\/LICENSE[^/]*$/.test(path);
+  return (await stat(path)).isDirectory() ? !path.endsWith("/vendor") : /\.(c?js|node|json)$|\/LICENSE[^/]*$/.test(path);
 }

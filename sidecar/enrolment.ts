@@ -2,10 +2,12 @@ import { readFile } from "node:fs/promises";
 import { credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { createAgentKey, proveKey } from "../certs/keys.ts";
 import { checkServerDnsName } from "../certs/peer.ts";
+import { type ValiditySpan, validityOf } from "../certs/renewal.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { services, SYSTEM_NAMESPACE } from "../common/names.ts";
-import { type DesiredFaults, EnrolmentClient, type EnrolReply, type Passport } from "../proto/gen/agent.ts";
+import type { DesiredFaults, EnrolReply, Passport } from "../proto/gen/agent.ts";
+import { EnrolmentClient } from "../proto/gen/services.ts";
 
 /** A certificate and all that came with it. */
 export interface Enrolled {
@@ -13,6 +15,7 @@ export interface Enrolled {
   readonly privateKey: string;
   readonly certificate: string;
   readonly caCertificates: string;
+  readonly validity: ValiditySpan;
   /** Faults that apply to this pod already. */
   readonly desired: DesiredFaults | undefined;
 }
@@ -54,7 +57,8 @@ export async function enrol({ address, tokenPath, caPath, podIps, version, passp
         error ? reject(error) : resolve(found),
       );
     });
-    return { privateKey: key.privateKey, certificate: reply.certificate, caCertificates: reply.caCertificates, desired: reply.desired };
+    const { certificate, caCertificates, desired } = reply;
+    return { privateKey: key.privateKey, certificate, caCertificates, validity: validityOf(certificate), desired };
   } finally {
     client.close();
   }

@@ -1,8 +1,11 @@
-/** The sidecar's process. `sidecar.mjs` runs it, `sidecar.mjs wait` is the postStart hook, `sidecar.mjs dump` prints the pod's kernel state, `sidecar.mjs explain` what faults compile to. */
+/**
+ * The sidecar's process. `sidecar.mjs` runs it, `sidecar.mjs wait` is the postStart hook, `sidecar.mjs dump` prints the pod's kernel state,
+ * `sidecar.mjs explain` what faults compile to. `sidecar.mjs enrol` is for the sidecar itself, `sidecar.mjs compile` for the making of the image.
+ */
 
 const [command = "run"] = process.argv.slice(2);
 
-// Each command imports what it needs: the hook has 2 s in all and must not load a gRPC stack.
+// Each command imports what it needs, and the process that stays imports no TLS and no gRPC before somebody calls.
 switch (command) {
   case "wait": {
     const { waitForSidecar } = await import("./wait.ts");
@@ -20,6 +23,19 @@ switch (command) {
     process.stdout.write(await printExplanation(findPrograms()));
     break;
   }
+  case "enrol": {
+    // The clock's timers keep no process alive while it waits between two attempts.
+    setInterval(() => undefined, 2 ** 30);
+    const { enrolForSidecar } = await import("./enrol-command.ts");
+    await enrolForSidecar();
+    process.exit(0);
+    break;
+  }
+  case "compile":
+    // Node keeps the compiled code of what was loaded, see NODE_COMPILE_CACHE: a first call is answered sooner.
+    await Promise.all([import("./run.ts"), import("./work.ts"), import("./enrol-command.ts")]);
+    process.exit(0);
+    break;
   case "run":
     await main();
     break;
@@ -47,10 +63,15 @@ async function main(): Promise<void> {
   const log = createLog({ process: "sidecar", level: config.logLevel });
   // The clock's timers keep no process alive: without this one, the sidecar would end while it waits to try enrolment again.
   setInterval(() => undefined, 2 ** 30);
-  // While it waits to be enrolled nothing else keeps the process alive: the clock's timers do not.
-  setInterval(() => undefined, 60_000);
   const ending = new AbortController();
-  const starting = runSidecar(config, { clock: systemClock, log, signal: ending.signal });
+  const starting = runSidecar(config, {
+    main: process.argv[1] ?? "",
+    clock: systemClock,
+    log,
+    signal: ending.signal,
+    // There with --expose-gc, as the injector writes it. A plain collection keeps the pages that it has emptied.
+    collectGarbage: () => globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" }),
+  });
   process.once("SIGTERM", () => {
     log.info({}, "sidecar ends");
     ending.abort(new Error("The pod ends."));

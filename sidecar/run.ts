@@ -1,26 +1,33 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { Agent } from "../agent/agent.ts";
-import { createExecutor } from "../agent/executor.ts";
+import { openDoor } from "../agent/door.ts";
 import { openJournal } from "../agent/journal.ts";
-import { createNetworkFamily } from "../agent/network/driver.ts";
-import { startEngine } from "../agent/network/engine/engine.ts";
-import { watchDnsAnswers } from "../agent/network/dns-watch.ts";
-import { readPodFacts } from "../agent/network/facts.ts";
-import { createLookup } from "../agent/network/host-names.ts";
+import { recoverLeftovers } from "../agent/leftovers.ts";
+import { passportOf, readPodFacts } from "../agent/network/facts.ts";
+import { sweepNetwork } from "../agent/network/sweep.ts";
 import { findPrograms } from "../agent/programs.ts";
-import { serveAgent } from "../agent/server.ts";
 import { type Wakefulness, watchWakefulness } from "../agent/wakefulness.ts";
-import { RenewableServerCredentials } from "../certs/grpc-server-credentials.ts";
-import { renewAt, validityOf } from "../certs/renewal.ts";
+import type { ServerIdentity } from "../certs/grpc-server-credentials.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { ports } from "../common/names.ts";
 import { sidecarPaths } from "../common/sidecar-layout.ts";
 import { VERSION } from "../common/version.ts";
 import type { SidecarConfig } from "./config.ts";
-import { type Enrolled, enrolUntilDone } from "./enrolment.ts";
-import { writeExplanation } from "./explain.ts";
+import { type EnrolAnswer, startEnroller } from "./enroller.ts";
+import { createExplanationFile } from "./explanation.ts";
+import type { Work } from "./work.ts";
+
+export interface SidecarOptions {
+  /** The entry point of this program. */
+  readonly main: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Its end ends what has not become ready. */
+  readonly signal: AbortSignal;
+  /** Gives memory back that is not used; called when there is nothing to do for long. */
+  readonly collectGarbage: () => void;
+}
 
 export interface Sidecar {
   /** Takes every fault back and stops. */
@@ -28,13 +35,13 @@ export interface Sidecar {
 }
 
 /**
- * Starts the sidecar: removes what an earlier life left, enrols, serves, and applies the faults that this pod was born into. Resolves when it is
- * ready; waits for enrolment as long as it takes, or until the signal aborts.
+ * Starts the sidecar: removes what an earlier life left, enrols, listens, and applies the faults that this pod was
+ * born into. Resolves when it is ready; waits for enrolment as long as it takes, or until the signal aborts.
+ *
+ * Most sidecars are never called. What is needed to serve and to carry faults out is in memory from the first connection or fault on (work.ts).
  */
-export async function runSidecar(
-  config: SidecarConfig,
-  { clock, log, signal }: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },
-): Promise<Sidecar> {
+export async function runSidecar(config: SidecarConfig, { main, clock, log, signal, collectGarbage }: SidecarOptions): Promise<Sidecar> {
+  const enroller = startEnroller({ main, logLevel: config.logLevel, clock, log, signal });
   await rm(sidecarPaths.ready, { force: true });
   const programs = findPrograms();
   const facts = await readPodFacts(programs, {
@@ -44,72 +51,98 @@ export async function runSidecar(
     agentPort: ports.sidecar,
   });
   log.info({ ...facts, version: VERSION }, "sidecar starts");
-  const family = createNetworkFamily({
-    facts,
-    programs,
-    log,
-    clock,
-    startEngine,
-    lookup: createLookup(await readFile("/etc/resolv.conf", "utf8").catch(() => "")), // without one, names are asked for as they are
-    watchDns: watchDnsAnswers,
-  });
-  const executor = createExecutor({ family, programs, log, journal: await openJournal(join(sidecarPaths.state, "journal")) });
-  const onVisited = writeExplanation(family.passport, log);
-  const agent = new Agent({ targetUid: config.podUid, version: VERSION, family, executor, clock, log, onVisited });
-  await agent.start();
-  onVisited(agent.report(), [], []);
+  const journal = await openJournal(join(sidecarPaths.state, "journal"));
+  await recoverLeftovers({ journal, programs, sweep: () => sweepNetwork(programs), log });
+  const passport = passportOf(facts);
+  const writeExplanation = createExplanationFile(log);
+  writeExplanation({ version: VERSION, passport, faults: [], classes: [] });
+  const rest = createRest(clock, collectGarbage);
 
-  const options = {
-    address: config.enrolmentAddress,
-    tokenPath: sidecarPaths.token,
-    caPath: sidecarPaths.ca,
-    podIps: config.podIps,
-    version: VERSION,
-    passport: family.passport,
-  };
-  const enrolAgain = (): Promise<Enrolled> => enrolUntilDone(options, { clock, log, signal });
-  const first = await enrolAgain();
-  const credentials = new RenewableServerCredentials(identityOf(first));
+  const enrol = (): Promise<EnrolAnswer> =>
+    enroller.enrol({
+      address: config.enrolmentAddress,
+      tokenPath: sidecarPaths.token,
+      caPath: sidecarPaths.ca,
+      podIps: config.podIps,
+      version: VERSION,
+      passport,
+    });
+  let newest = await enrol();
+  // From the start on: a connection may wait for a process that stands still, too.
   const wakefulness = watchWakefulness(clock);
-  const server = await serveAgent({ agent, credentials, wakefulness, address: `${bindHost(config.podIps)}:${ports.sidecar}`, log });
-  await applyDesired(agent, first, { wakefulness, log });
-  let cancelRenewal = (): void => undefined;
-  const armRenewal = ({ certificate }: Enrolled): void => {
-    const waitMs = renewAt(validityOf(certificate), Math.random()).getTime() - clock.now().getTime();
-    cancelRenewal = clock.after(Math.max(waitMs, 1_000), () => {
-      enrolAgain().then(
-        async (renewed) => {
-          credentials.replace(identityOf(renewed));
-          log.info({}, "certificate renewed");
-          armRenewal(renewed);
-          await applyDesired(agent, renewed, { wakefulness, log });
-        },
-        (error: unknown) => log.debug({ err: error }, "renewal ended with the process"),
-      );
+  let working: Promise<Work> | undefined;
+  const startWork = async (): Promise<Work> => {
+    const work = await import("./work.ts");
+    return work.startWork({
+      podUid: config.podUid,
+      facts,
+      programs,
+      journal,
+      identity: identityOf(newest),
+      wakefulness,
+      onVisited(explanation) {
+        writeExplanation(explanation);
+        rest({ isIdle: explanation.faults.length === 0 });
+      },
+      clock,
+      log,
     });
   };
-  armRenewal(first);
+  const work = (): Promise<Work> =>
+    (working ??= startWork().catch((error: unknown) => {
+      working = undefined; // it may go better next time
+      throw error;
+    }));
+  const host = bindHost(config.podIps);
+  const door = await openDoor({ host, port: ports.sidecar, server: async () => (await work()).server, log });
+  await applyDesired(newest, { work, wakefulness, log });
+
+  let cancelRenewal = (): void => undefined;
+  const armRenewal = (): void => {
+    const waitMs = newest.renewAtMs - clock.now().getTime();
+    cancelRenewal = clock.after(Math.max(waitMs, 1_000), () => {
+      renew().catch((error: unknown) => log.debug({ err: error }, "renewal ended with the process"));
+    });
+  };
+  const renew = async (): Promise<void> => {
+    newest = await enrol();
+    (await working)?.server.renew(identityOf(newest));
+    log.info({}, "certificate renewed");
+    armRenewal();
+    await applyDesired(newest, { work, wakefulness, log });
+  };
+  armRenewal();
   await mkdir(dirname(sidecarPaths.ready), { recursive: true });
   await writeFile(sidecarPaths.ready, `${VERSION}\n`);
-  log.info({ port: server.port }, "sidecar is ready");
+  log.info({ port: door.port }, "sidecar is ready");
+  collectGarbage();
   return {
     async close() {
       cancelRenewal();
       wakefulness.close();
-      await agent.close();
-      await server.close();
+      const done = await working;
+      await done?.agent.close();
+      await done?.server.close();
+      door.close();
     },
   };
 }
 
-/** The pod's own network namespace has no other listener to collide with; both families are served where the pod has both. */
-const bindHost = (podIps: readonly string[]): string => (podIps.some((ip) => ip.includes(":")) ? "[::]" : "0.0.0.0");
+const REST_AFTER_MS = 5_000;
 
-const identityOf = ({
-  certificate,
-  privateKey,
-  caCertificates,
-}: Enrolled): { readonly certificate: string; readonly key: string; readonly clientCas: string } => ({
+/** Gives memory back a while after the last fault ended. */
+function createRest(clock: Clock, collectGarbage: () => void): (now: { readonly isIdle: boolean }) => void {
+  let cancel = (): void => undefined;
+  return ({ isIdle }) => {
+    cancel();
+    cancel = isIdle ? clock.after(REST_AFTER_MS, collectGarbage) : () => undefined;
+  };
+}
+
+/** The pod's own network namespace has no other listener to collide with; both families are served where the pod has both. */
+const bindHost = (podIps: readonly string[]): string => (podIps.some((ip) => ip.includes(":")) ? "::" : "0.0.0.0");
+
+const identityOf = ({ certificate, privateKey, caCertificates }: EnrolAnswer): ServerIdentity => ({
   certificate,
   key: privateKey,
   clientCas: caCertificates,
@@ -120,10 +153,13 @@ const identityOf = ({
  * stood still is left to the controller, which sends it again.
  */
 async function applyDesired(
-  agent: Agent,
-  { desired }: Enrolled,
-  { wakefulness, log }: { readonly wakefulness: Wakefulness; readonly log: Log },
+  { desired }: EnrolAnswer,
+  { work, wakefulness, log }: { readonly work: () => Promise<Work>; readonly wakefulness: Wakefulness; readonly log: Log },
 ): Promise<void> {
-  if (desired === undefined || desired.faults.length === 0 || wakefulness.stoodStill) return;
-  await agent.apply(desired).catch((error: unknown) => log.info({ err: error }, "the faults that came with enrolment were not applied"));
+  if (desired === undefined) return;
+  const { agent, decodeDesired } = await work();
+  if (wakefulness.stoodStill) return;
+  await agent
+    .apply(decodeDesired(Buffer.from(desired, "base64")))
+    .catch((error: unknown) => log.info({ err: error }, "the faults that came with enrolment were not applied"));
 }

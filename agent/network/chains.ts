@@ -2,7 +2,8 @@ import { packetMark, SIDECAR_GID } from "../../common/names.ts";
 import type { Command, Step } from "../plan.ts";
 import type { PacketClass } from "./classes.ts";
 import type { PodFacts } from "./facts.ts";
-import { chains, type Family, gate, gateOf, probesOf, shortId, VERSION_PREFIX } from "./names.ts";
+import type { Family } from "./families.ts";
+import { chains, gate, gateOf, probesOf, shortId, VERSION_PREFIX } from "./names.ts";
 import type { CheckedRule } from "./rule.ts";
 import { matchOf } from "./sets.ts";
 

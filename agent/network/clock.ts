@@ -1,6 +1,7 @@
 import type { FaultInForce } from "../family.ts";
 import type { Command } from "../plan.ts";
-import { type Family, gate, gateOf } from "./names.ts";
+import type { Family } from "./families.ts";
+import { gate, gateOf } from "./names.ts";
 
 /** hash:net holds no /0; two halves are everything. */
 const EVERYTHING = { ipv4: ["0.0.0.0/1", "128.0.0.0/1"], ipv6: ["::/1", "8000::/1"] } as const;

@@ -1,9 +1,9 @@
 import * as z from "zod/mini";
-import { KERNEL_PREFIX } from "../../common/names.ts";
+import { KERNEL_PREFIX, ROOT_HANDLE } from "../../common/names.ts";
 import type { Passport } from "../../proto/gen/agent.ts";
 import type { Command } from "../plan.ts";
 import type { Programs } from "../programs.ts";
-import { type Family, families, ROOT_HANDLE } from "./names.ts";
+import { type Family, families } from "./families.ts";
 
 /** What the planner must know of the pod that it plans for. */
 export interface PodFacts {
@@ -45,35 +45,35 @@ const qdiscs = z.array(
   z.object({ kind: z.string(), handle: z._default(z.string(), "0:"), dev: z.string(), root: z._default(z.boolean(), false) }),
 );
 
-/** Finds out what the surroundings allow. Throws where no back end of iptables works, naming what each of them said. */
+/**
+ * Finds out what the surroundings allow. Throws where no back end of iptables works, naming what each of them said. Each program costs some
+ * milliseconds of a sidecar's start, so what one of them can do is asked at once.
+ */
 export async function readPodFacts(programs: Programs, known: KnownFacts): Promise<PodFacts> {
-  const read = async (...argv: Command["argv"]): Promise<string> => (await programs.run({ argv })).stdout;
-  const iptables = await findBackend(programs);
-  const [routes4, routes6, listed, shaped, noNetem, noNfqueue, hasIfb, nat] = await Promise.all([
-    read("ip", "-j", "-4", "route", "show", "default"),
-    read("ip", "-j", "-6", "route", "show", "default").catch(() => ""), // a kernel without IPv6
-    read("ip", "-j", "link", "show"),
-    read("tc", "-j", "qdisc", "show"),
-    tryOut(programs, {
-      do: { argv: ["tc", "qdisc", "add", "dev", "lo", "root", "handle", `${ROOT_HANDLE}:`, "netem"] },
-      undo: { argv: ["tc", "qdisc", "del", "dev", "lo", "root", "handle", `${ROOT_HANDLE}:`] },
-    }),
-    tryChain(programs, iptables, ["mangle"], "-j NFQUEUE --queue-num 1 --queue-bypass"),
-    tryOut(programs, {
-      do: { argv: ["ip", "link", "add", `${KERNEL_PREFIX}ifb`, "type", "ifb"] },
-      undo: { argv: ["ip", "link", "del", `${KERNEL_PREFIX}ifb`] },
-    }),
-    read(`iptables-${iptables}-save`),
+  const read = async (argv: Command["argv"], ...lines: readonly string[]): Promise<string> =>
+    (await programs.run(lines.length === 0 ? { argv } : { argv, stdin: `${lines.join("\n")}\n` })).stdout;
+  const { iptables, noNfqueue } = await findBackend(programs);
+  const onLo = `dev lo root handle ${ROOT_HANDLE}:`;
+  const ifb = `${KERNEL_PREFIX}ifb`;
+  const [shown, routes6, shaped, noNetem, noIfb, nat] = await Promise.all([
+    read(["ip", "-j", "-batch", "-"], "link show", "route show default"),
+    read(["ip", "-j", "-6", "route", "show", "default"]).catch(() => ""), // a kernel without IPv6
+    read(["tc", "-j", "qdisc", "show"]),
+    tryOut(programs, ["tc", "-batch", "-"], { do: [`qdisc add ${onLo} netem`], undo: [`qdisc del ${onLo}`] }),
+    tryOut(programs, ["ip", "-batch", "-"], { do: [`link add ${ifb} type ifb`], undo: [`link del ${ifb}`] }),
+    read([`iptables-${iptables}-save`]),
   ]);
+  const [listed = "", routes4 = ""] = shown.split("\n"); // one line for each line of input
   const gateways = [routes4, routes6].flatMap((text) => routes.parse(JSON.parse(text || "[]")).flatMap(({ gateway }) => gateway ?? []));
   const found = links
     .parse(JSON.parse(listed || "[]"))
     .filter(({ ifname, flags }) => !flags.includes("LOOPBACK") && !ifname.startsWith(KERNEL_PREFIX));
   const devices = found.map(({ ifname }) => ifname);
   const disciplines = qdiscs.parse(JSON.parse(shaped || "[]"));
-  const filters = await Promise.all(
-    devices.flatMap((device) => ["ingress", "egress"].map((way) => read("tc", "filter", "show", "dev", device, way).catch(() => ""))),
-  );
+  const filters = await read(
+    ["tc", "-batch", "-"],
+    ...devices.flatMap((device) => ["ingress", "egress"].map((way) => `filter show dev ${device} ${way}`)),
+  ).catch(() => ""); // a device that is gone already
   return {
     iptables,
     families: familiesOf(known.podIps, programs.has(`ip6tables-${iptables}-restore`)),
@@ -86,9 +86,9 @@ export async function readPodFacts(programs: Programs, known: KnownFacts): Promi
     probeSources: [...new Set([...known.hostIps, ...gateways])].toSorted(),
     probePorts: [...new Set(known.probePorts)].toSorted((a, b) => a - b),
     agentPort: known.agentPort,
-    hasIfb: hasIfb === undefined,
+    hasIfb: noIfb === undefined,
     hasMeshRedirect: /^:(ISTIO_|PROXY_INIT_)/m.test(nat),
-    hasBpf: filters.some((text) => /\bbpf\b/.test(text)) || found.some(({ xdp }) => xdp !== undefined),
+    hasBpf: /\bbpf\b/.test(filters) || found.some(({ xdp }) => xdp !== undefined),
   };
 }
 
@@ -117,51 +117,65 @@ export function passportOf(facts: PodFacts): Passport {
   };
 }
 
-/** A back end works when it can make a chain in each table that faults use: `--test` and listing succeed on a kernel that lacks them. */
-async function findBackend(programs: Programs): Promise<PodFacts["iptables"]> {
+/**
+ * A back end works when it can make a chain in each table that faults use: `--test` and listing succeed on a kernel that lacks them. The first
+ * try asks for NFQUEUE as well, as most kernels have it.
+ */
+async function findBackend(programs: Programs): Promise<Pick<PodFacts, "iptables" | "noNfqueue">> {
   const complaints: string[] = [];
-  for (const backend of ["nft", "legacy"] as const) {
-    const complaint = await tryChain(programs, backend, ["filter", "mangle"], "-j RETURN");
-    if (complaint === undefined) return backend;
+  for (const iptables of ["nft", "legacy"] as const) {
+    const noNfqueue = await tryChains(programs, iptables, { filter: "RETURN", mangle: "NFQUEUE --queue-num 1 --queue-bypass" });
+    if (noNfqueue === undefined) return { iptables, noNfqueue };
+    const complaint = await tryChains(programs, iptables, { filter: "RETURN", mangle: "RETURN" });
+    if (complaint === undefined) return { iptables, noNfqueue };
     complaints.push(complaint);
   }
   throw new Error(`No iptables works here. ${complaints.join("; ")}`);
 }
 
+/** Makes a chain with one rule in each table, which nothing jumps to, and removes it. */
+function tryChains(
+  programs: Programs,
+  backend: PodFacts["iptables"],
+  targets: Readonly<Record<string, string>>,
+): Promise<string | undefined> {
+  const name = `${KERNEL_PREFIX}try`;
+  const argv: Command["argv"] = [`iptables-${backend}-restore`, "--noflush"];
+  const making = Object.entries(targets).flatMap(([table, target]) => [
+    `*${table}`,
+    `:${name} - [0:0]`,
+    `-A ${name} -j ${target}`,
+    "COMMIT",
+  ]);
+  const removing = Object.keys(targets).flatMap((table) => [`*${table}`, `-F ${name}`, `-X ${name}`, "COMMIT"]);
+  return tryOut(programs, argv, { do: making, undo: removing });
+}
+
 /**
- * Does something harmless and takes it back; returns what was said when it could not be done. What an earlier life that was cut off in between
- * left in the way is taken back first.
+ * Does something harmless and takes it back, by one run of a program that reads both; returns what was said when it could not be done. What an
+ * earlier life that was cut off in between left in the way is taken back first.
  */
 async function tryOut(
   programs: Programs,
-  { do: command, undo }: { readonly do: Command; readonly undo: Command },
+  argv: Command["argv"],
+  { do: doing, undo }: { readonly do: readonly string[]; readonly undo: readonly string[] },
 ): Promise<string | undefined> {
-  const complaintOf = async (tried: Command): Promise<string | undefined> => {
+  const complaintOf = async (lines: readonly string[]): Promise<string | undefined> => {
     try {
-      await programs.run(tried);
+      await programs.run({ argv, stdin: `${lines.join("\n")}\n` });
       return undefined;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
   };
-  let complaint = await complaintOf(command);
-  if (complaint !== undefined && (await complaintOf(undo)) === undefined) complaint = await complaintOf(command);
-  if (complaint === undefined) await programs.run(undo);
-  return complaint;
+  const complaint = await complaintOf([...doing, ...undo]);
+  if (complaint === undefined || (await complaintOf(undo)) !== undefined) return complaint;
+  return complaintOf([...doing, ...undo]);
 }
 
-/** Makes a chain with this rule in each table, which nothing jumps to, and removes it. */
-function tryChain(programs: Programs, backend: PodFacts["iptables"], tables: readonly string[], rule: string): Promise<string | undefined> {
-  const name = `${KERNEL_PREFIX}try`;
-  const restore = (...lines: readonly string[]): Command => ({
-    argv: [`iptables-${backend}-restore`, "--noflush"],
-    stdin: `${tables.flatMap((table) => [`*${table}`, ...lines, "COMMIT"]).join("\n")}\n`,
-  });
-  return tryOut(programs, { do: restore(`:${name} - [0:0]`, `-A ${name} ${rule}`), undo: restore(`-F ${name}`, `-X ${name}`) });
-}
-
-/** The last line that a program said, as a sentence. */
+/** What a program said last, as a sentence; that a line of its input failed is no reason. */
 function sentence(text: string): string {
-  const last = text.trim().split("\n").at(-1)?.trim() ?? "";
+  const lines = text.trim().split("\n");
+  const last = lines.findLast((line) => !line.startsWith("Command failed"))?.trim() ?? "";
   return last.endsWith(".") ? last : `${last}.`;
 }

@@ -1,10 +1,8 @@
 import { createHash } from "node:crypto";
 import { KERNEL_PREFIX } from "../../common/names.ts";
+import type { Family } from "./families.ts";
 
 /** Names of ours in the kernel. ipset allows 31 characters, iptables 28. */
-
-export type Family = "ipv4" | "ipv6";
-export const families = ["ipv4", "ipv6"] as const;
 
 export const chains = {
   /** Drops what leaves and what arrives. */
@@ -40,9 +38,6 @@ export function setOf(what: "peers" | "endpoints" | "list", content: readonly st
 
 /** Begins the comment that tells one version of our rules from another. */
 export const VERSION_PREFIX = `${KERNEL_PREFIX}v-`;
-
-/** Handle of the root of our tree of queueing disciplines: the kernel refuses to delete one under a handle that is not its own. */
-export const ROOT_HANDLE = "c4a0";
 
 const FIRST_HANDLE = 0xc4a1;
 const FIRST_QUEUE = 20_480;

@@ -1,6 +1,6 @@
 import ipaddr from "ipaddr.js";
 import type { Endpoint, Peers } from "../../proto/gen/faults.ts";
-import { type Family, families } from "./names.ts";
+import { type Family, families } from "./families.ts";
 
 declare const entry: unique symbol;
 /** A network in CIDR notation, host bits cleared, or NETWORK,PROTOCOL:PORT, as ipset takes it. Only this file makes it. */

@@ -1,5 +1,6 @@
 import type { Step } from "../plan.ts";
-import { type Family, gate, gateOf, setOf } from "./names.ts";
+import type { Family } from "./families.ts";
+import { gate, gateOf, setOf } from "./names.ts";
 import type { PeerMatch, PeerSets } from "./parse.ts";
 import type { CheckedRule } from "./rule.ts";
 

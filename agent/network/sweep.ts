@@ -1,12 +1,18 @@
-import { KERNEL_PREFIX } from "../../common/names.ts";
+import { readFile } from "node:fs/promises";
+import { KERNEL_PREFIX, ROOT_HANDLE } from "../../common/names.ts";
 import type { Command } from "../plan.ts";
 import type { ProgramName, Programs } from "../programs.ts";
-import { ROOT_HANDLE } from "./names.ts";
 
 /** Tables that chains of ours may be in. */
 const tables = ["filter", "mangle"] as const;
 const backends = ["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"] as const;
 type Backend = (typeof backends)[number];
+
+/** Where the kernel names the tables of a back end: without one of them it holds no rules, and its program need not be asked. */
+const tableNames: Partial<Readonly<Record<Backend, string>>> = {
+  "iptables-legacy": "/proc/self/net/ip_tables_names",
+  "ip6tables-legacy": "/proc/self/net/ip6_tables_names",
+};
 
 /**
  * Removes every chain, jump, set, queueing discipline and device that carries our name in this network namespace, whoever made it, in both families
@@ -14,13 +20,7 @@ type Backend = (typeof backends)[number];
  * Fine when there is nothing. What is foreign stays, even a rule that mentions one of our sets: then the set stays as well, and ipset says so.
  */
 export async function sweepNetwork(programs: Programs): Promise<void> {
-  for (const backend of backends) {
-    const save: ProgramName = `${backend}-save`;
-    if (!programs.has(save)) continue;
-    const saved = await programs.run({ argv: [save] }).catch(() => undefined); // a back end that this kernel does not serve holds no rules
-    const command = saved && planRuleSweep(backend, saved.stdout);
-    if (command) await programs.run(command);
-  }
+  await Promise.all(backends.map((backend) => sweepRules(backend, programs)));
   const [sets, qdiscs, links] = await Promise.all([
     programs.run({ argv: ["ipset", "list", "-name"] }),
     programs.run({ argv: ["tc", "qdisc", "show"] }),
@@ -28,6 +28,20 @@ export async function sweepNetwork(programs: Programs): Promise<void> {
   ]);
   const commands = [planSetSweep(sets.stdout), planTreeSweep(qdiscs.stdout), ...planLinkSweep(links.stdout)];
   for (const command of commands) if (command) await programs.run(command);
+}
+
+async function sweepRules(backend: Backend, programs: Programs): Promise<void> {
+  const save: ProgramName = `${backend}-save`;
+  if (!programs.has(save) || !(await mayHoldRules(backend))) return;
+  const saved = await programs.run({ argv: [save] }).catch(() => undefined); // a back end that this kernel does not serve holds no rules
+  const command = saved && planRuleSweep(backend, saved.stdout);
+  if (command) await programs.run(command);
+}
+
+async function mayHoldRules(backend: Backend): Promise<boolean> {
+  const path = tableNames[backend];
+  if (path === undefined) return true;
+  return (await readFile(path, "utf8").catch(() => "")).trim() !== ""; // no such file where its module is not loaded
 }
 
 /** From what iptables-save printed: one restore that takes out the jumps to our chains, then the chains; undefined when there are none. */

@@ -1,8 +1,9 @@
+import { ROOT_HANDLE } from "../../common/names.ts";
 import type { Shape } from "../../proto/gen/faults.ts";
 import type { Step } from "../plan.ts";
 import type { PacketClass } from "./classes.ts";
 import type { PodFacts } from "./facts.ts";
-import { handlesOf, minorsOf, ROOT_HANDLE } from "./names.ts";
+import { handlesOf, minorsOf } from "./names.ts";
 
 /** No limit, for htb, which must have one. */
 const UNLIMITED = "rate 32gbit burst 4mb cburst 4mb quantum 200000";

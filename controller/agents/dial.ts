@@ -3,7 +3,8 @@ import { createSecureContext, type SecureContext } from "node:tls";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type PodIdentity, podUri } from "../../certs/identity.ts";
 import { ports } from "../../common/names.ts";
-import { AgentClient, type Report } from "../../proto/gen/agent.ts";
+import type { Report } from "../../proto/gen/agent.ts";
+import { AgentClient } from "../../proto/gen/services.ts";
 import { AgentCredentials } from "./agent-credentials.ts";
 import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
 

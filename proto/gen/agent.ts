@@ -6,20 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientDuplexStream,
-  type ClientOptions,
-  type ClientUnaryCall,
-  type handleBidiStreamingCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 import { NetworkFault } from "./faults.ts";
 
 export const protobufPackage = "squall.agent.v1";
@@ -229,16 +215,6 @@ export const Order: MessageFns<Order> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<Order>, I>>(base?: I): Order {
-    return Order.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Order>, I>>(object: I): Order {
-    const message = createBaseOrder();
-    message.leaderEpoch = object.leaderEpoch ?? 0;
-    message.generation = object.generation ?? 0;
-    return message;
-  },
 };
 
 function createBaseDesiredFaults(): DesiredFaults {
@@ -306,17 +282,6 @@ export const DesiredFaults: MessageFns<DesiredFaults> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<DesiredFaults>, I>>(base?: I): DesiredFaults {
-    return DesiredFaults.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<DesiredFaults>, I>>(object: I): DesiredFaults {
-    const message = createBaseDesiredFaults();
-    message.targetUid = object.targetUid ?? "";
-    message.order = object.order !== undefined && object.order !== null ? Order.fromPartial(object.order) : undefined;
-    message.faults = object.faults?.map((e) => Fault.fromPartial(e)) || [];
-    return message;
   },
 };
 
@@ -421,27 +386,6 @@ export const Fault: MessageFns<Fault> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<Fault>, I>>(base?: I): Fault {
-    return Fault.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Fault>, I>>(object: I): Fault {
-    const message = createBaseFault();
-    message.id = object.id ?? "";
-    message.experimentUid = object.experimentUid ?? "";
-    message.experiment = object.experiment ?? "";
-    message.remainingMs = object.remainingMs ?? undefined;
-    message.leaseMs = object.leaseMs ?? 0;
-    switch (object.family?.$case) {
-      case "network": {
-        if (object.family?.value !== undefined && object.family?.value !== null) {
-          message.family = { $case: "network", value: NetworkFault.fromPartial(object.family.value) };
-        }
-        break;
-      }
-    }
-    return message;
-  },
 };
 
 function createBaseHeartbeat(): Heartbeat {
@@ -498,16 +442,6 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<Heartbeat>, I>>(base?: I): Heartbeat {
-    return Heartbeat.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Heartbeat>, I>>(object: I): Heartbeat {
-    const message = createBaseHeartbeat();
-    message.targetUid = object.targetUid ?? "";
-    message.leaderEpoch = object.leaderEpoch ?? 0;
-    return message;
   },
 };
 
@@ -598,19 +532,6 @@ export const Report: MessageFns<Report> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<Report>, I>>(base?: I): Report {
-    return Report.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Report>, I>>(object: I): Report {
-    const message = createBaseReport();
-    message.targetUid = object.targetUid ?? "";
-    message.order = object.order !== undefined && object.order !== null ? Order.fromPartial(object.order) : undefined;
-    message.faults = object.faults?.map((e) => FaultReport.fromPartial(e)) || [];
-    message.agentVersion = object.agentVersion ?? "";
-    message.passport = object.passport !== undefined && object.passport !== null ? Passport.fromPartial(object.passport) : undefined;
-    return message;
   },
 };
 
@@ -744,22 +665,6 @@ export const FaultReport: MessageFns<FaultReport> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<FaultReport>, I>>(base?: I): FaultReport {
-    return FaultReport.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<FaultReport>, I>>(object: I): FaultReport {
-    const message = createBaseFaultReport();
-    message.id = object.id ?? "";
-    message.state = object.state ?? 0;
-    message.reason = object.reason ?? "";
-    message.message = object.message ?? "";
-    message.receipt = object.receipt !== undefined && object.receipt !== null ? Receipt.fromPartial(object.receipt) : undefined;
-    message.interruptions = object.interruptions ?? 0;
-    message.interruptedMs = object.interruptedMs ?? 0;
-    message.resolved = object.resolved?.map((e) => ResolvedName.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseResolvedName(): ResolvedName {
@@ -816,16 +721,6 @@ export const ResolvedName: MessageFns<ResolvedName> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<ResolvedName>, I>>(base?: I): ResolvedName {
-    return ResolvedName.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<ResolvedName>, I>>(object: I): ResolvedName {
-    const message = createBaseResolvedName();
-    message.name = object.name ?? "";
-    message.addresses = object.addresses?.map((e) => e) || [];
-    return message;
   },
 };
 
@@ -971,23 +866,6 @@ export const Receipt: MessageFns<Receipt> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<Receipt>, I>>(base?: I): Receipt {
-    return Receipt.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Receipt>, I>>(object: I): Receipt {
-    const message = createBaseReceipt();
-    message.matched = object.matched ?? 0;
-    message.dropped = object.dropped ?? 0;
-    message.delayed = object.delayed ?? 0;
-    message.exempted = object.exempted ?? 0;
-    message.firstMs = object.firstMs ?? 0;
-    message.lastMs = object.lastMs ?? 0;
-    message.duplicated = object.duplicated ?? 0;
-    message.corrupted = object.corrupted ?? 0;
-    message.reordered = object.reordered ?? 0;
-    return message;
-  },
 };
 
 function createBasePassport(): Passport {
@@ -1120,22 +998,6 @@ export const Passport: MessageFns<Passport> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<Passport>, I>>(base?: I): Passport {
-    return Passport.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Passport>, I>>(object: I): Passport {
-    const message = createBasePassport();
-    message.engines = object.engines?.map((e) => e) || [];
-    message.missing = object.missing?.map((e) => e) || [];
-    message.iptables = object.iptables ?? "";
-    message.families = object.families?.map((e) => e) || [];
-    message.devices = object.devices?.map((e) => e) || [];
-    message.hasIfb = object.hasIfb ?? false;
-    message.hasMeshRedirect = object.hasMeshRedirect ?? false;
-    message.hasBpf = object.hasBpf ?? false;
-    return message;
-  },
 };
 
 function createBaseEnrolRequest(): EnrolRequest {
@@ -1244,20 +1106,6 @@ export const EnrolRequest: MessageFns<EnrolRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<EnrolRequest>, I>>(base?: I): EnrolRequest {
-    return EnrolRequest.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<EnrolRequest>, I>>(object: I): EnrolRequest {
-    const message = createBaseEnrolRequest();
-    message.token = object.token ?? "";
-    message.publicKey = object.publicKey ?? Buffer.alloc(0);
-    message.proof = object.proof ?? Buffer.alloc(0);
-    message.agentVersion = object.agentVersion ?? "";
-    message.addresses = object.addresses?.map((e) => e) || [];
-    message.passport = object.passport !== undefined && object.passport !== null ? Passport.fromPartial(object.passport) : undefined;
-    return message;
-  },
 };
 
 function createBaseEnrolReply(): EnrolReply {
@@ -1326,155 +1174,7 @@ export const EnrolReply: MessageFns<EnrolReply> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<EnrolReply>, I>>(base?: I): EnrolReply {
-    return EnrolReply.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<EnrolReply>, I>>(object: I): EnrolReply {
-    const message = createBaseEnrolReply();
-    message.certificate = object.certificate ?? "";
-    message.caCertificates = object.caCertificates ?? "";
-    message.desired = object.desired !== undefined && object.desired !== null ? DesiredFaults.fromPartial(object.desired) : undefined;
-    return message;
-  },
 };
-
-export type AgentService = typeof AgentService;
-export const AgentService = {
-  /**
-   * Makes the agent converge to the complete set of faults wanted on its target and reports once it has. An empty set takes
-   * everything back. FAILED_PRECONDITION when `order` is older than one seen before or `target_uid` is not the agent's own.
-   */
-  apply: {
-    path: "/squall.agent.v1.Agent/Apply" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: DesiredFaults): Buffer => Buffer.from(DesiredFaults.encode(value).finish()),
-    requestDeserialize: (value: Buffer): DesiredFaults => DesiredFaults.decode(value),
-    responseSerialize: (value: Report): Buffer => Buffer.from(Report.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Report => Report.decode(value),
-  },
-  /**
-   * While faults are active: each heartbeat renews the leases of all of them, reports follow every change of state and,
-   * at most once a second, changed receipts. The first report comes at once.
-   */
-  hold: {
-    path: "/squall.agent.v1.Agent/Hold" as const,
-    requestStream: true as const,
-    responseStream: true as const,
-    requestSerialize: (value: Heartbeat): Buffer => Buffer.from(Heartbeat.encode(value).finish()),
-    requestDeserialize: (value: Buffer): Heartbeat => Heartbeat.decode(value),
-    responseSerialize: (value: Report): Buffer => Buffer.from(Report.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Report => Report.decode(value),
-  },
-} as const;
-
-export interface AgentServer extends UntypedServiceImplementation {
-  /**
-   * Makes the agent converge to the complete set of faults wanted on its target and reports once it has. An empty set takes
-   * everything back. FAILED_PRECONDITION when `order` is older than one seen before or `target_uid` is not the agent's own.
-   */
-  apply: handleUnaryCall<DesiredFaults, Report>;
-  /**
-   * While faults are active: each heartbeat renews the leases of all of them, reports follow every change of state and,
-   * at most once a second, changed receipts. The first report comes at once.
-   */
-  hold: handleBidiStreamingCall<Heartbeat, Report>;
-}
-
-export interface AgentClient extends Client {
-  /**
-   * Makes the agent converge to the complete set of faults wanted on its target and reports once it has. An empty set takes
-   * everything back. FAILED_PRECONDITION when `order` is older than one seen before or `target_uid` is not the agent's own.
-   */
-  apply(request: DesiredFaults, callback: (error: ServiceError | null, response: Report) => void): ClientUnaryCall;
-  apply(request: DesiredFaults, metadata: Metadata, callback: (error: ServiceError | null, response: Report) => void): ClientUnaryCall;
-  apply(
-    request: DesiredFaults,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: Report) => void,
-  ): ClientUnaryCall;
-  /**
-   * While faults are active: each heartbeat renews the leases of all of them, reports follow every change of state and,
-   * at most once a second, changed receipts. The first report comes at once.
-   */
-  hold(): ClientDuplexStream<Heartbeat, Report>;
-  hold(options: Partial<CallOptions>): ClientDuplexStream<Heartbeat, Report>;
-  hold(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<Heartbeat, Report>;
-}
-
-export const AgentClient = makeGenericClientConstructor(AgentService, "squall.agent.v1.Agent") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): AgentClient;
-  service: typeof AgentService;
-  serviceName: string;
-};
-
-/** Enrolment: how an agent gets its certificate. Served by the leader without client certificates. */
-export type EnrolmentService = typeof EnrolmentService;
-export const EnrolmentService = {
-  /**
-   * UNAUTHENTICATED when the token does not prove the identity, INVALID_ARGUMENT when key or proof are wrong,
-   * UNAVAILABLE while the server does not lead.
-   */
-  enrol: {
-    path: "/squall.agent.v1.Enrolment/Enrol" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: EnrolRequest): Buffer => Buffer.from(EnrolRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): EnrolRequest => EnrolRequest.decode(value),
-    responseSerialize: (value: EnrolReply): Buffer => Buffer.from(EnrolReply.encode(value).finish()),
-    responseDeserialize: (value: Buffer): EnrolReply => EnrolReply.decode(value),
-  },
-} as const;
-
-export interface EnrolmentServer extends UntypedServiceImplementation {
-  /**
-   * UNAUTHENTICATED when the token does not prove the identity, INVALID_ARGUMENT when key or proof are wrong,
-   * UNAVAILABLE while the server does not lead.
-   */
-  enrol: handleUnaryCall<EnrolRequest, EnrolReply>;
-}
-
-export interface EnrolmentClient extends Client {
-  /**
-   * UNAUTHENTICATED when the token does not prove the identity, INVALID_ARGUMENT when key or proof are wrong,
-   * UNAVAILABLE while the server does not lead.
-   */
-  enrol(request: EnrolRequest, callback: (error: ServiceError | null, response: EnrolReply) => void): ClientUnaryCall;
-  enrol(request: EnrolRequest, metadata: Metadata, callback: (error: ServiceError | null, response: EnrolReply) => void): ClientUnaryCall;
-  enrol(
-    request: EnrolRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: EnrolReply) => void,
-  ): ClientUnaryCall;
-}
-
-export const EnrolmentClient = makeGenericClientConstructor(EnrolmentService, "squall.agent.v1.Enrolment") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): EnrolmentClient;
-  service: typeof EnrolmentService;
-  serviceName: string;
-};
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
-
-export type DeepPartial<T> = T extends Builtin
-  ? T
-  : T extends globalThis.Array<infer U>
-    ? globalThis.Array<DeepPartial<U>>
-    : T extends ReadonlyArray<infer U>
-      ? ReadonlyArray<DeepPartial<U>>
-      : T extends { $case: string; value: unknown }
-        ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-        : T extends {}
-          ? { [K in keyof T]?: DeepPartial<T[K]> }
-          : Partial<T>;
-
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin
-  ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
@@ -1490,6 +1190,4 @@ function longToNumber(int64: { toString(): string }): number {
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
 }

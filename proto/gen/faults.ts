@@ -213,17 +213,6 @@ export const NetworkFault: MessageFns<NetworkFault> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<NetworkFault>, I>>(base?: I): NetworkFault {
-    return NetworkFault.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<NetworkFault>, I>>(object: I): NetworkFault {
-    const message = createBaseNetworkFault();
-    message.rules = object.rules?.map((e) => NetworkRule.fromPartial(e)) || [];
-    message.engine = object.engine ?? 0;
-    message.affectsProbes = object.affectsProbes ?? false;
-    return message;
-  },
 };
 
 function createBaseNetworkRule(): NetworkRule {
@@ -369,35 +358,6 @@ export const NetworkRule: MessageFns<NetworkRule> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<NetworkRule>, I>>(base?: I): NetworkRule {
-    return NetworkRule.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<NetworkRule>, I>>(object: I): NetworkRule {
-    const message = createBaseNetworkRule();
-    message.direction = object.direction ?? 0;
-    message.peers = object.peers !== undefined && object.peers !== null ? Peers.fromPartial(object.peers) : undefined;
-    message.except = object.except !== undefined && object.except !== null ? Peers.fromPartial(object.except) : undefined;
-    message.device = object.device ?? "";
-    message.protocol = object.protocol ?? 0;
-    message.localPorts = object.localPorts?.map((e) => PortRange.fromPartial(e)) || [];
-    message.peerPorts = object.peerPorts?.map((e) => PortRange.fromPartial(e)) || [];
-    switch (object.effect?.$case) {
-      case "partition": {
-        if (object.effect?.value !== undefined && object.effect?.value !== null) {
-          message.effect = { $case: "partition", value: Partition.fromPartial(object.effect.value) };
-        }
-        break;
-      }
-      case "shape": {
-        if (object.effect?.value !== undefined && object.effect?.value !== null) {
-          message.effect = { $case: "shape", value: Shape.fromPartial(object.effect.value) };
-        }
-        break;
-      }
-    }
-    return message;
-  },
 };
 
 function createBasePortRange(): PortRange {
@@ -454,16 +414,6 @@ export const PortRange: MessageFns<PortRange> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<PortRange>, I>>(base?: I): PortRange {
-    return PortRange.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<PortRange>, I>>(object: I): PortRange {
-    const message = createBasePortRange();
-    message.first = object.first ?? 0;
-    message.last = object.last ?? 0;
-    return message;
   },
 };
 
@@ -533,17 +483,6 @@ export const Peers: MessageFns<Peers> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<Peers>, I>>(base?: I): Peers {
-    return Peers.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Peers>, I>>(object: I): Peers {
-    const message = createBasePeers();
-    message.networks = object.networks?.map((e) => e) || [];
-    message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
-    message.hostNames = object.hostNames?.map((e) => HostName.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseEndpoint(): Endpoint {
@@ -600,16 +539,6 @@ export const Endpoint: MessageFns<Endpoint> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<Endpoint>, I>>(base?: I): Endpoint {
-    return Endpoint.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Endpoint>, I>>(object: I): Endpoint {
-    const message = createBaseEndpoint();
-    message.network = object.network ?? "";
-    message.port = object.port ?? 0;
-    return message;
   },
 };
 
@@ -668,16 +597,6 @@ export const HostName: MessageFns<HostName> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<HostName>, I>>(base?: I): HostName {
-    return HostName.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<HostName>, I>>(object: I): HostName {
-    const message = createBaseHostName();
-    message.name = object.name ?? "";
-    message.port = object.port ?? 0;
-    return message;
-  },
 };
 
 function createBasePartition(): Partition {
@@ -712,14 +631,6 @@ export const Partition: MessageFns<Partition> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<Partition>, I>>(base?: I): Partition {
-    return Partition.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Partition>, I>>(_: I): Partition {
-    const message = createBasePartition();
-    return message;
   },
 };
 
@@ -901,26 +812,6 @@ export const Shape: MessageFns<Shape> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<Shape>, I>>(base?: I): Shape {
-    return Shape.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Shape>, I>>(object: I): Shape {
-    const message = createBaseShape();
-    message.latencyUs = object.latencyUs ?? 0;
-    message.jitterUs = object.jitterUs ?? 0;
-    message.lossPercent = object.lossPercent ?? 0;
-    message.latencyCorrelation = object.latencyCorrelation ?? 0;
-    message.lossCorrelation = object.lossCorrelation ?? 0;
-    message.duplicatePercent = object.duplicatePercent ?? 0;
-    message.duplicateCorrelation = object.duplicateCorrelation ?? 0;
-    message.corruptPercent = object.corruptPercent ?? 0;
-    message.corruptCorrelation = object.corruptCorrelation ?? 0;
-    message.reorder = object.reorder !== undefined && object.reorder !== null ? Reorder.fromPartial(object.reorder) : undefined;
-    message.rateBitsPerSecond = object.rateBitsPerSecond ?? 0;
-    message.bandwidth = object.bandwidth !== undefined && object.bandwidth !== null ? TokenBucket.fromPartial(object.bandwidth) : undefined;
-    return message;
-  },
 };
 
 function createBaseReorder(): Reorder {
@@ -988,17 +879,6 @@ export const Reorder: MessageFns<Reorder> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create<I extends Exact<DeepPartial<Reorder>, I>>(base?: I): Reorder {
-    return Reorder.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Reorder>, I>>(object: I): Reorder {
-    const message = createBaseReorder();
-    message.percent = object.percent ?? 0;
-    message.correlation = object.correlation ?? 0;
-    message.gap = object.gap ?? 0;
-    return message;
   },
 };
 
@@ -1090,39 +970,7 @@ export const TokenBucket: MessageFns<TokenBucket> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create<I extends Exact<DeepPartial<TokenBucket>, I>>(base?: I): TokenBucket {
-    return TokenBucket.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<TokenBucket>, I>>(object: I): TokenBucket {
-    const message = createBaseTokenBucket();
-    message.rateBitsPerSecond = object.rateBitsPerSecond ?? 0;
-    message.limitBytes = object.limitBytes ?? 0;
-    message.bufferBytes = object.bufferBytes ?? 0;
-    message.peakRateBitsPerSecond = object.peakRateBitsPerSecond ?? 0;
-    message.minBurstBytes = object.minBurstBytes ?? 0;
-    return message;
-  },
 };
-
-type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
-
-export type DeepPartial<T> = T extends Builtin
-  ? T
-  : T extends globalThis.Array<infer U>
-    ? globalThis.Array<DeepPartial<U>>
-    : T extends ReadonlyArray<infer U>
-      ? ReadonlyArray<DeepPartial<U>>
-      : T extends { $case: string; value: unknown }
-        ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-        : T extends {}
-          ? { [K in keyof T]?: DeepPartial<T[K]> }
-          : Partial<T>;
-
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-export type Exact<P, I extends P> = P extends Builtin
-  ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
@@ -1138,6 +986,4 @@ function longToNumber(int64: { toString(): string }): number {
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
 }

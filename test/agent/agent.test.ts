@@ -5,6 +5,7 @@ import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
 import type { Command } from "../../agent/plan.ts";
+import { recoverLeftovers } from "../../agent/leftovers.ts";
 import { silentLog } from "../../common/log.ts";
 import { type Fault, FaultState, type Report } from "../../proto/gen/agent.ts";
 import { FakeClock, settle } from "../support/fake-clock.ts";
@@ -206,7 +207,7 @@ describe("Agent", () => {
       fc.asyncProperty(fc.array(action, { maxLength: 25 }), async (actions) => {
         const clock = new FakeClock();
         const kernel = new FakeKernel(clock);
-        let { agent, journal, life } = setUp(clock, kernel);
+        let { agent, journal, life, family } = setUp(clock, kernel);
         let generation = 0;
         /** Until when each fault may have an effect at most, by what the agent was told. */
         let limits = new Map<string, { readonly deadlineMs: number; readonly leaseMs: number; leaseUntilMs: number }>();
@@ -251,8 +252,8 @@ describe("Agent", () => {
               kernel.failOn = undefined;
               const leftovers = [...journal.entries];
               life.isOver = true;
-              ({ agent, journal, life } = setUp(clock, kernel, memoryJournal(leftovers)));
-              await agent.start();
+              ({ agent, journal, life, family } = setUp(clock, kernel, memoryJournal(leftovers)));
+              await recoverLeftovers({ journal, programs: kernel, sweep: () => family.sweep(), log: silentLog });
               assert.equal(kernel.state.size, 0);
               limits = new Map();
             }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createExecutor } from "../../agent/executor.ts";
 import { JournalError, openJournal } from "../../agent/journal.ts";
+import { recoverLeftovers } from "../../agent/leftovers.ts";
 import { silentLog } from "../../common/log.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
@@ -21,7 +22,7 @@ describe("the executor and its journal", () => {
     const kernel = new FakeKernel(new FakeClock());
     const family = createFakeFamily(kernel);
     const journal = await openJournal(path);
-    return { kernel, family, executor: createExecutor({ family, programs: kernel, journal, log: silentLog }) };
+    return { kernel, family, journal, executor: createExecutor({ family, programs: kernel, journal, log: silentLog }) };
   }
   const noClock = (): undefined => undefined;
   const faults = (...ids: readonly string[]) =>
@@ -54,7 +55,7 @@ describe("the executor and its journal", () => {
       kernel.failOn = undefined;
       const next = await setUp();
       for (const entry of kernel.state) next.kernel.state.add(entry);
-      await next.executor.recoverLeftovers();
+      await recoverLeftovers({ journal: next.journal, programs: next.kernel, sweep: () => next.family.sweep(), log: silentLog });
       assert.equal(next.kernel.state.size, 0);
     });
   }

@@ -1,18 +1,27 @@
 import assert from "node:assert/strict";
 import { createSecureContext } from "node:tls";
+import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { type ChannelCredentials, Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
-import { type AgentServer, serveAgent } from "../../agent/server.ts";
+import { olderReflectionService } from "../../agent/reflection.ts";
 import { type Authority, createAuthority, type Credential, openAuthority } from "../../certs/authority.ts";
-import { RenewableServerCredentials } from "../../certs/grpc-server-credentials.ts";
 import { CONTROLLER_URI, podUri } from "../../certs/identity.ts";
 import { createAgentKey } from "../../certs/keys.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
 import { createDial } from "../../controller/agents/dial.ts";
-import { AgentClient, type DesiredFaults, type Report } from "../../proto/gen/agent.ts";
+import type { DesiredFaults, Report } from "../../proto/gen/agent.ts";
+import { HealthCheckResponse_ServingStatus as Serving, HealthClient } from "../../proto/gen/grpc/health/v1/health.ts";
+import {
+  type ServerReflectionRequest,
+  type ServerReflectionResponse,
+  ServerReflectionService,
+} from "../../proto/gen/grpc/reflection/v1/reflection.ts";
+import { AgentClient } from "../../proto/gen/services.ts";
+import { serveAgent } from "../support/agent-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 import { networkFault } from "../support/network-faults.ts";
 
@@ -25,9 +34,8 @@ describe("an agent's gRPC server", () => {
   let authority: Authority;
   let stranger: Authority;
   let controller: Credential;
-  let serverCredentials: RenewableServerCredentials;
   let agent: Agent;
-  let server: AgentServer;
+  let server: Awaited<ReturnType<typeof serveAgent>>;
   let wakefulness: { stoodStill: boolean };
   const clients: Client[] = [];
 
@@ -42,9 +50,8 @@ describe("an agent's gRPC server", () => {
     const journal: Journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
     const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
     agent = new Agent({ targetUid: UID, version: "0.1.0", family, executor, clock: systemClock, log: silentLog });
-    serverCredentials = new RenewableServerCredentials(await identity(UID));
     wakefulness = { stoodStill: false };
-    server = await serveAgent({ agent, credentials: serverCredentials, wakefulness, address: "127.0.0.1:0", log: silentLog });
+    server = await serveAgent({ agent, identity: await identity(UID), wakefulness, host: "127.0.0.1", port: 0 });
   });
   afterEach(async () => {
     for (const client of clients.splice(0)) client.close();
@@ -133,12 +140,49 @@ describe("an agent's gRPC server", () => {
     });
   }
 
-  it("tells its health and its methods to the controller and to nobody else", async () => {
-    for (const [own, expected] of [
-      [controller, "OK"],
-      [await clientOf("u2"), "UNAUTHENTICATED"],
-    ] as const)
-      assert.equal(await call("/grpc.health.v1.Health/Check", Buffer.alloc(0), own), expected);
+  it("tells its health to the controller and to nobody else", async () => {
+    const health = (own: Credential, service: string): Promise<string> =>
+      new Promise((resolve) => {
+        connect((...parts) => new HealthClient(...parts), own).check({ service }, (error, found) =>
+          resolve(error ? (status[error.code] ?? "?") : `status ${found.status}`),
+        );
+      });
+    assert.equal(await health(controller, ""), `status ${Serving.SERVING}`);
+    assert.equal(await health(controller, "squall.agent.v1.Agent"), `status ${Serving.SERVING}`);
+    assert.equal(await health(controller, "squall.agent.v1.Other"), "NOT_FOUND");
+    assert.equal(await health(await clientOf("u2"), ""), "UNAUTHENTICATED");
+  });
+
+  it("describes its services, under the old name of reflection as under the new one", async () => {
+    for (const service of [ServerReflectionService, olderReflectionService]) {
+      const ask = async (messageRequest: ServerReflectionRequest["messageRequest"]) => {
+        const { path, requestSerialize, responseDeserialize } = service.serverReflectionInfo;
+        const stream = connect((...parts) => new Client(...parts)).makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+        stream.write({ host: "", messageRequest });
+        stream.end();
+        const [found] = await stream.toArray();
+        return (found as ServerReflectionResponse).messageResponse;
+      };
+      const listed = await ask({ $case: "listServices", value: "" });
+      assert.ok(listed?.$case === "listServicesResponse");
+      const served = listed.value.service.map(({ name }) => name);
+      assert.deepEqual(served, ["squall.agent.v1.Agent", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+      for (const symbol of [...served, "squall.agent.v1.Agent.Apply", "squall.faults.v1.Shape"]) {
+        const described = await ask({ $case: "fileContainingSymbol", value: symbol });
+        assert.ok(described?.$case === "fileDescriptorResponse", symbol);
+        const files = described.value.fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
+        // the file itself first, and all that it imports: enough to call the service
+        const registry = createFileRegistry(files[0] ?? assert.fail(), (name) => files.find((file) => file.name === name));
+        assert.ok(
+          [...registry].some(({ typeName }) => symbol.startsWith(typeName)),
+          symbol,
+        );
+      }
+      assert.deepEqual(await ask({ $case: "fileByFilename", value: "none.proto" }), {
+        $case: "errorResponse",
+        value: { errorCode: status.NOT_FOUND, errorMessage: '"none.proto" is not known here.' },
+      });
+    }
   });
 
   it("refuses what is stale, meant for another or malformed, with a typed error, and changes nothing", async () => {
@@ -193,7 +237,7 @@ describe("an agent's gRPC server", () => {
     });
     stream.write({ targetUid: UID, leaderEpoch: 5 });
     for (let renewal = 0; renewal < 20; renewal++) {
-      serverCredentials.replace(await identity(`renewed-${renewal}`));
+      server.renew(await identity(`renewed-${renewal}`));
       // the old connection goes on, and a new one sees the new identity
       assert.equal(typeof (await apply(client, desired(2 + renewal, { faults: [networkFault("a", [])] }))), "object");
       const dial = createDial({

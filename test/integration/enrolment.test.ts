@@ -25,7 +25,8 @@ import {
   secrets,
   validatingWebhookConfigurations,
 } from "../../kube/resources.ts";
-import { EnrolmentClient, type EnrolReply } from "../../proto/gen/agent.ts";
+import type { EnrolReply } from "../../proto/gen/agent.ts";
+import { EnrolmentClient } from "../../proto/gen/services.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 
 const core = { group: "", version: "v1", isNamespaced: true };

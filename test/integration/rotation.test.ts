@@ -6,8 +6,7 @@ import { parseAllDocuments } from "yaml";
 import * as z from "zod";
 import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
-import { serveAgent } from "../../agent/server.ts";
-import { RenewableServerCredentials, type ServerIdentity } from "../../certs/grpc-server-credentials.ts";
+import type { ServerIdentity } from "../../certs/grpc-server-credentials.ts";
 import { createAgentKey } from "../../certs/keys.ts";
 import type { RotationRules } from "../../certs/rotation.ts";
 import { systemClock } from "../../common/clock.ts";
@@ -28,6 +27,7 @@ import { createMetrics } from "../../webhook/metrics.ts";
 import { createReviewers } from "../../webhook/reviewers.ts";
 import { serveReviews, type WebhookServer } from "../../webhook/server.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
+import { serveAgent } from "../support/agent-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 
 /**
@@ -170,18 +170,11 @@ describe("rotation of every certificate under load, against a real API server", 
     const journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
     const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
     const agent = new Agent({ targetUid: uid, version: "0", family, executor, clock: systemClock, log: silentLog });
-    const credentials = new RenewableServerCredentials(await renew());
-    const server = await serveAgent({
-      agent,
-      credentials,
-      wakefulness: { stoodStill: false },
-      address: `127.2.0.${index + 1}:${AGENT_PORT}`,
-      log: silentLog,
-    });
+    const server = await serveAgent({ agent, identity: await renew(), host: `127.2.0.${index + 1}`, port: AGENT_PORT });
     const state = { renewals: 0 };
     const timer = setInterval(() => {
       void renew().then((identity) => {
-        credentials.replace(identity);
+        server.renew(identity);
         state.renewals += 1;
       });
     }, RULES.leafLifetimeMs / 3);

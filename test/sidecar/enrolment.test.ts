@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,10 +7,13 @@ import { inspect } from "node:util";
 import { Server, status } from "@grpc/grpc-js";
 import { type Authority, createAuthority, openAuthority } from "../../certs/authority.ts";
 import { RenewableServerCredentials } from "../../certs/grpc-server-credentials.ts";
+import { podUri } from "../../certs/identity.ts";
 import { verifyProof } from "../../certs/keys.ts";
+import { validityOf } from "../../certs/renewal.ts";
 import type { Log } from "../../common/log.ts";
 import { services, SYSTEM_NAMESPACE } from "../../common/names.ts";
-import { type EnrolRequest, EnrolmentService, type EnrolmentServer } from "../../proto/gen/agent.ts";
+import type { EnrolRequest } from "../../proto/gen/agent.ts";
+import { EnrolmentService, type EnrolmentServer } from "../../proto/gen/services.ts";
 import { enrolUntilDone, type EnrolmentOptions } from "../../sidecar/enrolment.ts";
 import { emptyPassport } from "../support/fake-family.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -37,7 +41,7 @@ describe("enrolment of a sidecar", () => {
       enrol: ({ request }, callback) => {
         requests.push(request);
         if (failures-- > 0) callback({ code: status.UNAVAILABLE, details: "This controller does not lead. Try again." });
-        else callback(null, { certificate: "leaf", caCertificates: "cas", desired: undefined });
+        else callback(null, { certificate: leafFor(request), caCertificates: "cas", desired: undefined });
       },
     };
     server = new Server();
@@ -64,6 +68,9 @@ describe("enrolment of a sidecar", () => {
     await rm(folder, { recursive: true });
   });
 
+  const leafFor = ({ publicKey }: EnrolRequest): string =>
+    authority.issueAgent(podUri({ namespace: "shop", uid: "u1" }), publicKey, { now, lifetimeMs: 3_600_000 });
+
   const note = (fields: object, message: string): void => void (logged += `${message} ${inspect(fields, { depth: 9 })}\n`);
   const log = (): Log => ({ debug: note, info: note, warn: note, error: note, child: log });
 
@@ -82,9 +89,11 @@ describe("enrolment of a sidecar", () => {
 
   it("proves its key and its token, and tells what can be done here", async () => {
     const enrolled = await runOut(enrolUntilDone(options, { clock, log: log(), signal: new AbortController().signal }));
-    assert.deepEqual([enrolled.certificate, enrolled.caCertificates], ["leaf", "cas"]);
     const [request] = requests;
     assert.ok(request && verifyProof(request));
+    assert.ok(new X509Certificate(enrolled.certificate).checkPrivateKey(createPrivateKey(enrolled.privateKey)));
+    assert.equal(enrolled.caCertificates, "cas");
+    assert.deepEqual(enrolled.validity, validityOf(enrolled.certificate));
     assert.deepEqual(request.passport, emptyPassport);
     assert.match(enrolled.privateKey, /PRIVATE KEY/);
   });
@@ -103,7 +112,7 @@ describe("enrolment of a sidecar", () => {
     const enrolling = enrolUntilDone(options, { clock, log: log(), signal: new AbortController().signal });
     await clock.advance(1_000);
     await writeFile(options.caPath, authority.certificate);
-    assert.equal((await runOut(enrolling)).certificate, "leaf");
+    assert.match((await runOut(enrolling)).certificate, /BEGIN CERTIFICATE/);
   });
 
   it("does not enrol with a server of another CA", async () => {

@@ -2,15 +2,14 @@ import { TLSSocket } from "node:tls";
 import { Agent } from "../../agent/agent.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
-import { serveAgent } from "../../agent/server.ts";
 import { watchWakefulness } from "../../agent/wakefulness.ts";
 import { type Authority, type Credential, openAuthority } from "../../certs/authority.ts";
-import { RenewableServerCredentials } from "../../certs/grpc-server-credentials.ts";
 import { type PodIdentity, podUri } from "../../certs/identity.ts";
 import { type AgentKey, createAgentKey } from "../../certs/keys.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
 import { ports } from "../../common/names.ts";
+import { serveAgent } from "../support/agent-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 import { answerOrders } from "./orders.ts";
 import { readUsage } from "./usage.ts";
@@ -71,8 +70,8 @@ async function start({ address, ...identity }: SimulatedPod, authority: Authorit
     else lastRecoveredMs = Date.now();
   };
   const agent = new Agent({ targetUid: identity.uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog, onVisited });
-  const credentials = new RenewableServerCredentials({ certificate, key: key.privateKey, clientCas: authority.certificate });
-  await serveAgent({ agent, credentials, wakefulness, address: `${address}:${ports.sidecar}`, log: silentLog });
+  const own = { certificate, key: key.privateKey, clientCas: authority.certificate };
+  await serveAgent({ agent, identity: own, wakefulness, host: address, port: ports.sidecar });
 }
 
 answerOrders(async (raw) => {

@@ -27,16 +27,20 @@ function programsOf({ fails = {}, prints = {}, lacks = [] }: Kernel): { readonly
       const said = startingWith(fails, text) ?? startingWith(fails, `${text} ${command.stdin ?? ""}`);
       if (said !== undefined) return Promise.reject(new CommandError(command, "exited with 1", said));
       const refuse = (why: string): Promise<never> => Promise.reject(new CommandError(command, "exited with 2", why));
-      if (text.includes(" add ")) {
-        const name = text.replace(" add ", " ").replace(/ (netem|type ifb)$/, "");
-        if (made.has(name)) return refuse("RTNETLINK answers: File exists");
-        made.add(name);
+      for (const line of (command.stdin ?? "").split("\n")) {
+        const [, what = "", how = "", rest = ""] = /^(\w+) (add|del) (.*?)(?: netem| type ifb)?$/.exec(line) ?? [];
+        const name = `${what} ${rest}`;
+        if (how === "add" && made.has(name)) return refuse("RTNETLINK answers: File exists");
+        if (how === "add") made.add(name);
+        if (how === "del" && !made.delete(name)) return refuse("Cannot find device");
       }
-      if (text.includes(" del ") && !made.delete(text.replace(" del ", " "))) return refuse("Cannot find device");
       for (const [, name] of (command.stdin ?? "").matchAll(/^:(\S+)/gm)) made.add(`chain ${name}`);
       const chains = [...(command.stdin ?? "").matchAll(/^-X (\S+)/gm)].map(([, name]) => `chain ${name}`);
       if ([...new Set(chains)].some((name) => !made.delete(name))) return refuse("No chain/target/match by that name.");
-      return Promise.resolve({ stdout: startingWith({ "ip -j link": links, ...prints }, text) ?? "", stderr: "" });
+      return Promise.resolve({
+        stdout: startingWith({ "ip -j -batch": links, ...prints }, text) ?? startingWith(prints, `${text} ${command.stdin ?? ""}`) ?? "",
+        stderr: "",
+      });
     },
   };
   return { programs, made };
@@ -46,7 +50,7 @@ const known = { hostIps: ["10.0.0.1"], podIps: ["10.244.0.7"], probePorts: [9000
 
 describe("readPodFacts", () => {
   it("finds everything on a kernel that has everything, and leaves nothing of its tries", async () => {
-    const { programs, made } = programsOf({ prints: { "ip -j -4 route": '[{"gateway":"10.244.0.1"}]' } });
+    const { programs, made } = programsOf({ prints: { "ip -j -batch": `${links}\n[{"gateway":"10.244.0.1"}]\n` } });
     assert.deepEqual(await readPodFacts(programs, known), {
       iptables: "nft",
       families: ["ipv4"],
@@ -67,7 +71,7 @@ describe("readPodFacts", () => {
   it("is not misled by what an earlier life left when it was cut off in the middle of a try, and takes that back", async () => {
     const { programs, made } = programsOf({});
     const clean = await readPodFacts(programs, known);
-    for (const left of ["tc qdisc dev lo root handle c4a0:", "ip link squall-ifb", "chain squall-try"]) made.add(left);
+    for (const left of ["qdisc dev lo root handle c4a0:", "link squall-ifb", "chain squall-try"]) made.add(left);
     assert.deepEqual(await readPodFacts(programs, known), clean);
     assert.deepEqual([...made], []);
   });
@@ -85,8 +89,9 @@ describe("readPodFacts", () => {
   it("says why an engine cannot be used", async () => {
     const { programs } = programsOf({
       fails: {
-        "tc qdisc add dev lo root handle c4a0: netem": "Error: Specified qdisc kind is unknown.",
-        "iptables-nft-restore --noflush *mangle\n:squall-try - [0:0]\n-A squall-try -j NFQUEUE": "No such target",
+        "tc -batch - qdisc add dev lo root handle c4a0: netem": "Error: Specified qdisc kind is unknown.\nCommand failed -:1",
+        "iptables-nft-restore --noflush *filter\n:squall-try - [0:0]\n-A squall-try -j RETURN\nCOMMIT\n*mangle\n:squall-try - [0:0]\n-A squall-try -j NFQUEUE":
+          "No such target",
       },
     });
     const passport = passportOf(await readPodFacts(programs, known));
@@ -111,7 +116,7 @@ describe("readPodFacts", () => {
       programsOf({
         prints: {
           "tc -j qdisc": '[{"kind":"tbf","handle":"1:","dev":"eth0","root":true},{"kind":"noqueue","handle":"0:","dev":"lo","root":true}]',
-          "tc filter show dev eth0 ingress": "filter protocol all pref 1 bpf chain 0 handle 0x1 cil_from_container",
+          "tc -batch - filter show dev eth0 ingress": "filter protocol all pref 1 bpf chain 0 handle 0x1 cil_from_container",
           "iptables-nft-save": "*nat\n:ISTIO_OUTPUT - [0:0]\nCOMMIT\n",
         },
       }).programs,

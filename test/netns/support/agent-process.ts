@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { Agent } from "../../../agent/agent.ts";
 import { createExecutor } from "../../../agent/executor.ts";
 import { openJournal } from "../../../agent/journal.ts";
+import { recoverLeftovers } from "../../../agent/leftovers.ts";
 import { createNetworkFamily } from "../../../agent/network/driver.ts";
 import { watchDnsAnswers } from "../../../agent/network/dns-watch.ts";
 import { startEngine } from "../../../agent/network/engine/engine.ts";
@@ -114,19 +115,20 @@ async function start({ podIps, journal: path, stop: wanted, disk, wallClockJumps
     lookup: createLookup(""),
     watchDns: watchDnsAnswers,
   });
-  const journal = await openJournal(path);
+  const opened = await openJournal(path);
+  const journal = {
+    ...opened,
+    add: (undo: Command) => change("journal: add", () => opened.add(undo)),
+    clear: () => change("journal: clear", () => opened.clear()),
+  };
+  await recoverLeftovers({ journal, programs: counted, sweep: () => family.sweep(), log: silentLog });
   const executor = createExecutor({
     family: { ...family, runEngine: (rules) => change("engine", () => family.runEngine(rules)) },
     programs: counted,
-    journal: {
-      ...journal,
-      add: (undo) => change("journal: add", () => journal.add(undo)),
-      clear: () => change("journal: clear", () => journal.clear()),
-    },
+    journal,
     log: silentLog,
   });
   agent = new Agent({ targetUid: UID, version: "test", family, executor, clock, log: silentLog });
-  await agent.start();
 }
 
 /** `ip netns exec` gave this process a mount namespace of its own: nothing is left of it afterwards. */

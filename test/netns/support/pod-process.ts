@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ports } from "../common/names.ts";
+import { ports } from "../../../common/names.ts";
+import { sidecarPaths } from "../../../common/sidecar-layout.ts";
 
-/** Stands for a pod's sandbox, for bench/sidecar.ts: starts processes in this network and mount namespace and reads what they cost. */
+/** Stands for a pod's sandbox: starts processes in this network and mount namespace and reads what they cost. */
 export type PodOrder =
   | { readonly do: "write"; readonly files: Readonly<Record<string, string>> }
   /** Answers with Started once the process is up. */
@@ -15,12 +16,16 @@ export type PodOrder =
       readonly variables: Readonly<Record<string, string>>;
       readonly upWhen: "it listens" | "it writes";
     }
-  /** Answers with Idle, for the process that was started as this number. */
-  | { readonly do: "read"; readonly process: number }
-  /** Ends what was started. */
+  /** Answers with Idle. */
+  | { readonly do: "read"; readonly number: number }
+  /** Sends SIGTERM and answers with the exit code. */
+  | { readonly do: "stop"; readonly number: number }
+  /** Ends whatever was started. */
   | { readonly do: "end" };
 
 export interface Started {
+  /** By which the process is known here. */
+  readonly number: number;
   /** From exec until it is up. */
   readonly upMs: number;
   /** Of the process and the programs that it ran. */
@@ -29,20 +34,22 @@ export interface Started {
 
 /** From smaps_rollup, see proc_pid_smaps_rollup(5). */
 export interface Idle {
-  readonly residentKb: number;
+  readonly residentBytes: number;
   /** Clean and dirty pages that no other process maps. */
-  readonly privateKb: number;
-  readonly anonymousKb: number;
+  readonly privateBytes: number;
+  readonly anonymousBytes: number;
 }
 
 const POLL_MS = 2;
 const LONGEST_WAIT_MS = 20_000;
+/** USER_HZ is 100 wherever Linux runs. */
 const TICK_MS = 10;
 const LISTENING = new RegExp(`:${ports.sidecar.toString(16).toUpperCase()} \\S+ 0A `);
 const started: ChildProcess[] = [];
 
 // `ip netns exec` gave this process a mount namespace of its own: what the pod's volumes hold is seen by nobody else.
-execFileSync("mount", ["-t", "tmpfs", "squall-bench", "/var"]);
+execFileSync("mount", ["-t", "tmpfs", "squall-pod", "/var"]);
+mkdirSync(sidecarPaths.state, { recursive: true });
 
 const isListening = (): boolean => ["tcp", "tcp6"].some((table) => LISTENING.test(readFileSync(`/proc/self/net/${table}`, "utf8")));
 
@@ -53,13 +60,13 @@ async function start({ argv, variables, upWhen }: Extract<PodOrder, { do: "start
     stdio: ["ignore", "pipe", "inherit"],
     env: { PATH: process.env["PATH"], ...variables },
   });
-  started.push(child);
-  if (upWhen === "it writes") await once(child.stdout, "data");
+  const number = started.push(child) - 1;
+  if (upWhen === "it writes") await once(child.stdout, "data", { signal: AbortSignal.timeout(LONGEST_WAIT_MS) });
   else while (!isListening() && performance.now() < begun + LONGEST_WAIT_MS) await sleep(POLL_MS);
   const upMs = performance.now() - begun;
   child.stdout.resume();
   if (upWhen === "it listens" && !isListening()) throw new Error("The process does not listen.");
-  return { upMs, cpuMs: cpuMsOf(child) };
+  return { number, upMs, cpuMs: cpuMsOf(child) };
 }
 
 /** utime, stime, cutime and cstime of proc_pid_stat(5). */
@@ -70,8 +77,20 @@ function cpuMsOf({ pid }: ChildProcess): number {
 
 function read({ pid }: ChildProcess): Idle {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
-  const kb = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? Number.NaN);
-  return { residentKb: kb("Rss"), privateKb: kb("Private_Clean") + kb("Private_Dirty"), anonymousKb: kb("Anonymous") };
+  const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? Number.NaN) * 1024;
+  return { residentBytes: bytes("Rss"), privateBytes: bytes("Private_Clean") + bytes("Private_Dirty"), anonymousBytes: bytes("Anonymous") };
+}
+
+function childOf(number: number): ChildProcess {
+  const child = started[number];
+  if (child === undefined) throw new Error(`There is no process ${number}.`);
+  return child;
+}
+
+async function stop(child: ChildProcess): Promise<{ readonly code: number | null }> {
+  child.kill("SIGTERM");
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  return { code: child.exitCode };
 }
 
 async function obey(order: PodOrder): Promise<object> {
@@ -84,13 +103,12 @@ async function obey(order: PodOrder): Promise<object> {
       return {};
     case "start":
       return start(order);
-    case "read": {
-      const found = started[order.process];
-      if (found === undefined) throw new Error(`There is no process ${order.process}.`);
-      return read(found);
-    }
+    case "read":
+      return read(childOf(order.number));
+    case "stop":
+      return stop(childOf(order.number));
     case "end":
-      for (const child of started.splice(0)) child.kill("SIGKILL");
+      for (const child of started) child.kill("SIGKILL");
       return {};
   }
 }
@@ -101,7 +119,7 @@ process.on("message", (order: PodOrder) => {
     (error: unknown) => process.send?.({ error: error instanceof Error ? error.message : String(error) }),
   );
 });
-process.on("exit", () => {
+process.on("disconnect", () => {
   for (const child of started) child.kill("SIGKILL");
+  process.exit(0);
 });
-process.on("disconnect", () => process.exit(0));

@@ -1,0 +1,87 @@
+import { readFile } from "node:fs/promises";
+import { Agent } from "../agent/agent.ts";
+import { createExecutor } from "../agent/executor.ts";
+import type { Journal } from "../agent/journal.ts";
+import { createNetworkFamily } from "../agent/network/driver.ts";
+import { watchDnsAnswers } from "../agent/network/dns-watch.ts";
+import { startEngine } from "../agent/network/engine/engine.ts";
+import type { CompiledClass } from "../agent/network/explain.ts";
+import type { PodFacts } from "../agent/network/facts.ts";
+import { createLookup } from "../agent/network/host-names.ts";
+import type { Programs } from "../agent/programs.ts";
+import { type AgentServer, createAgentServer } from "../agent/server.ts";
+import type { Wakefulness } from "../agent/wakefulness.ts";
+import type { ServerIdentity } from "../certs/grpc-server-credentials.ts";
+import type { Clock } from "../common/clock.ts";
+import type { Log } from "../common/log.ts";
+import { VERSION } from "../common/version.ts";
+import { DesiredFaults, type Fault, FaultState, type Report } from "../proto/gen/agent.ts";
+import type { Explanation } from "./explanation.ts";
+
+/** What a sidecar has in memory from its first call or fault on. */
+export interface Work {
+  readonly agent: Agent;
+  readonly server: AgentServer;
+  readonly decodeDesired: (bytes: Uint8Array) => DesiredFaults;
+}
+
+export interface WorkOptions {
+  readonly podUid: string;
+  readonly facts: PodFacts;
+  readonly programs: Programs;
+  readonly journal: Journal;
+  readonly identity: ServerIdentity;
+  readonly wakefulness: Pick<Wakefulness, "stoodStill">;
+  /** Called after each visit to the kernel. */
+  readonly onVisited: (explanation: Explanation) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export async function startWork(options: WorkOptions): Promise<Work> {
+  const { facts, programs, journal, clock, log } = options;
+  const family = createNetworkFamily({
+    facts,
+    programs,
+    log,
+    clock,
+    startEngine,
+    lookup: createLookup(await readFile("/etc/resolv.conf", "utf8").catch(() => "")), // without one, names are asked for as they are
+    watchDns: watchDnsAnswers,
+  });
+  const executor = createExecutor({ family, programs, log, journal });
+  const agent = new Agent({
+    targetUid: options.podUid,
+    version: VERSION,
+    family,
+    executor,
+    clock,
+    log,
+    onVisited: (report, wanted, compiled) =>
+      options.onVisited({
+        version: VERSION,
+        passport: family.passport,
+        faults: describeFaults(report, wanted),
+        classes: compiled as readonly CompiledClass[], // made by explainNetwork alone
+      }),
+  });
+  return {
+    agent,
+    server: createAgentServer({ agent, identity: options.identity, wakefulness: options.wakefulness, log }),
+    decodeDesired: (bytes) => DesiredFaults.decode(bytes),
+  };
+}
+
+function describeFaults({ faults }: Report, wanted: readonly Fault[]): Explanation["faults"] {
+  const experimentOf = new Map(wanted.map(({ id, experiment }) => [id, experiment]));
+  const stateNames = Object.fromEntries(Object.entries(FaultState).map(([name, value]) => [value, name]));
+  return faults
+    .filter(({ state }) => state !== FaultState.ENDED)
+    .map(({ id, state, reason, message }) => ({
+      id,
+      experiment: experimentOf.get(id) ?? id,
+      state: stateNames[state] ?? "UNKNOWN",
+      reason,
+      message,
+    }));
+}
