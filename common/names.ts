@@ -34,6 +34,9 @@ export const annotations = {
 /** Chaos Mesh's own finalizer, kept so that its tools see what they know. */
 export const FINALIZER = "chaos-mesh/records";
 
+/** On what the controller needs to the end, while it leads: when Squall is uninstalled it comes off last. */
+export const UNINSTALL_FINALIZER = "squall.dev/uninstall";
+
 export const SIDECAR_CONTAINER = "squall-sidecar";
 
 /** ConfigMap with the CA certificates (key `ca.crt`, PEM), written into every opted-in namespace. */

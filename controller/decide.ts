@@ -85,9 +85,10 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
   };
 }
 
-/** Halts and refusals keep an experiment from running that is due to. */
-function holdBack(due: Phase, { halted, refusal }: Observed): Phase {
+/** The end of Squall, halts and refusals keep an experiment from running that is due to. */
+function holdBack(due: Phase, { halted, refusal, leaving }: Observed): Phase {
   if (due.desired === "Stop") return due;
+  if (leaving !== undefined) return { ...due, desired: "Stop", cause: "Uninstalled" };
   if (halted !== undefined) return { ...due, desired: "Stop", cause: "Halted" };
   return refusal === undefined ? due : { ...due, desired: "Stop", cause: "Unable" };
 }
@@ -272,22 +273,28 @@ interface Ending {
   readonly nextMs: number | undefined;
 }
 
-/** When an experiment may go: once nothing is left on its targets, by force, or when its lease is over and nobody answers. */
+/**
+ * When an experiment may go: once nothing is left on its targets, by force, or when its lease is over and nobody answers. When Squall is
+ * uninstalled, those go as well that nobody deletes, and all of them in the time that there is.
+ */
 function decideEnding(
-  { experiment, nowMs, memory }: Observed,
+  { experiment, nowMs, memory, leaving }: Observed,
   records: readonly ContainerRecord[] = [],
   { lease, isOneShot }: { readonly lease: Lease; readonly isOneShot: boolean },
 ): Ending {
   const { deletionTimestamp, finalizers = [] } = experiment.metadata;
   const hasOurs = finalizers.includes(FINALIZER);
-  if (deletionTimestamp === undefined) return { finalizer: hasOurs ? "keep" : "add", unconfirmed: [], nextMs: undefined };
+  if (deletionTimestamp === undefined && leaving === undefined)
+    return { finalizer: hasOurs ? "keep" : "add", unconfirmed: [], nextMs: undefined };
   if (!hasOurs) return { finalizer: "keep", unconfirmed: [], nextMs: undefined };
   const left = isOneShot ? [] : records.filter(({ phase }) => phase !== "Not Injected");
   // A controller that was away gives the agents the time to answer that they would have had.
   const { askedMs, seenMs } = memory.deletion ?? { askedMs: nowMs, seenMs: nowMs };
-  const waitMs = Math.max(askedMs + lease.ms, seenMs) + GRACE_MS - nowMs;
-  if (left.length === 0 || isForced(experiment) || waitMs <= 0) return { finalizer: "remove", unconfirmed: left, nextMs: undefined };
-  return { finalizer: "keep", unconfirmed: [], nextMs: waitMs };
+  const answersMs = Math.max(askedMs + lease.ms, seenMs) + GRACE_MS;
+  const waitMs = (deletionTimestamp === undefined ? Number.POSITIVE_INFINITY : answersMs) - nowMs;
+  const leftMs = leaving === undefined ? waitMs : Math.min(waitMs, leaving.byMs - nowMs);
+  if (left.length === 0 || isForced(experiment) || leftMs <= 0) return { finalizer: "remove", unconfirmed: left, nextMs: undefined };
+  return { finalizer: "keep", unconfirmed: [], nextMs: leftMs };
 }
 
 function selectionRetryMs(emptySelections: number): number {

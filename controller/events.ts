@@ -46,6 +46,7 @@ const phaseMessages = {
   TimeUp: "Time up according to the duration",
   Paused: "Experiment has been paused",
   Halted: "Experiment has been halted",
+  Uninstalled: "Squall is being uninstalled",
 } as const;
 
 function phaseEvents(before: ExperimentStatus, after: ExperimentStatus, { phase, lease }: Context): readonly ExperimentEvent[] {

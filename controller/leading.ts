@@ -18,6 +18,8 @@ import { startExperiments } from "./experiments.ts";
 import { startHaltReports } from "./halts.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import { startInjectionChecks } from "./namespaces/injection-checks.ts";
+import { keepHolds } from "./uninstall/holds.ts";
+import { uninstall, waitForExperiments } from "./uninstall/uninstall.ts";
 import type { World } from "./world.ts";
 
 export interface LeadingDeps {
@@ -34,10 +36,20 @@ export interface LeadingDeps {
 const ENDPOINT_EVERY_MS = 30_000;
 
 /**
- * Everything that only the leader does, from the day it leads to the day it does not: certificates, experiments, enrolment. Resolves once
- * all of it has ended, which is when the leadership has; throws when a part of it cannot be started.
+ * Everything that only the leader does, from the day it leads to the day it does not: certificates, experiments, enrolment, and the end of all
+ * when Squall is uninstalled. Resolves once that has ended, with whether Squall is uninstalled or the leadership over; throws when a part of
+ * it cannot be started.
  */
-export async function lead(leadership: Leadership, deps: LeadingDeps): Promise<void> {
+export async function lead(leadership: Leadership, deps: LeadingDeps): Promise<"uninstalled" | "over"> {
+  const { signal } = leadership;
+  await work(leadership, deps);
+  if (signal.aborted) return "over";
+  await uninstall(deps, signal);
+  return signal.aborted ? "over" : "uninstalled";
+}
+
+/** Until the leadership is over, or Squall is uninstalled and its experiments are. */
+async function work(leadership: Leadership, deps: LeadingDeps): Promise<void> {
   const { config, kube, world, clock, log, metrics, isLeading } = deps;
   const { signal } = leadership;
   const closers: (() => Promise<void>)[] = [];
@@ -80,7 +92,9 @@ export async function lead(leadership: Leadership, deps: LeadingDeps): Promise<v
       address: `${config.podIps.some((ip) => isIPv6(ip)) ? "[::]" : "0.0.0.0"}:${config.enrolmentPort}`,
     });
     closers.push(() => listener.close());
-    await keepEndpoint(deps, signal);
+    const staying = AbortSignal.any([signal, world.uninstall.begun]);
+    await Promise.all([keepEndpoint(deps, staying), keepHolds({ kube, notice: world.uninstall, clock, log, signal: staying })]);
+    if (world.uninstall.leaving !== undefined) await waitForExperiments(deps, world.uninstall.leaving, signal);
   } finally {
     for (const close of closers.toReversed()) await close();
   }

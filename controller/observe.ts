@@ -17,6 +17,7 @@ import { readRefusal, type Refusal } from "./permission.ts";
 import type { Surroundings } from "./picking.ts";
 import { timeOf } from "./records.ts";
 import { coverServices, type Peer, type ServiceCoverage } from "./services.ts";
+import type { Leaving } from "./uninstall/notice.ts";
 import type { World } from "./world.ts";
 
 /** All that one visit to an experiment looks at, read once. */
@@ -39,6 +40,8 @@ export interface Observed {
   readonly refusal: Refusal | undefined;
   /** The halt that stopped it, now or before. */
   readonly halted: ExperimentStatus["halted"];
+  /** Present while Squall is being uninstalled. */
+  readonly leaving: Leaving | undefined;
   /** Milliseconds until policies forbid it, if nothing else changes. */
   readonly allowedForMs: number | undefined;
 }
@@ -139,6 +142,7 @@ export function observeCached(
     memory,
     refusal: restraint.refusal,
     halted: experiment.status.halted ?? (restraint.haltedBy === undefined ? undefined : { by: restraint.haltedBy, time: timeOf(now) }),
+    leaving: world.uninstall.leaving,
     allowedForMs: restraint.untilMs,
   };
 }

@@ -7,7 +7,7 @@ import type { Experiment } from "../kube/experiments.ts";
 export interface Phase {
   readonly desired: "Run" | "Stop";
   /** Reason of the event that a change to this phase is reported with. */
-  readonly cause: "Started" | "Deleted" | "TimeUp" | "Paused" | "Halted" | "Unable";
+  readonly cause: "Started" | "Deleted" | "TimeUp" | "Paused" | "Halted" | "Uninstalled" | "Unable";
   /** Monotonic end; undefined without a duration. */
   readonly deadlineMs: number | undefined;
 }

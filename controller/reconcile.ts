@@ -119,15 +119,19 @@ async function report(
   return undefined;
 }
 
-/** The end of a deleted experiment: nothing is left on its targets, or nobody can say so and its lease is over. Says so before it goes. */
+/** The end of an experiment that is deleted, or of Squall: nothing is left on its targets, or nobody can say so and its lease is over. Says so before it goes. */
 async function letGo(observed: Observed, decision: Decision, memory: Memory, deps: ReconcileDeps): Promise<void> {
-  const { experiment, key } = observed;
-  const status = planStatus(observed, decision, decision.records);
-  deps.recorder.record(experiment, planEvents(experiment.status, status, decision), memory.sentEvents);
+  const { key } = observed;
+  let { experiment } = observed;
+  const isDeleted = experiment.metadata.deletionTimestamp !== undefined;
+  if (isDeleted) {
+    const status = planStatus(observed, decision, decision.records);
+    deps.recorder.record(experiment, planEvents(experiment.status, status, decision), memory.sentEvents);
+  } else experiment = await writeStatus(observed, decision, { records: decision.records, memory }, deps);
   const others = (experiment.metadata.finalizers ?? []).filter((finalizer) => finalizer !== FINALIZER);
   memory.latest = await writeFinalizers(experiment, others, deps);
   if (decision.unconfirmed.length > 0) deps.countUnconfirmed?.(decision.unconfirmed.length);
-  if (others.length === 0) bury(key, memory, deps);
+  if (others.length === 0 && isDeleted) bury(key, memory, deps);
   else deps.agents.forget(memory.uid);
 }
 

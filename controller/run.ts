@@ -11,10 +11,8 @@ import { serveHealth } from "./health.ts";
 import { lead } from "./leading.ts";
 import { createMetrics } from "./metrics.ts";
 import { findRival } from "./rival.ts";
+import { OWN_NAME } from "./uninstall/notice.ts";
 import { World } from "./world.ts";
-
-/** Name of the Lease. */
-export const LEASE = "squall-controller";
 
 export interface Controller {
   /** Gives the leadership back and stops. Faults in force go on under their leases. */
@@ -35,8 +33,10 @@ export async function runController(
     kube,
     clock,
     log,
-    ref: { namespace: SYSTEM_NAMESPACE, name: LEASE },
+    ref: { namespace: SYSTEM_NAMESPACE, name: OWN_NAME },
     identity: `${config.podName}_${randomUUID()}`,
+    // The Lease goes when Squall is uninstalled.
+    mayCreate: () => world.uninstall.leaving === undefined,
   });
   const isLeading = (): boolean => elector.leadership !== undefined;
   const metrics = createMetrics(world, isLeading);
@@ -72,7 +72,9 @@ export async function runController(
     const backOff = createBackOff({ firstMs: 500, longestMs: 30_000, random: Math.random });
     while (!leadership.signal.aborted) {
       try {
-        await lead(leadership, { config, kube, world, clock, log, metrics, isLeading });
+        const end = await lead(leadership, { config, kube, world, clock, log, metrics, isLeading });
+        // Nothing is left to do, and nobody left who would do it: the pod is about to go.
+        if (end === "uninstalled") return await world.close();
       } catch (error) {
         if (leadership.signal.aborted) return;
         log.error({ err: error }, "leading failed and is tried again");

@@ -24,6 +24,7 @@ import {
 import type { Whereabouts } from "./agents/sender.ts";
 import { type ExperimentKey, experimentKey } from "./experiment-key.ts";
 import { isFollowing } from "./phase.ts";
+import { UninstallNotice } from "./uninstall/notice.ts";
 
 /** Which experiments a change elsewhere may concern. */
 type Concern = `pod ${string}` | `namespace ${string}` | "newcomers";
@@ -41,6 +42,7 @@ export interface WorldOptions {
 export class World {
   readonly namespaces: Reflector<Namespace>;
   readonly limits: Limits;
+  readonly uninstall: UninstallNotice;
   readonly #experiments: ReadonlyMap<ExperimentName, Reflector<Experiment>>;
   readonly #pods: Reflector<Pod>;
   readonly #nodes: Reflector<Node>;
@@ -56,6 +58,7 @@ export class World {
     const reflect = <T extends KubeObject>(resource: Resource<T>): Reflector<T> => new Reflector({ kube, resource, clock, log, random });
     this.namespaces = reflect(namespaces);
     this.limits = new Limits({ kube, clock, log, random });
+    this.uninstall = new UninstallNotice({ kube, clock, log, random });
     this.#pods = reflect(pods);
     this.#nodes = reflect(nodes);
     this.#services = reflect(services);
@@ -97,7 +100,11 @@ export class World {
     const tell = (concern: Concern): void => {
       for (const { kind, lookup } of this.#concerned) for (const { metadata } of lookup(concern)) handler(experimentKey(kind, metadata));
     };
+    const tellAll = (): void => {
+      for (const { key } of this.experiments()) handler(key);
+    };
     const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
+    this.uninstall.begun.addEventListener("abort", tellAll);
     const offs = [
       ...[...this.#experiments].map(([kind, reflector]) =>
         reflector.onChange((key) => handler(experimentKey(kind, { namespace: namespaceOf(key), name: key.slice(key.indexOf("/") + 1) }))),
@@ -108,10 +115,9 @@ export class World {
       }),
       this.namespaces.onChange(() => tell("newcomers")),
       this.#services.onChange((key) => tell(`namespace ${namespaceOf(key)}`)),
-      this.limits.onChange(() => {
-        for (const { key } of this.experiments()) handler(key);
-      }),
+      this.limits.onChange(tellAll),
       this.#slices.onChange((key) => tell(`namespace ${namespaceOf(key)}`)),
+      () => this.uninstall.begun.removeEventListener("abort", tellAll),
     ];
     return () => {
       for (const off of offs) off();
@@ -178,7 +184,8 @@ export class World {
 
   #all(): readonly AnyReflector[] {
     const experiments = this.#experiments.values();
-    return [this.namespaces, this.#pods, this.#nodes, this.#services, this.#slices, ...this.limits.reflectors, ...experiments];
+    const others = [...this.limits.reflectors, ...this.uninstall.reflectors];
+    return [this.namespaces, this.#pods, this.#nodes, this.#services, this.#slices, ...others, ...experiments];
   }
 }
 

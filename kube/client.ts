@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../common/clock.ts";
 import { type CredentialOptions, CredentialSource } from "./credentials.ts";
 import { errorOfStatus, isKubeError, KubeError } from "./errors.ts";
 import type {
+  Change,
   CreateOptions,
   DeleteOptions,
   Kube,
@@ -14,7 +15,7 @@ import type {
   Resource,
   WatchEvent,
 } from "./kube.ts";
-import { type RawStream, Transport } from "./transport.ts";
+import { type RawRequest, type RawStream, Transport } from "./transport.ts";
 
 export interface ConnectOptions extends CredentialOptions {
   /** Name of the process, for the user agent and the field manager: "controller". */
@@ -137,23 +138,20 @@ class Client implements KubeConnection {
   }
 
   async patch<T>(resource: Resource<T>, ref: ObjectRef, body: unknown, options: PatchOptions, signal?: AbortSignal): Promise<T> {
-    const { type, subresource, fieldManager, force } = options;
-    const query = new URLSearchParams({ ...(fieldManager !== undefined && { fieldManager }), ...(force === true && { force: "true" }) });
-    const path = `${objectPath(resource, ref)}${subresource === undefined ? "" : `/${subresource}`}${query.size === 0 ? "" : `?${query.toString()}`}`;
-    const sent = type === "apply" && typeof body === "object" && body !== null ? withType(resource, body) : body;
-    return resource.parse(await this.#transport.call({ method: "PATCH", path, body: sent, contentType: PATCH_TYPES[type] }, signal));
+    return resource.parse(await this.#transport.call(patchRequest(resource, ref, body, options), signal));
   }
 
   async delete(resource: Resource<unknown>, ref: ObjectRef, options: DeleteOptions = {}, signal?: AbortSignal): Promise<void> {
-    const { gracePeriodSeconds, uid } = options;
-    const body = {
-      apiVersion: "v1",
-      kind: "DeleteOptions",
-      propagationPolicy: "Background",
-      ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }),
-      ...(uid !== undefined && { preconditions: { uid } }),
-    };
-    await this.#transport.call({ method: "DELETE", path: objectPath(resource, ref), body }, signal);
+    await this.#transport.call(deleteRequest(resource, ref, options), signal);
+  }
+
+  async changeTogether(changes: readonly Change[], signal: AbortSignal): Promise<void> {
+    const requests = changes.map((change) =>
+      change.do === "patch"
+        ? patchRequest(change.resource, change.ref, change.body, change.options)
+        : deleteRequest(change.resource, change.ref, {}),
+    );
+    await this.#transport.together(requests, signal);
   }
 
   async serverVersion(signal?: AbortSignal): Promise<{ readonly major: number | undefined; readonly minor: number | undefined }> {
@@ -192,6 +190,29 @@ function objectPath(resource: Resource<unknown>, { namespace, name }: ObjectRef)
   if (resource.isNamespaced && (namespace ?? "") === "")
     throw new KubeError("invalid", `${resource.kind} ${name} was asked for without its namespace.`);
   return `${collectionPath(resource, namespace)}/${encodeURIComponent(name)}`;
+}
+
+function patchRequest(
+  resource: Resource<unknown>,
+  ref: ObjectRef,
+  body: unknown,
+  { type, subresource, fieldManager, force }: PatchOptions,
+): RawRequest {
+  const query = new URLSearchParams({ ...(fieldManager !== undefined && { fieldManager }), ...(force === true && { force: "true" }) });
+  const path = `${objectPath(resource, ref)}${subresource === undefined ? "" : `/${subresource}`}${query.size === 0 ? "" : `?${query.toString()}`}`;
+  const sent = type === "apply" && typeof body === "object" && body !== null ? withType(resource, body) : body;
+  return { method: "PATCH", path, body: sent, contentType: PATCH_TYPES[type] };
+}
+
+function deleteRequest(resource: Resource<unknown>, ref: ObjectRef, { gracePeriodSeconds, uid }: DeleteOptions): RawRequest {
+  const body = {
+    apiVersion: "v1",
+    kind: "DeleteOptions",
+    propagationPolicy: "Background",
+    ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }),
+    ...(uid !== undefined && { preconditions: { uid } }),
+  };
+  return { method: "DELETE", path: objectPath(resource, ref), body };
 }
 
 function selectorsOf({ labelSelector, fieldSelector }: ListOptions): Record<string, string> {

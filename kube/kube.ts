@@ -89,6 +89,17 @@ export interface NewObject {
   readonly [field: string]: unknown;
 }
 
+/** A change that is made together with others. */
+export type Change =
+  | {
+      readonly do: "patch";
+      readonly resource: Resource<unknown>;
+      readonly ref: ObjectRef;
+      readonly body: unknown;
+      readonly options: PatchOptions;
+    }
+  | { readonly do: "delete"; readonly resource: Resource<unknown>; readonly ref: ObjectRef };
+
 /**
  * Every call throws a KubeError (`kube/errors.ts`) when the API server refuses or cannot be reached, and the signal's
  * reason when it is aborted. Lists are read in pages, watches ask for bookmarks.
@@ -105,4 +116,9 @@ export interface Kube {
   create<T>(resource: Resource<T>, body: NewObject, options?: CreateOptions, signal?: AbortSignal): Promise<T>;
   patch<T>(resource: Resource<T>, ref: ObjectRef, body: unknown, options: PatchOptions, signal?: AbortSignal): Promise<T>;
   delete(resource: Resource<unknown>, ref: ObjectRef, options?: DeleteOptions, signal?: AbortSignal): Promise<void>;
+  /**
+   * Makes changes in this order, none of which is begun before the API server has let all of them in: one may take away the right to make
+   * the next. What is not there any more counts as done. Ends at the first failure.
+   */
+  changeTogether(changes: readonly Change[], signal: AbortSignal): Promise<void>;
 }

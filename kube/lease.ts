@@ -20,6 +20,8 @@ export interface LeaderElectorOptions {
   /** Time between two attempts. */
   readonly retryMs?: number | undefined;
   readonly random?: (() => number) | undefined;
+  /** Whether a Lease that is not there may be made; by default it may. One that is there may always be taken. */
+  readonly mayCreate?: (() => boolean) | undefined;
 }
 
 /** A span of time in which this process leads. */
@@ -121,6 +123,7 @@ export class LeaderElector {
       lease = await this.#timed(signal, (limit) => kube.get(leases, ref, limit));
     } catch (error) {
       if (!isKubeError(error, "not-found")) throw error;
+      if (this.#options.mayCreate?.() === false) return;
       await this.#take(undefined, startedMs, signal);
       return;
     }

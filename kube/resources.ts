@@ -280,3 +280,15 @@ export const deployments = resourceOf(
   { group: "apps", version: "v1", kind: "Deployment", plural: "deployments", isNamespaced: true },
   deploymentSchema,
 );
+
+/** Of kinds that are only held and let go: no field of theirs is read. */
+const metadataSchema = z.object({ metadata: metaSchema });
+const rbac = { group: "rbac.authorization.k8s.io", version: "v1" };
+export const clusterRoles = resourceOf({ ...rbac, kind: "ClusterRole", plural: "clusterroles", isNamespaced: false }, metadataSchema);
+export const clusterRoleBindings = resourceOf(
+  { ...rbac, kind: "ClusterRoleBinding", plural: "clusterrolebindings", isNamespaced: false },
+  metadataSchema,
+);
+export const roles = resourceOf({ ...rbac, kind: "Role", plural: "roles", isNamespaced: true }, metadataSchema);
+export const roleBindings = resourceOf({ ...rbac, kind: "RoleBinding", plural: "rolebindings", isNamespaced: true }, metadataSchema);
+export const serviceAccounts = resourceOf(core("ServiceAccount", "serviceaccounts"), metadataSchema);

@@ -2,6 +2,7 @@ import { Agent, type Dispatcher, request as send } from "undici";
 import type { Clock } from "../common/clock.ts";
 import type { Credentials, CredentialSource } from "./credentials.ts";
 import { errorOfAnswer, KubeError } from "./errors.ts";
+import { sendTogether } from "./together.ts";
 
 /** One request to the API server, before anybody signs it. */
 export interface RawRequest {
@@ -97,6 +98,20 @@ export class Transport {
     } catch (error) {
       deadline.end();
       throw deadline.explain(error, what);
+    }
+  }
+
+  /** See sendTogether. Each request has a connection of its own. */
+  async together(requests: readonly RawRequest[], signal: AbortSignal): Promise<void> {
+    const { clock, credentials, userAgent, requestTimeoutMs } = this.#options;
+    const deadline = new Deadline(signal, clock);
+    deadline.arm(requestTimeoutMs);
+    try {
+      await sendTogether(requests, { credentials: await credentials.read(), userAgent, signal: deadline.signal });
+    } catch (error) {
+      throw deadline.explain(error, `making ${requests.length} changes together`);
+    } finally {
+      deadline.end();
     }
   }
 

@@ -16,6 +16,7 @@ import { VERSION } from "../common/version.ts";
 import type { SidecarConfig } from "./config.ts";
 import { type EnrolAnswer, startEnroller } from "./enroller.ts";
 import { createExplanationFile } from "./explanation.ts";
+import { watchForNewAuthority } from "./new-authority.ts";
 import type { Work } from "./work.ts";
 
 export interface SidecarOptions {
@@ -98,11 +99,14 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
   await applyDesired(newest, { work, wakefulness, log });
 
   let cancelRenewal = (): void => undefined;
+  const renewNow = (): void => {
+    cancelRenewal();
+    renew().catch((error: unknown) => log.debug({ err: error }, "renewal ended with the process"));
+  };
   const armRenewal = (): void => {
     const waitMs = newest.renewAtMs - clock.now().getTime();
-    cancelRenewal = clock.after(Math.max(waitMs, 1_000), () => {
-      renew().catch((error: unknown) => log.debug({ err: error }, "renewal ended with the process"));
-    });
+    cancelRenewal();
+    cancelRenewal = clock.after(Math.max(waitMs, 1_000), renewNow);
   };
   const renew = async (): Promise<void> => {
     newest = await enrol();
@@ -112,12 +116,14 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
     await applyDesired(newest, { work, wakefulness, log });
   };
   armRenewal();
+  const stopWatching = watchForNewAuthority({ caPath: sidecarPaths.ca, trusted: () => newest.caCertificates, clock, onNew: renewNow });
   await mkdir(dirname(sidecarPaths.ready), { recursive: true });
   await writeFile(sidecarPaths.ready, `${VERSION}\n`);
   log.info({ port: door.port }, "sidecar is ready");
   collectGarbage();
   return {
     async close() {
+      stopWatching();
       cancelRenewal();
       wakefulness.close();
       const done = await working;

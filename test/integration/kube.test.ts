@@ -4,10 +4,22 @@ import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
 import { type ConnectOptions, connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
-import type { WatchEvent } from "../../kube/kube.ts";
+import type { Change, WatchEvent } from "../../kube/kube.ts";
 import { LeaderElector } from "../../kube/lease.ts";
 import { Reflector } from "../../kube/reflector.ts";
-import { type ConfigMap, configMaps, events, leases, namespaces, pods, secrets } from "../../kube/resources.ts";
+import {
+  type ConfigMap,
+  configMaps,
+  events,
+  leases,
+  namespaces,
+  pods,
+  roleBindings,
+  roles,
+  secrets,
+  serviceAccounts,
+} from "../../kube/resources.ts";
+import { accountKubeconfig, adminKubectl } from "./support/installation.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 
 const describeEvent = (event: WatchEvent<ConfigMap>): string =>
@@ -51,6 +63,55 @@ describe("kube/ against a real API server", () => {
   after(async () => {
     await Promise.all(open.map((thing) => thing.close()));
     await server.close();
+  });
+
+  describe("changes made together", () => {
+    const rules = [
+      { apiGroups: [""], resources: ["configmaps"], verbs: ["patch", "delete"] },
+      { apiGroups: ["rbac.authorization.k8s.io"], resources: ["roles", "rolebindings"], verbs: ["delete"] },
+    ];
+    const subjects = [{ kind: "ServiceAccount", ...ref("leaver") }];
+    const roleRef = { kind: "Role", name: "leaver", apiGroup: "rbac.authorization.k8s.io" };
+    let asLeaver: KubeConnection;
+    const patchOf = (name: string): Change => ({
+      do: "patch",
+      resource: configMaps,
+      ref: ref(name),
+      body: { data: { done: "yes" } },
+      options: { type: "merge" },
+    });
+
+    before(async () => {
+      await kube.create(serviceAccounts, { metadata: ref("leaver") });
+      await kube.create(roles, { metadata: ref("leaver"), rules });
+      await kube.create(roleBindings, { metadata: ref("leaver"), roleRef, subjects });
+      for (const name of ["together-1", "together-2"]) await kube.create(configMaps, named(name));
+      asLeaver = connect({ kubeconfig: await accountKubeconfig(server, ref("leaver"), await adminKubectl(server)) });
+    });
+
+    it("none is begun when one is refused", async () => {
+      const foreign: Change = { ...patchOf("kube-root-ca"), ref: { namespace: "default", name: "none" } };
+      await assert.rejects(asLeaver.changeTogether([patchOf("together-1"), foreign], AbortSignal.timeout(10_000)), (error) =>
+        isKubeError(error, "forbidden"),
+      );
+      assert.deepEqual((await kube.get(configMaps, ref("together-1"))).data, {});
+    });
+
+    it("all are made, though the first take away the right to make the rest", async () => {
+      const changes: readonly Change[] = [
+        { do: "delete", resource: roleBindings, ref: ref("leaver") },
+        { do: "delete", resource: roles, ref: ref("leaver") },
+        patchOf("together-1"),
+        { do: "delete", resource: configMaps, ref: ref("together-2") },
+        { do: "delete", resource: configMaps, ref: ref("never-there") },
+      ];
+      await asLeaver.changeTogether(changes, AbortSignal.timeout(10_000));
+      assert.deepEqual((await kube.get(configMaps, ref("together-1"))).data, { done: "yes" });
+      await assert.rejects(kube.get(configMaps, ref("together-2")), (error) => isKubeError(error, "not-found"));
+      await assert.rejects(asLeaver.changeTogether([patchOf("together-1")], AbortSignal.timeout(10_000)), (error) =>
+        isKubeError(error, "forbidden"),
+      );
+    });
   });
 
   it("creates, reads, patches in three ways and deletes", async () => {

@@ -7,7 +7,7 @@ import { ROTATION_RULES } from "../../certs/rotation.ts";
 import { FINALIZER, labels, OPTED_IN, SYSTEM_NAMESPACE } from "../../common/names.ts";
 import { keepTrustStore } from "../../controller/certificates/ca-store.ts";
 import { findFreePorts } from "../../lab/free-ports.ts";
-import { LEASE } from "../../controller/run.ts";
+import { OWN_NAME } from "../../controller/uninstall/notice.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
@@ -76,7 +76,7 @@ describe("controllers that are killed and frozen, at a real API server", functio
 
   /** Who holds the lease; renewed lately, or not. */
   async function leader(): Promise<Name> {
-    const { spec } = await kube.get(leases, { namespace: SYSTEM_NAMESPACE, name: LEASE });
+    const { spec } = await kube.get(leases, { namespace: SYSTEM_NAMESPACE, name: OWN_NAME });
     return names.find((name) => spec.holderIdentity?.startsWith(`${name}_`)) ?? assert.fail(`nobody leads: ${spec.holderIdentity}`);
   }
   const other = (name: Name): Name => names.find((one) => one !== name) ?? assert.fail();

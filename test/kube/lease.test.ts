@@ -43,6 +43,17 @@ describe("LeaderElector", () => {
     });
   });
 
+  it("makes no lease where it may not, and takes one that is there", async () => {
+    const elector = new LeaderElector({ kube, clock, log: silentLog, ref, identity: "a", random: () => 0, mayCreate: () => false });
+    open.push(elector);
+    elector.start();
+    await clock.advance(10_000);
+    assert.ok(elector.leadership === undefined);
+    kube.seed(leases, { metadata: ref, spec: { leaseTransitions: 7, holderIdentity: "" } });
+    await clock.advance(10_000);
+    assert.deepEqual((await kube.get(leases, ref)).spec.leaseTransitions, 8);
+  });
+
   it("goes on leading while renewals succeed, with one write every two seconds", async () => {
     const elector = start("a");
     await clock.advance(60_000);

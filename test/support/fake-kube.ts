@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
-import { KubeError } from "../../kube/errors.ts";
+import { isKubeError, KubeError } from "../../kube/errors.ts";
 import type {
+  Change as ObjectChange,
   CreateOptions,
   DeleteOptions,
   Kube,
@@ -246,6 +247,16 @@ export class FakeKube implements Kube {
       const metadata = { deletionTimestamp: this.#now().toISOString(), ...(before["metadata"] as Json), deletionGracePeriodSeconds: grace };
       this.#store(resource, before, { ...before, metadata });
     });
+  }
+
+  async changeTogether(changes: readonly ObjectChange[], signal: AbortSignal): Promise<void> {
+    for (const change of changes)
+      try {
+        if (change.do === "patch") await this.patch(change.resource, change.ref, change.body, change.options, signal);
+        else await this.delete(change.resource, change.ref, {}, signal);
+      } catch (error) {
+        if (!isKubeError(error, "not-found")) throw error;
+      }
   }
 
   // Inside.

@@ -28,7 +28,13 @@ export interface StoryCluster {
 
 const places = placesOf(process.env);
 const progress = createProgress(process.stderr);
-let running: Promise<{ readonly story: StoryCluster; readonly wasUp: boolean }> | undefined;
+let running: Promise<Prepared> | undefined;
+
+interface Prepared {
+  readonly story: StoryCluster;
+  readonly wasUp: boolean;
+  readonly install: () => Promise<void>;
+}
 
 /** Brings the cluster up with the first call; every later call gets the same one. */
 export async function storyCluster(): Promise<StoryCluster> {
@@ -42,7 +48,12 @@ export async function endStoryCluster(): Promise<void> {
   if (prepared && !prepared.wasUp) await takeClusterDown(places, progress);
 }
 
-async function prepare(): Promise<{ readonly story: StoryCluster; readonly wasUp: boolean }> {
+/** Installs Squall once more, after a story that removed it; changes nothing where it is. */
+export async function installedAgain(): Promise<void> {
+  await (await running)?.install();
+}
+
+async function prepare(): Promise<Prepared> {
   const wasUp = (await readClusterState(places)).is === "running";
   await ensurePackages([...nodePackages, ...imagePackages], { isRoot: process.getuid?.() === 0, progress });
   const binaries = await ensureBinaries(
@@ -55,8 +66,9 @@ async function prepare(): Promise<{ readonly story: StoryCluster; readonly wasUp
   await progress.during("Loading the images into the cluster", () => loadBuiltImages(places.cache, Object.values(images), cluster));
   const program = cachedPath(places.cache, "kubectl");
   const access = { program, parameters: [`--kubeconfig=${cluster.kubeconfig}`] };
-  await installSquall(createDemoKubectl(access), images, progress);
-  return { story: tellStories(cluster, createKubectl({ program, kubeconfig: cluster.kubeconfig }), images), wasUp };
+  const install = (): Promise<void> => installSquall(createDemoKubectl(access), images, progress);
+  await install();
+  return { story: tellStories(cluster, createKubectl({ program, kubeconfig: cluster.kubeconfig }), images), wasUp, install };
 }
 
 function tellStories(cluster: RunningCluster, kubectl: Kubectl, images: { readonly squall: string; readonly shop: string }): StoryCluster {

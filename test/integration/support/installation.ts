@@ -1,4 +1,5 @@
 import { writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import * as z from "zod";
@@ -25,22 +26,29 @@ export async function installManifests(kubectl: Kubectl): Promise<void> {
   await kubectl(["apply", "-k", "manifests"], { timeoutMs: 60_000 });
 }
 
-/** A kubeconfig with the rights of the controller's service account, by a token as its pods have them. */
-export async function controllerKubeconfig({ kubeconfig, url, ca }: TestApiServer, kubectl: Kubectl): Promise<string> {
-  const token = (await kubectl(["create", "token", "squall-controller", "-n", SYSTEM_NAMESPACE])).trim();
-  const file = join(dirname(kubeconfig), "controller.kubeconfig");
+/** A kubeconfig with the rights of a service account, by a token as its pods have them. */
+export async function accountKubeconfig(
+  { kubeconfig, url, ca }: TestApiServer,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  kubectl: Kubectl,
+): Promise<string> {
+  const token = (await kubectl(["create", "token", name, "-n", namespace])).trim();
+  const file = join(dirname(kubeconfig), `${name}.kubeconfig`);
   const cluster = { server: url, "certificate-authority-data": Buffer.from(ca.certificate).toString("base64") };
   const content = {
     apiVersion: "v1",
     kind: "Config",
     clusters: [{ name: "test", cluster }],
-    users: [{ name: "controller", user: { token } }],
-    contexts: [{ name: "test", context: { cluster: "test", user: "controller" } }],
+    users: [{ name: "account", user: { token } }],
+    contexts: [{ name: "test", context: { cluster: "test", user: "account" } }],
     "current-context": "test",
   };
   await writeFile(file, stringify(content, { lineWidth: 0 }), { mode: 0o600 });
   return file;
 }
+
+export const controllerKubeconfig = (api: TestApiServer, kubectl: Kubectl): Promise<string> =>
+  accountKubeconfig(api, { namespace: SYSTEM_NAMESPACE, name: "squall-controller" }, kubectl);
 
 const webhookList = z.looseObject({
   webhooks: z.array(z.looseObject({ clientConfig: z.object({ service: z.object({ path: z.string() }) }) })),
@@ -58,4 +66,16 @@ export async function pointWebhooks(kube: Kube, url: string, caBundle: string): 
     }));
     await kube.patch(resourceOf(names, z.unknown()), { name: WEBHOOK_CONFIGURATION }, patch, { type: "json" });
   }
+}
+
+/** A port of 127.0.0.1 that nobody listened on a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  return await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
 }
