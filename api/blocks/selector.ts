@@ -33,6 +33,15 @@ export const labelProblem: MapProblem = (key, value) => {
   return undefined;
 };
 
+/** Values are compared as they are and shown to people: names, addresses and words of Kubernetes are all that a field can hold. */
+const fieldProblem: MapProblem = (key, value) => {
+  if (!(selectableFields as readonly string[]).includes(key))
+    return `${show(key)} is no field that pods can be selected by. Write one of ${selectableFields.join(", ")}.${suggest(key, selectableFields)}`;
+  if (!/^[A-Za-z0-9.:_-]{0,253}$/.test(value))
+    return `${show(value)} is nothing that ${key} can be. Write letters, digits, ".", ":", "_" and "-", at most 253.`;
+  return undefined;
+};
+
 export const labelExpression = z.strictObject({
   key: labelKey().describe("Key of the label."),
   operator: knownWord(operators).describe("How the label is compared: In, NotIn, Exists or DoesNotExist."),
@@ -56,13 +65,7 @@ export const selectorSchema = z
     labelSelectors: textMap(labelProblem).optional().describe("Labels that a pod must have."),
     expressionSelectors: z.array(labelExpression).max(100).optional().describe("Requirements on labels; all must hold."),
     annotationSelectors: textMap(labelProblem).optional().describe("Annotations that a pod must have."),
-    fieldSelectors: textMap((key) =>
-      (selectableFields as readonly string[]).includes(key)
-        ? undefined
-        : `${show(key)} is no field that pods can be selected by. Write one of ${selectableFields.join(", ")}.${suggest(key, selectableFields)}`,
-    )
-      .optional()
-      .describe("Fields that a pod must have, such as spec.nodeName."),
+    fieldSelectors: textMap(fieldProblem).optional().describe("Fields that a pod must have, such as spec.nodeName."),
     nodes: z.array(objectName()).max(MOST_ENTRIES).optional().describe("Names of nodes; pods on these or on those of nodeSelectors."),
     nodeSelectors: textMap(labelProblem).optional().describe("Labels of nodes; pods on these or on those of nodes."),
     podPhaseSelectors: z.array(phase).max(10).optional().describe("Phases that a pod may be in; with ! before it, must not be in."),

@@ -114,6 +114,12 @@ describe("judging a NetworkChaos", () => {
       /no field that pods can be selected by/,
     ],
     [
+      "a field that can be nothing of the sort",
+      { action: "partition", selector: { fieldSelectors: { "metadata.name": "a\nb" } } },
+      'spec.selector.fieldSelectors["metadata.name"]',
+      /"a\\nb" is nothing that metadata\.name can be/,
+    ],
+    [
       "an unknown phase",
       { action: "partition", selector: { podPhaseSelectors: ["!Runing"] } },
       "spec.selector.podPhaseSelectors[0]",
