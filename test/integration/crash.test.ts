@@ -106,7 +106,7 @@ describe("whatever goes wrong between controller and API server", () => {
       );
     };
     await shop.create(name);
-    await until(`the record of ${name} is true`, () => shop.isTrue(name));
+    await shop.untilTrue(name);
     await ends;
     await end(name);
     // events may still be on their way: they belong to this experiment, and so does the trouble with them
@@ -124,7 +124,7 @@ describe("whatever goes wrong between controller and API server", () => {
 
   /** Deletes an experiment whose record is true, and waits until it is gone. One that takes its place is there afterwards. */
   async function end(name: string): Promise<void> {
-    await until(`the record of ${name} is true`, () => shop.isTrue(name));
+    await shop.untilTrue(name);
     const uid = (await shop.find(name))?.metadata.uid;
     await shop.delete(name);
     await until(`${name} is gone`, async () => (await shop.find(name))?.metadata.uid !== uid);

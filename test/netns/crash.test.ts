@@ -52,6 +52,7 @@ interface Lane {
 
 const LANES = 4;
 const MOST_FAILURES = 5;
+const PROGRESS_EVERY = 200;
 const LEASE_MS = 1_000;
 /** ipset counts whole seconds, and each step of its clock may take one more. */
 const LEASE_OVER_MS = 2_200;
@@ -82,6 +83,7 @@ describe("an agent that is stopped at any change it makes", () => {
     await Promise.all(
       lanes.map(async (lane) => {
         for (let one = left.shift(); one !== undefined && failures.length < MOST_FAILURES; one = left.shift()) {
+          if (left.length > 0 && left.length % PROGRESS_EVERY === 0) console.log(`    ${left.length} to go`);
           try {
             await act(lane, one);
           } catch (error) {
