@@ -58,6 +58,6 @@ export async function resume(kube: Kube, scope: HaltScope, say: (text: string) =
   const { resource, where } = placeOf(scope);
   const { items } = await kube.list(resource, scope === "cluster" ? {} : scope);
   for (const { metadata } of items) await kube.delete(resource, { namespace: metadata.namespace, name: metadata.name });
-  const made = items.length === 0 ? `There is no halt in ${where}.` : `Experiments are let into ${where} again.`;
+  const made = items.length === 0 ? `There is no halt in ${where}.` : `The halt of ${where} is gone.`;
   say(`${made} What was stopped stays stopped: apply it anew if you still want it.`);
 }

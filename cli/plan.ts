@@ -113,14 +113,18 @@ async function planObject(object: JsonObject, { kube, namespace, now, policies =
   const annotations = isJsonObject(metadata["annotations"]) ? metadata["annotations"] : {};
   const violations = findViolations(policies, { acts, annotations: textsOf(annotations) }, { now, labelsOf });
   return acts.map((act) => {
-    const own = violations.filter(({ path }) => acts.length === 1 || path.startsWith(act.path));
+    // What concerns no experiment in particular, such as an annotation, concerns each.
+    const own = violations.filter(({ path }) => isOf(act, path) || !acts.some((other) => isOf(other, path)));
     return describeAct(planAct<Pod>(act, around), {
       experiment: act.path === "spec" ? name : `${name} ${act.path} (${act.kind})`,
       explanation: judged.explanation,
-      violations: own.map(({ path, message }) => `${path}: ${message}`),
+      violations: [...own, ...judged.unsupported].map(({ path, message }) => `${path}: ${message}`),
     });
   });
 }
+
+const isOf = ({ path, durationPath }: Act, mistake: string): boolean =>
+  mistake === durationPath || mistake === path || mistake.startsWith(`${path}.`);
 
 const usesNodes = ({ selections }: Act): boolean =>
   selections.some(({ block: { selector } }) => Object.keys(selector.nodeSelectors ?? {}).length > 0);

@@ -87,9 +87,10 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
 
 /** The end of Squall, halts and refusals keep an experiment from running that is due to. */
 function holdBack(due: Phase, { halted, refusal, leaving }: Observed): Phase {
-  if (due.desired === "Stop") return due;
+  if (due.desired === "Stop" && due.cause !== "Paused") return due;
   if (leaving !== undefined) return { ...due, desired: "Stop", cause: "Uninstalled" };
   if (halted !== undefined) return { ...due, desired: "Stop", cause: "Halted" };
+  if (due.desired === "Stop") return due;
   return refusal === undefined ? due : { ...due, desired: "Stop", cause: "Unable" };
 }
 
@@ -241,7 +242,9 @@ function heldPods(
     if (!faulted.has(record.selectorKey)) return false;
     if (bound?.isOneShot === true)
       return record.phase === "Not Injected" ? phase.desired === "Run" : killedForMs(record, observed.now) < COOL_DOWN_MS;
-    return record.phase !== "Not Injected" || (phase.desired === "Run" && !isTargetGone(record));
+    // One that is paused or forbidden for a while comes back to its targets, so it keeps their place.
+    const comesBack = phase.desired === "Run" || phase.cause === "Paused" || phase.cause === "Unable";
+    return record.phase !== "Not Injected" || (comesBack && !isTargetGone(record));
   };
   return records.flatMap((record) => (record.targetUID !== undefined && isHeld(record) ? [record.targetUID] : []));
 }

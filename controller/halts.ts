@@ -41,10 +41,17 @@ export function startHaltReports({
   const off = world.onChange(() => wake(EVERY_MS));
   wake(0);
 
+  const known = new WeakMap<Experiment, Reaching>();
+  const reachOf = (experiment: Experiment): Reaching => {
+    const found = known.get(experiment) ?? readReach(experiment);
+    known.set(experiment, found);
+    return found;
+  };
+
   async function report(): Promise<void> {
     const found = world.limits.halts();
     if (found.length === 0) return;
-    const experiments = world.experiments().map(({ experiment }) => experiment);
+    const experiments = world.experiments().map(({ experiment }) => reachOf(experiment));
     for (const halt of found) {
       const status = planHaltStatus(halt, experiments, clock.now());
       if (isDeepStrictEqual(status, halt.status) || signal.aborted) continue;
@@ -74,16 +81,35 @@ export function startHaltReports({
   };
 }
 
+/** An experiment, and where its targets may be. */
+export interface Reaching {
+  readonly experiment: Experiment;
+  readonly namespaces: ReadonlySet<string> | "all";
+  /** What was done once is not taken back. */
+  readonly isOneShot: boolean;
+}
+
+export function readReach(experiment: Experiment): Reaching {
+  const { kind, metadata, spec, status } = experiment;
+  const acts = actsOf(kind, { spec }, { namespace: metadata.namespace ?? "" });
+  const recorded = (status.experiment.containerRecords ?? []).map(({ id }) => id.slice(0, id.indexOf("/")));
+  const isEverywhere = acts.some(({ namespaces }) => namespaces === "all");
+  return {
+    experiment,
+    namespaces: isEverywhere ? "all" : new Set([...acts.flatMap(({ namespaces }) => namespaces), ...recorded]),
+    isOneShot: acts.some((act) => act.isOneShot),
+  };
+}
+
 /** What the status of a halt should say. */
-export function planHaltStatus(halt: Halt, experiments: readonly Experiment[], now: Date): HaltStatus {
+export function planHaltStatus(halt: Halt, experiments: readonly Reaching[], now: Date): HaltStatus {
   const by = describeHalt(halt);
-  const stopped = experiments.filter(({ status }) => status.halted?.by === by).length;
-  const concerned = experiments.filter((experiment) => touches(experiment, halt.metadata.namespace));
-  const isLeft = ({ phase }: { readonly phase: string }): boolean => phase !== "Not Injected";
-  const targetsLeft = concerned
-    .filter((experiment) => !isOneShot(experiment))
-    .flatMap(({ status }) => status.experiment.containerRecords ?? [])
-    .filter(isLeft).length;
+  const { namespace } = halt.metadata;
+  const stopped = experiments.filter(({ experiment }) => experiment.status.halted?.by === by).length;
+  const targetsLeft = experiments
+    .filter(({ namespaces, isOneShot }) => !isOneShot && (namespace === undefined || namespaces === "all" || namespaces.has(namespace)))
+    .flatMap(({ experiment }) => experiment.status.experiment.containerRecords ?? [])
+    .filter(({ phase }) => phase !== "Not Injected").length;
   const isHalted = targetsLeft === 0;
   const what = `${countOf(stopped, "experiment")} stopped`;
   const message = isHalted
@@ -95,15 +121,3 @@ export function planHaltStatus(halt: Halt, experiments: readonly Experiment[], n
   const reason = isHalted ? "NothingFaulted" : "Recovering";
   return { conditions: [{ type: "Halted", status, reason, message, lastTransitionTime }], stopped, targetsLeft };
 }
-
-function touches({ kind, metadata, spec, status }: Experiment, namespace: string | undefined): boolean {
-  if (namespace === undefined) return true;
-  if ((status.experiment.containerRecords ?? []).some(({ id }) => id.startsWith(`${namespace}/`))) return true;
-  return actsOf(kind, { spec }, { namespace: metadata.namespace ?? "" }).some(
-    ({ namespaces }) => namespaces === "all" || namespaces.includes(namespace),
-  );
-}
-
-/** What was done once is not taken back. */
-const isOneShot = ({ kind, metadata, spec }: Experiment): boolean =>
-  actsOf(kind, { spec }, { namespace: metadata.namespace ?? "" }).some((act) => act.isOneShot);

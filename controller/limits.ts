@@ -41,6 +41,8 @@ export interface RestraintDeps {
   readonly world: Pick<World, "labelsOf" | "podsOf">;
   readonly limits: Pick<Limits, "policies" | "haltOn" | "isIdle">;
   readonly ledger: Ledger;
+  /** Whose pods are faulted, and not only the other side. */
+  readonly faultedKeys: ReadonlySet<string>;
   /** Whether the experiment kills pods. */
   readonly isKill: boolean;
   readonly now: Date;
@@ -49,7 +51,7 @@ export interface RestraintDeps {
 
 /** Reads what limits an experiment, from memory alone. */
 export function restrain(experiment: Experiment, podOf: (uid: string) => Pod | undefined, deps: RestraintDeps): Restraint {
-  const { world, limits, ledger, isKill, now, nowMs } = deps;
+  const { world, limits, ledger, faultedKeys, isKill, now, nowMs } = deps;
   if (limits.isIdle) return unlimited;
   const { kind, metadata, spec, status } = experiment;
   const namespace = metadata.namespace ?? "";
@@ -67,9 +69,14 @@ export function restrain(experiment: Experiment, podOf: (uid: string) => Pod | u
     const protector = protectorOf(policies, { namespace: pod.metadata.namespace ?? "", labels: pod.metadata.labels }, labelsOf);
     return protector && { reason: "Protected", message: `Policy ${protector.name} (spec.protected) keeps this pod from being a target.` };
   };
-  const violations = findViolations(policies, { acts, annotations: "not asked" }, { now, labelsOf });
+  const violations = findViolations(policies, { acts, annotations: metadata.annotations ?? {} }, { now, labelsOf });
   const message =
-    violations.map((violation) => `${violation.path}: ${violation.message}`).join(" ") || explainProtected(records, podOf, protects);
+    violations.map((violation) => `${violation.path}: ${violation.message}`).join(" ") ||
+    explainProtected(
+      records.filter(({ selectorKey }) => faultedKeys.has(selectorKey)),
+      podOf,
+      protects,
+    );
   const minutes = minutesLeft(policies, now);
   return {
     haltedBy: halt && describeHalt(halt),
@@ -82,14 +89,14 @@ export function restrain(experiment: Experiment, podOf: (uid: string) => Pod | u
   };
 }
 
-/** A target that was picked before a policy came to protect it. Only the other side of a fault is nobody's harm. */
+/** A target that was picked before a policy came to protect it. */
 function explainProtected(
   records: readonly ContainerRecord[],
   podOf: (uid: string) => Pod | undefined,
   protects: (pod: Pod) => Skip | undefined,
 ): string | undefined {
-  for (const { id, selectorKey, targetUID } of records) {
-    const pod = selectorKey === "." ? podOf(targetUID ?? "") : undefined;
+  for (const { id, targetUID } of records) {
+    const pod = podOf(targetUID ?? "");
     const skip = pod && protects(pod);
     if (skip !== undefined) return `${id}: ${skip.message}`;
   }

@@ -14,7 +14,7 @@ import type { Ledger } from "./ledger.ts";
 import { restrain } from "./limits.ts";
 import type { Memories, Memory } from "./memory.ts";
 import { readRefusal, type Refusal } from "./permission.ts";
-import type { Surroundings } from "./picking.ts";
+import { isFaulted, type Surroundings } from "./picking.ts";
 import { timeOf } from "./records.ts";
 import { coverServices, type Peer, type ServiceCoverage } from "./services.ts";
 import type { Leaving } from "./uninstall/notice.ts";
@@ -86,7 +86,9 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
   if (observed.refusal !== undefined || observed.halted !== undefined) return observed;
   const { access, signal, world } = deps;
   memory.refusal = await readRefusal(observed, { access, signal, isOptedIn: (namespace) => world.isOptedIn(namespace) });
-  return { ...observed, refusal: memory.refusal };
+  // Meanwhile somebody may have halted everything.
+  const now = observeCached(key, deps, lost);
+  return now === "gone" ? now : { ...now, refusal: now.refusal ?? memory.refusal };
 }
 
 /** As `observe`, from memory alone: of a target that the cache misses nothing is known, unless `lost` says it. */
@@ -108,8 +110,17 @@ export function observeCached(
   // not with its status, whose thousands of records would be looked through for nothing
   const binding = binderOf(key.kind)({ metadata: experiment.metadata, spec: experiment.spec });
   const now = clock.now();
+  const faultedKeys = new Set(binding.can === "run" ? binding.bound.selectors.filter(isFaulted).map(({ key: of }) => of) : []);
   const isKill = binding.can === "run" && binding.bound.killGraceSeconds !== undefined;
-  const restraint = restrain(experiment, (uid) => world.pod(uid), { world, limits: world.limits, ledger: deps.ledger, isKill, now, nowMs });
+  const restraint = restrain(experiment, (uid) => world.pod(uid), {
+    world,
+    limits: world.limits,
+    ledger: deps.ledger,
+    faultedKeys,
+    isKill,
+    now,
+    nowMs,
+  });
   return {
     key,
     experiment,

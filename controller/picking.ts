@@ -1,3 +1,4 @@
+import { workloadOf } from "../api/policy/budget.ts";
 import { drawTargets, matchPods, podId, type SelectableNode, type Skip, whyNever, whySkipped } from "../api/selection.ts";
 import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
 import type { Pod } from "../kube/resources.ts";
@@ -110,7 +111,9 @@ export function joinTargets(current: Picked, selectors: readonly BoundSelector[]
     for (const pod of matchPods(block.selector, around.pods, around.nodes)) {
       if (known.has(`${key} ${pod.metadata.uid}`)) continue;
       const skip =
-        whyNever(pod, need, around.isOptedIn) ?? whyNotFaulted(selector, pod, around) ?? whyNoRoom(selector, [...held, pod], around);
+        whyNever(pod, need, around.isOptedIn) ??
+        whyNotFaulted(selector, pod, around) ??
+        whyNoRoom(selector, [...held.filter((other) => workloadOf(other) === workloadOf(pod)), pod], around);
       if (skip !== undefined && skip.reason !== "Finished" && skip.reason !== "Terminating") skipped.push({ id: podId(pod), ...skip });
       if (skip !== undefined || pod.spec.nodeName === undefined) continue;
       joined.push(newRecord(pod, key));

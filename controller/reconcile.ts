@@ -74,7 +74,10 @@ export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<O
 async function lookAgain({ kind, ref, text }: ExperimentKey, memory: Memory, deps: ReconcileDeps): Promise<Outcome> {
   try {
     deps.memories.recall(text, await deps.kube.get(experimentResource(kind), ref, deps.signal), deps.clock);
-    if (deps.memories.get(text)?.uid !== memory.uid) deps.agents.forget(memory.uid);
+    if (deps.memories.get(text)?.uid !== memory.uid) {
+      deps.agents.forget(memory.uid);
+      deps.ledger.release(memory.uid);
+    }
     return AGAIN;
   } catch (error) {
     if (!isKubeError(error, "not-found")) throw error;

@@ -27,7 +27,8 @@ export function planStatus(
   return {
     conditions: [...conditions],
     experiment: { desiredPhase: phase.desired, ...(fitted && { containerRecords: [...fitted.records] }) },
-    ...(halted && { halted }),
+    // What was over before the halt was not stopped by it.
+    ...(halted && (phase.cause === "Halted" || experiment.status.halted !== undefined) && { halted }),
     ...(skipped.length > 0 && { skipped: [...skipped] }),
     ...(experiment.status.instances && { instances: experiment.status.instances }),
   };

@@ -1,7 +1,7 @@
 import type { InjectionFacts } from "../api/injection.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
-import { labels, OPTED_IN, SYSTEM_NAMESPACE } from "../common/names.ts";
+import { SYSTEM_NAMESPACE } from "../common/names.ts";
 import type { KubeConnection } from "../kube/client.ts";
 import { Limits } from "../kube/limits.ts";
 import { Reflector } from "../kube/reflector.ts";
@@ -14,7 +14,7 @@ export interface ClusterFacts {
   of(namespace: string): Pick<InjectionFacts, "isImageReady" | "kubernetesMinor" | "namespaceAnnotations">;
   /** Policies and halts. */
   readonly limits: Limits;
-  /** Labels of a namespace that opted in; undefined for any other. */
+  /** Labels of a namespace; undefined for one that is not known. */
   labelsOf(namespace: string): Readonly<Record<string, string>> | undefined;
   close(): Promise<void>;
 }
@@ -31,8 +31,8 @@ export async function watchClusterFacts({
   readonly clock: Clock;
   readonly log: Log;
 }): Promise<ClusterFacts> {
-  const scope = { labelSelector: `${labels.inject}=${OPTED_IN}` };
-  const optedIn = new Reflector({ kube, resource: namespaces, scope, clock, log });
+  // All of them: policies may cover one that has not opted in yet.
+  const spaces = new Reflector({ kube, resource: namespaces, clock, log });
   const holders = new Reflector({
     kube,
     resource: daemonSets,
@@ -41,7 +41,7 @@ export async function watchClusterFacts({
     log,
   });
   const limits = new Limits({ kube, clock, log });
-  const all = [optedIn, holders, ...limits.reflectors];
+  const all = [spaces, holders, ...limits.reflectors];
   for (const reflector of all) reflector.start();
   const { minor } = await kube.serverVersion();
   await Promise.all(all.map((reflector) => reflector.synced()));
@@ -49,10 +49,10 @@ export async function watchClusterFacts({
     of: (namespace) => ({
       isImageReady: isImageReady(holders.get(`${SYSTEM_NAMESPACE}/${IMAGE_HOLDER}`), image),
       kubernetesMinor: minor,
-      namespaceAnnotations: optedIn.get(namespace)?.metadata.annotations ?? {},
+      namespaceAnnotations: spaces.get(namespace)?.metadata.annotations ?? {},
     }),
     limits,
-    labelsOf: (namespace) => optedIn.get(namespace)?.metadata.labels,
+    labelsOf: (namespace) => spaces.get(namespace)?.metadata.labels,
     async close() {
       await Promise.all(all.map((reflector) => reflector.close()));
     },

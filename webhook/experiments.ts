@@ -56,6 +56,7 @@ export async function validateExperiment(
   const { kind, raw } = found;
   const name = describe(kind, raw);
   const isNew = found.is === "right" && found.isNew;
+  if (isOwnedHalt(kind, raw)) return refuse("InvalidSpec", `1 mistake in ${name}.`, [ownedError]);
   if (found.is === "right" && found.changes.length > 0 && !kinds[kind].mayChange)
     return refuse("SpecImmutable", `${UPDATE_REFUSAL}: the spec of ${name} cannot change once it exists.`, found.changes);
   if (isNew && kinds[kind].madeBy === "controller" && request.userInfo?.username !== policy.controllerAccount)
@@ -73,6 +74,18 @@ export async function validateExperiment(
   if (!verdict.isAllowed) return verdict;
   return refuse("NotYetSupported", `Squall cannot carry all of ${name} out yet.`, judged.unsupported);
 }
+
+/** The garbage collector deletes what has lost its owners, and asks nobody whether it may. */
+const isOwnedHalt = (kind: string, { metadata }: JsonObject): boolean =>
+  (kind === "Halt" || kind === "ClusterHalt") &&
+  isJsonObject(metadata) &&
+  Array.isArray(metadata["ownerReferences"]) &&
+  metadata["ownerReferences"].length > 0;
+
+const ownedError: FieldError = {
+  path: "metadata.ownerReferences",
+  message: "would have it deleted with its owner, whoever made it. Leave owners out, and delete the halt itself.",
+};
 
 const authorError: FieldError = {
   path: `metadata.annotations["${annotations.author}"]`,

@@ -3,6 +3,7 @@ import { type Act, actsOfJudged } from "../api/policy/acts.ts";
 import type { Around, Policy } from "../api/policy/violations.ts";
 import type { SoundSpec } from "../api/kinds/define-kind.ts";
 import type { Clock } from "../common/clock.ts";
+import { labels, OPTED_IN } from "../common/names.ts";
 import type { Kube } from "../kube/kube.ts";
 import { nodes, type Pod, pods } from "../kube/resources.ts";
 
@@ -28,22 +29,26 @@ export function createForecast({
 }: {
   readonly kube: Kube;
   readonly limits: { readonly policies: readonly Policy[] };
-  /** Labels of a namespace that opted in; undefined for any other. */
+  /** Labels of a namespace; undefined for one that is not known. */
   readonly labelsOf: Around["labelsOf"];
   readonly clock: Clock;
 }): Forecast {
+  /** One at a time: lists of many pods must not crowd out the reviews. */
+  let isBusy = false;
   return async ({ kind, judged }) => {
     const acts = actsOfJudged(kind, judged).filter(({ selections }) => selections.length > 0);
     if (acts.length === 0) return [];
     const namespaces = [...new Set(acts.flatMap((act) => (act.namespaces === "all" ? [] : act.namespaces)))];
     if (acts.some((act) => act.namespaces === "all") || namespaces.length > MOST_NAMESPACES)
       return [`Plan: more than ${MOST_NAMESPACES} namespaces are touched, too many to count pods in a dry run. Use squall plan -f FILE.`];
+    if (isBusy) return ["Plan: another dry run is counting pods. Try again, or use squall plan -f FILE."];
+    isBusy = true;
     const ending = new AbortController();
     const disarm = clock.after(LIMIT_MS, () => ending.abort(new Error(`There was no answer within ${LIMIT_MS / 1000} s.`)));
     try {
       const lists = await Promise.all(namespaces.map((name) => kube.list(pods, { namespace: name }, ending.signal)));
       const found = acts.some(usesNodes) ? (await kube.list(nodes, {}, ending.signal)).items : [];
-      const isOptedIn = (name: string): boolean => labelsOf(name) !== undefined;
+      const isOptedIn = (name: string): boolean => labelsOf(name)?.[labels.inject] === OPTED_IN;
       const around = { pods: lists.flatMap(({ items }) => items), nodes: found, policies: limits.policies, labelsOf, isOptedIn };
       const shown = acts.slice(0, MOST_ACTS).flatMap((act) => describePlan(act, planAct<Pod>(act, around)));
       return cut([
@@ -53,6 +58,7 @@ export function createForecast({
     } catch (error) {
       return [`Plan: pods could not be counted. ${error instanceof Error ? error.message : String(error)}`];
     } finally {
+      isBusy = false;
       disarm();
     }
   };

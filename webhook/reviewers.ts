@@ -29,7 +29,7 @@ export interface ReviewerDeps {
   readonly kube: Kube;
   readonly access: AccessReviews;
   readonly limits: Pick<Limits, "policies" | "haltOn">;
-  /** Labels of a namespace that opted in; undefined for any other. */
+  /** Labels of a namespace; undefined for one that is not known. */
   readonly labelsOf: Around["labelsOf"];
   readonly injector: Injector;
   readonly clock: Clock;

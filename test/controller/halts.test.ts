@@ -59,6 +59,16 @@ describe("a halt", () => {
     assert.equal(cluster.condition("kill", "Selected", "PodChaos").reason, "Halted");
   });
 
+  it("counts what it stopped, paused experiments too, and not what was over before", async () => {
+    cluster.addPod("a");
+    await cluster.partition("over", { duration: "1s" });
+    await cluster.partition("paused", {}, { "experiment.chaos-mesh.org/pause": "true" });
+    await cluster.pass(5_000);
+    await cluster.halt("shop");
+    assert.equal(cluster.experiment("over").status.halted, undefined);
+    assert.equal(cluster.experiment("paused").status.halted?.by, "Halt shop/stop");
+  });
+
   it("does not hold up a deletion", async () => {
     cluster.addPod("a");
     await cluster.partition("cut");

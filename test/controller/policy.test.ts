@@ -98,6 +98,33 @@ describe("policies, while experiments run", () => {
     assert.ok(isInjected("second"), "room is given on at once");
   });
 
+  it("keep the place of an experiment that is paused", async () => {
+    for (const name of ["a", "b"]) cluster.addPod(name, { owner: "web", labels: { pod: name } });
+    await cluster.setPolicy("one", { budget: { maxPods: 1 } });
+    const only = (pod: string): object => ({ selector: { namespaces: ["shop"], labelSelectors: { pod } } });
+    await cluster.partition("first", only("a"));
+    await cluster.annotate("first", { "experiment.chaos-mesh.org/pause": "true" });
+    await cluster.partition("second", only("b"));
+    await cluster.pass(5_000);
+    assert.deepEqual([cluster.records("first"), cluster.records("second")], [["shop/a: Not Injected"], []]);
+    await cluster.annotate("first", { "experiment.chaos-mesh.org/pause": null });
+    await cluster.pass(5_000);
+    assert.ok(isInjected("first"));
+    assert.deepEqual(cluster.records("second"), []);
+  });
+
+  it("protect pods on whichever side they are faulted, and only there", async () => {
+    cluster.addPod("a");
+    cluster.addPod("b", { labels: { app: "db" } });
+    const target = { target: { mode: "all", selector: { namespaces: ["shop"], labelSelectors: { app: "db" } } } };
+    await cluster.apply("NetworkChaos", "both", { action: "delay", delay: { latency: "1ms" }, direction: "both", ...target });
+    await cluster.apply("NetworkChaos", "to", { action: "delay", delay: { latency: "1ms" }, ...target });
+    await cluster.setPolicy("safe", { protected: [{ matchLabels: { app: "db" } }] });
+    await cluster.pass(1_000);
+    assert.equal(cluster.condition("both", "AllInjected").reason, "PolicyViolation");
+    assert.ok(cluster.records("to").every((record) => record.endsWith(": Injected")));
+  });
+
   it("grant no more than there is in a race of fifty experiments, also after a change of leader", async () => {
     for (let index = 0; index < 50; index++) cluster.addPod(`p${index}`, { owner: "web", labels: { pod: `p${index}` } });
     await cluster.setPolicy("some", { budget: { maxPods: 7 } });

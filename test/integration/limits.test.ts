@@ -149,6 +149,11 @@ describe("policies and halts, at a real API server", () => {
       as("ben").patch(halts, ref, { spec: { reason: "mine" } }, { type: "merge" }),
       isRefused(/Cannot update chaos spec/),
     );
+    const owner = { apiVersion: "v1", kind: "ConfigMap", name: "not-there", uid: "not-there" };
+    await assert.rejects(
+      as("ben").patch(halts, ref, { metadata: { ownerReferences: [owner] } }, { type: "merge" }),
+      isRefused(/metadata\.ownerReferences: would have it deleted with its owner/),
+    );
     await as("ann").delete(halts, ref);
     await put(halts, "ann", ref);
     await as("chief").delete(halts, ref);

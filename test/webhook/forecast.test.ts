@@ -28,7 +28,7 @@ describe("a dry run", () => {
     });
   const forecastWith = (
     policies: readonly { readonly name: string; readonly spec: { readonly enabled: true; readonly budget?: { maxPods: number } } }[] = [],
-  ) => createForecast({ kube, limits: { policies }, labelsOf: () => ({}), clock: new FakeClock() });
+  ) => createForecast({ kube, limits: { policies }, labelsOf: () => ({ "squall.dev/inject": "enabled" }), clock: new FakeClock() });
 
   it("tells how many pods match, are skipped and would be picked, and the largest share of a workload, without a name", async () => {
     const { verdict, warnings } = await admit(reviewOf(delay, { dryRun: true }), { forecast: forecastWith() });
@@ -69,7 +69,7 @@ describe("a dry run", () => {
     const forecast = createForecast({
       kube: new Refusing(),
       limits: { policies: [] },
-      labelsOf: () => ({}),
+      labelsOf: () => ({ "squall.dev/inject": "enabled" }),
 
       clock: new FakeClock(),
     });

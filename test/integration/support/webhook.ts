@@ -5,7 +5,7 @@ import { parseAllDocuments } from "yaml";
 import { createAuthority, openAuthority } from "../../../certs/authority.ts";
 import { systemClock } from "../../../common/clock.ts";
 import { silentLog } from "../../../common/log.ts";
-import { CONTROLLER_ACCOUNT, labels, OPTED_IN } from "../../../common/names.ts";
+import { CONTROLLER_ACCOUNT } from "../../../common/names.ts";
 import { createAccessReviews } from "../../../kube/access.ts";
 import { isKubeError } from "../../../kube/errors.ts";
 import { experimentResource } from "../../../kube/experiments.ts";
@@ -51,10 +51,9 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
   const { certificate, key } = await openAuthority(credential).issueServer(["localhost"], validity);
   const policy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
   const seen: string[] = [];
-  const optedIn = new Reflector({
+  const spaces = new Reflector({
     kube,
     resource: namespaces,
-    scope: { labelSelector: `${labels.inject}=${OPTED_IN}` },
     clock: systemClock,
     log: silentLog,
   });
@@ -64,7 +63,7 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
     kube,
     access: createAccessReviews({ kube: asker, clock: systemClock }),
     limits,
-    labelsOf: (name) => optedIn.get(name)?.metadata.labels,
+    labelsOf: (name) => spaces.get(name)?.metadata.labels,
     clock: systemClock,
     injector: { factsFor: () => injectionFacts, onSkip: () => undefined },
   });
@@ -82,7 +81,7 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
     log: silentLog,
   });
   await installCrds(kube);
-  const reflectors = [optedIn, ...limits.reflectors];
+  const reflectors = [spaces, ...limits.reflectors];
   for (const reflector of reflectors) reflector.start();
   await Promise.all(reflectors.map((reflector) => reflector.synced()));
   const caBundle = Buffer.from(credential.certificate).toString("base64");
