@@ -1,6 +1,6 @@
 import { ensurePackages } from "../lab/packages.ts";
 import { createProgress } from "../lab/progress.ts";
-import { umlPackages } from "../lab/uml.ts";
+import { umlPackages } from "../lab/uml-kernel.ts";
 import { compareEngines } from "../test/uml/engines.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
 

@@ -5,6 +5,7 @@ import { apiServerArguments, type ControlPlane, etcdArguments, writeControlPlane
 import { type DaemonProcess, startDaemon } from "./daemon-process.ts";
 import { findFreePorts } from "./free-ports.ts";
 import { renderKubeconfig } from "./kubeconfig.ts";
+import { clusterAddresses } from "./node/addresses.ts";
 import { isAlive } from "./process-table.ts";
 import { createReadinessProbe, waitUntil } from "./readiness.ts";
 
@@ -58,6 +59,7 @@ async function tryToStart(binaries: Readonly<Record<"etcd" | "kube-apiserver", s
       apiPort,
       bindAddress: "127.0.0.1",
       advertiseAddress: "127.0.0.1",
+      serviceRanges: [clusterAddresses.ipv4.services],
       pki: join(folder, "pki"),
       etcdData: join(folder, "etcd"),
       auditLog: join(folder, "audit.log"),

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { access, copyFile, mkdir, readFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Buildah, hasImage } from "./buildah.ts";
+import { exists } from "./files.ts";
 import { writeImageArchive } from "./image-archive.ts";
 import type { Progress } from "./progress.ts";
 import { run } from "./run.ts";
@@ -86,11 +87,4 @@ async function findSources(): Promise<readonly string[]> {
 
 async function namesRepository(file: string): Promise<boolean> {
   return (await exists(file)) && /^(deb |URIs:)/m.test(await readFile(file, "utf8"));
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,19 +1,26 @@
-import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { assertNever } from "../common/assert-never.ts";
+import { readIfThere } from "./files.ts";
 import { withLock } from "./lock.ts";
-import { createNetwork, listNetworkProcesses } from "./network.ts";
+import { addUmlCable, createNetwork, listNetworkProcesses } from "./network.ts";
+import { familiesOf, type IpFamilies } from "./node/addresses.ts";
 import type { Binaries } from "./node/components.ts";
-import { node, stateLayout } from "./node/layout.ts";
-import { nodeOrder } from "./node/order.ts";
+import { type LabNode, nodeLayout, nodes, stateLayout } from "./node/layout.ts";
+import { type NodeOrder, nodeOrder } from "./node/order.ts";
 import type { Places } from "./places.ts";
-import { describeProcesses, hasCode, identify, isAlive, type ProcessEntry } from "./process-table.ts";
+import { describeProcesses, type ProcessEntry } from "./process-table.ts";
 import { elapsed, type Progress } from "./progress.ts";
-import { run, SYSTEM_PATH } from "./run.ts";
+import { waitUntil } from "./readiness.ts";
+import { run } from "./run.ts";
+import type { RunningNode } from "./run-on-node.ts";
+import { startNode } from "./start-node.ts";
 import { isAnythingLeft, tearDown } from "./tear-down.ts";
+
+/** What a cluster consists of. A second node can join later; families of addresses are fixed when it starts. */
+export type ClusterShape = Pick<NodeOrder, "ipFamilies" | "hasUml">;
+
+/** What `up` makes unless told otherwise. */
+export const plainShape: ClusterShape = { ipFamilies: "ipv4", hasUml: false };
 
 /** What everybody needs who wants to use the cluster. */
 export interface RunningCluster {
@@ -25,7 +32,10 @@ export interface RunningCluster {
   readonly kubectl: string;
   /** When it became ready. */
   readonly since: Date;
-  /** The node's own processes by this machine's ids: etcd, kube-apiserver, containerd, kubelet, …; not those in pods. */
+  readonly ipFamilies: IpFamilies;
+  /** The nodes that it has. */
+  readonly nodes: readonly RunningNode[];
+  /** The first node's own processes by this machine's ids: etcd, kube-apiserver, containerd, kubelet, …; not those in pods. */
   readonly processes: readonly ProcessEntry[];
 }
 
@@ -34,14 +44,14 @@ export type ClusterState =
   | { readonly is: "broken"; readonly why: string }
   | { readonly is: "down" };
 
-const START_TIMEOUT_MS = 120_000;
-const POLL_MS = 100;
+/** User-Mode Linux is slow, and the kubelet there waits for the first node. */
+const UML_READY_TIMEOUT_MS = 90_000;
 
 /** Says what is there, without changing anything. */
 export async function readClusterState({ state }: Pick<Places, "state">): Promise<ClusterState> {
   const layout = stateLayout(state);
   const processes = await describeProcesses(await listNetworkProcesses());
-  const since = await readIfThere(layout.ready);
+  const since = await readIfThere(nodeLayout(state, nodes.lab).ready);
   if (since === undefined || processes.length === 0) {
     if (!(await isAnythingLeft(state))) return { is: "down" };
     return { is: "broken", why: processes.length === 0 ? "its processes are gone" : "it never became ready" };
@@ -57,30 +67,66 @@ export async function readClusterState({ state }: Pick<Places, "state">): Promis
     "coredns",
   ].filter((name) => !processes.some(({ program }) => program === name));
   if (missing.length > 0) return { is: "broken", why: `${missing.join(", ")} not running` };
-  const kubectl = await readKubectl(layout.order);
-  if (kubectl === undefined) return { is: "broken", why: `${layout.order} is missing or damaged` };
+  const order = await readOrder(layout.order);
+  if (order === undefined) return { is: "broken", why: `${layout.order} is missing or damaged` };
   const { kubeconfig, auditLog, logs } = layout;
-  const why = await whyUnhealthy(kubeconfig, kubectl);
+  const why = await whyUnhealthy(kubeconfig, order);
   if (why !== undefined) return { is: "broken", why };
-  return { is: "running", cluster: { kubeconfig, auditLog, logs, kubectl, since: new Date(since), processes } };
+  return {
+    is: "running",
+    cluster: {
+      kubeconfig,
+      auditLog,
+      logs,
+      kubectl: order.binaries.kubectl,
+      since: new Date(since),
+      ipFamilies: order.ipFamilies,
+      nodes: nodesOf(order).map((node) => ({ name: node.name, requests: nodeLayout(state, node).requests })),
+      processes,
+    },
+  };
 }
 
 /**
- * Has a cluster run: the one that runs already, or a new one, after removing whatever is left of a broken one. Needs root.
- * Throws an Error with the last words of what failed.
+ * Has a cluster run that is at least what was asked for: the one that runs already, with a second node added where it lacks one, or a new
+ * one, after removing whatever is left of a broken one. Needs root. Throws an Error with the last words of what failed.
  */
-export async function bringClusterUp(places: Places, binaries: Binaries, progress: Progress): Promise<RunningCluster> {
+export async function bringClusterUp(
+  places: Places,
+  binaries: Binaries,
+  progress: Progress,
+  shape: ClusterShape = plainShape,
+): Promise<RunningCluster> {
   return await withStateLock(places, progress, async () => {
     const before = await readClusterState(places);
-    if (before.is === "running") return before.cluster;
-    if (before.is === "broken") {
-      await progress.during(`Removing what is left of an earlier cluster (${before.why})`, () => tearDown(places.state));
+    if (before.is === "running") {
+      const next = planJoining(before.cluster, shape);
+      if (next === "nothing") return before.cluster;
+      await progress.during("Adding a node in User-Mode Linux", () => joinUml(places.state));
+    } else {
+      if (before.is === "broken") {
+        await progress.during(`Removing what is left of an earlier cluster (${before.why})`, () => tearDown(places.state));
+      }
+      await progress.during("Starting the cluster", () => startCluster(places.state, { binaries, ...shape }));
     }
-    await progress.during("Starting the cluster", () => startNode(places.state, binaries));
     const after = await readClusterState(places);
     if (after.is === "running") return after.cluster;
     throw new Error(`The cluster started and broke at once: ${after.is === "broken" ? after.why : "nothing of it is left"}.`);
   });
+}
+
+/** What a running cluster needs to be what was asked for. Throws an Error that says what to do where that takes a new cluster. */
+export function planJoining(
+  { ipFamilies, nodes: there }: Pick<RunningCluster, "ipFamilies" | "nodes">,
+  wanted: ClusterShape,
+): "nothing" | "join-uml" {
+  if (wanted.ipFamilies === "dual" && ipFamilies !== "dual") {
+    throw new Error(
+      "The cluster that runs has IPv4 only, and that is fixed when a cluster starts.\n" +
+        `Replace it with: npm run lab -- down && npm run lab -- up --dual-stack${wanted.hasUml ? " --with-uml" : ""}`,
+    );
+  }
+  return wanted.hasUml && !there.some(({ name }) => name === "uml") ? "join-uml" : "nothing";
 }
 
 /** Removes the cluster and everything it made; fine when there is none. Returns whether there was something to remove. */
@@ -96,85 +142,65 @@ function withStateLock<T>({ state }: Places, progress: Progress, work: () => Pro
   return withLock(`${state}.lock`, work, (owner) => progress.say(`Process ${owner} is starting or stopping the lab; waiting for it.`));
 }
 
-async function startNode(state: string, binaries: Binaries): Promise<void> {
-  const layout = stateLayout(state);
-  await mkdir(layout.logs, { recursive: true });
-  await writeFile(layout.order, JSON.stringify({ binaries }));
-  await createNetwork();
-  const pid = await spawnNode(state);
-  await writeFile(layout.outer, await identify(pid));
-  const end = performance.now() + START_TIMEOUT_MS;
-  try {
-    while ((await readIfThere(layout.ready)) === undefined) {
-      const why = await readIfThere(layout.failed);
-      if (why !== undefined) throw new Error(why);
-      if (!(await isAlive(pid))) throw new Error("its first process ended");
-      if (performance.now() > end) throw new Error(`it is not ready after ${START_TIMEOUT_MS / 1000} s`);
-      await sleep(POLL_MS);
-    }
-  } catch (error) {
-    // What is left stays for reading; the next `up` or `down` removes it.
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`The cluster did not start: ${reason}\nIts logs are in ${layout.logs}.`, { cause: error });
-  }
+async function startCluster(state: string, order: NodeOrder): Promise<void> {
+  await mkdir(state, { recursive: true });
+  await writeFile(stateLayout(state).order, JSON.stringify(order));
+  const families = familiesOf(order.ipFamilies);
+  await createNetwork(families);
+  if (order.hasUml) await addUmlCable(families);
+  await Promise.all(nodesOf(order).map((node) => startNode(state, node)));
+  if (order.hasUml) await waitForUml(stateLayout(state).kubeconfig, order);
 }
 
-/**
- * Starts the node in namespaces of its own and returns the id of the process whose death ends all of it. tini(1) is process 1 there:
- * it reaps what pods leave behind, and ends when our own first process does.
- */
-async function spawnNode(state: string): Promise<number> {
-  const log = openSync(join(stateLayout(state).logs, "node.log"), "a");
-  const namespaces = ["--pid", "--mount", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"];
-  const main = join(import.meta.dirname, "node", "main.ts");
-  const environment = ["env", "-i", `PATH=${SYSTEM_PATH}`, `HOME=${state}`];
-  const first = [...environment, "tini", "--", process.execPath, main, state];
-  const argv = [`--net=/run/netns/${node.namespace}`, "unshare", ...namespaces, ...first];
-  const child = spawn("nsenter", argv, { detached: true, cwd: "/", stdio: ["ignore", log, log] });
-  closeSync(log);
-  return await new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("spawn", () => {
-      child.unref();
-      resolve(child.pid ?? 0);
-    });
-  });
+async function joinUml(state: string): Promise<void> {
+  const file = stateLayout(state).order;
+  const order: NodeOrder = { ...nodeOrder.parse(JSON.parse(await readFile(file, "utf8"))), hasUml: true };
+  await writeFile(file, JSON.stringify(order));
+  await addUmlCable(familiesOf(order.ipFamilies));
+  await startNode(state, nodes.uml);
+  await waitForUml(stateLayout(state).kubeconfig, order);
 }
 
-/** The kubectl that the cluster was started with. */
-async function readKubectl(order: string): Promise<string | undefined> {
+async function waitForUml(kubeconfig: string, order: NodeOrder): Promise<void> {
+  const isReady = async (): Promise<boolean> => (await whyUnhealthy(kubeconfig, order)) === undefined;
+  await waitUntil("Node uml does not become Ready", isReady, { timeoutMs: UML_READY_TIMEOUT_MS });
+}
+
+function nodesOf({ hasUml }: ClusterShape): readonly LabNode[] {
+  return hasUml ? [nodes.lab, nodes.uml] : [nodes.lab];
+}
+
+/** What the cluster was started with. */
+async function readOrder(file: string): Promise<NodeOrder | undefined> {
   try {
-    return nodeOrder.parse(JSON.parse(await readFile(order, "utf8"))).binaries.kubectl;
+    return nodeOrder.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
     // Whatever is wrong with the file, this is no cluster to go on with.
     return undefined;
   }
 }
 
-async function whyUnhealthy(kubeconfig: string, kubectl: string): Promise<string | undefined> {
+async function whyUnhealthy(kubeconfig: string, order: NodeOrder): Promise<string | undefined> {
   try {
-    const condition = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
-    const argv = [kubectl, `--kubeconfig=${kubeconfig}`, "--request-timeout=4s", "get", "node", node.name, "-o", condition];
-    return (await run(argv, { timeoutMs: 6000 })) === "True" ? undefined : "its node is not Ready";
+    const condition = 'jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}';
+    const access = [order.binaries.kubectl, `--kubeconfig=${kubeconfig}`, "--request-timeout=4s"];
+    const found = (await run([...access, "get", "nodes", "-o", condition], { timeoutMs: 6000 })).split("\n");
+    const unready = nodesOf(order).filter(({ name }) => !found.includes(`${name}=True`));
+    return unready.length === 0 ? undefined : `its node ${unready.map(({ name }) => name).join(" and ")} is not Ready`;
   } catch {
     return "its API server does not answer";
   }
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  return await readFile(file, "utf8").catch((error: unknown) => {
-    if (hasCode(error, "ENOENT")) return undefined;
-    throw error;
-  });
 }
 
 /** A state in words, for people. */
 export function describeCluster(state: ClusterState): string {
   switch (state.is) {
     case "running": {
-      const { since, kubeconfig, auditLog, logs, processes } = state.cluster;
+      const { since, ipFamilies, nodes: there, kubeconfig, auditLog, logs, processes } = state.cluster;
       return [
         `The cluster has been running for ${elapsed(Date.now() - since.getTime())}.`,
+        ...there.map(({ name }) => `  node       ${name}, ${describeKernel(nodes[name])}, Ready`),
+        `  addresses  ${ipFamilies === "dual" ? "IPv4 and IPv6" : "IPv4"}`,
         `  kubeconfig ${kubeconfig}`,
         `  audit log  ${auditLog}`,
         `  logs       ${logs}`,
@@ -188,4 +214,8 @@ export function describeCluster(state: ClusterState): string {
     default:
       return assertNever(state);
   }
+}
+
+function describeKernel({ kernel }: LabNode): string {
+  return kernel === "uml" ? "on a kernel of its own in User-Mode Linux" : "on this machine's kernel";
 }

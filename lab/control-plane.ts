@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { API_SERVICE_ADDRESS } from "./node/addresses.ts";
 import { createLabAuthority, createRsaKeyPair, type LabAuthority, writeKeyPair } from "./pki.ts";
 
 /** What etcd and kube-apiserver need to know; used by the API-server-only mode and by the whole node. */
@@ -12,16 +13,14 @@ export interface ControlPlane {
   readonly bindAddress: string;
   /** Address under which the cluster knows it. */
   readonly advertiseAddress: string;
+  /** One for each family of addresses that Services have, the cluster's own first. */
+  readonly serviceRanges: readonly string[];
   /** Folder of the certificates, filled by `writeControlPlaneFiles`. */
   readonly pki: string;
   readonly etcdData: string;
   readonly auditLog: string;
   readonly auditPolicy: string;
 }
-
-export const SERVICE_RANGE = "10.96.0.0/16";
-/** The first address of the range is the Service of the API server itself. */
-export const API_SERVICE_ADDRESS = "10.96.0.1";
 
 /**
  * Every request is logged twice, when it comes and when its answer is complete (for a watch that is its end); with the user agent, without bodies.
@@ -84,7 +83,7 @@ export function apiServerArguments(plane: ControlPlane): readonly string[] {
   const pki = (file: string): string => join(plane.pki, file);
   return [
     `--etcd-servers=http://127.0.0.1:${plane.etcdPort}`,
-    `--service-cluster-ip-range=${SERVICE_RANGE}`,
+    `--service-cluster-ip-range=${plane.serviceRanges.join(",")}`,
     `--secure-port=${plane.apiPort}`,
     `--bind-address=${plane.bindAddress}`,
     `--advertise-address=${plane.advertiseAddress}`,

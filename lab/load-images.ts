@@ -1,13 +1,13 @@
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import * as z from "zod";
 import { type Buildah, createBuildah } from "./buildah.ts";
 import type { RunningCluster } from "./cluster.ts";
 import { fullName } from "./images.ts";
 import { withLock } from "./lock.ts";
-import { node } from "./node/layout.ts";
 import { hasCode } from "./process-table.ts";
 import { run } from "./run.ts";
+import { ctr, runOnNode } from "./run-on-node.ts";
 import { withWorkshop } from "./workshop.ts";
 
 const descriptor = z.looseObject({
@@ -21,7 +21,7 @@ const manifest = z.looseObject({ config: descriptor, layers: z.array(descriptor)
 const NAME = "org.opencontainers.image.ref.name";
 
 /**
- * Loads images from buildah's storage in the cache into the cluster. Layers that the cluster has already are not sent again, so a
+ * Loads images from buildah's storage in the cache into every node of the cluster. Layers that a node has already are not sent again, so a
  * change of code is there in about two seconds.
  */
 export async function loadBuiltImages(cache: string, names: readonly string[], cluster: RunningCluster): Promise<void> {
@@ -29,7 +29,13 @@ export async function loadBuiltImages(cache: string, names: readonly string[], c
     withWorkshop(cache, "loading", async (folder) => {
       const layout = join(cache, "containers", "layout");
       for (const name of names.map(fullName)) await pushToLayout(createBuildah(cache), name, layout);
-      await importArchive(await packMissing(layout, names.map(fullName), await listContent(cluster), folder), cluster);
+      await Promise.all(
+        cluster.nodes.map(async (node) => {
+          const known = new Set((await runOnNode(node, ctr(["content", "list", "--quiet"]))).split("\n"));
+          const archive = await packMissing(layout, names.map(fullName), known, join(folder, node.name));
+          await runOnNode(node, ctr(["images", "import", archive]));
+        }),
+      );
       await removeUnused(layout);
     }),
   );
@@ -44,23 +50,13 @@ async function pushToLayout(buildah: Buildah, name: string, layout: string): Pro
   await buildah(["push", "--quiet", name, `oci:${layout}:${name}`]);
 }
 
-/** Loads an archive that `docker save`, `buildah push … docker-archive:` or `oci-archive:` wrote. Returns what containerd said. */
-export async function importArchive(file: string, cluster: RunningCluster): Promise<string> {
-  return await run([...ctr(cluster), "images", "import", file]);
+/** Loads an archive that `docker save`, `buildah push … docker-archive:` or `oci-archive:` wrote, into every node. Returns what one said. */
+export async function importArchive(file: string, { nodes }: RunningCluster): Promise<string> {
+  const said = await Promise.all(nodes.map((node) => runOnNode(node, ctr(["images", "import", resolve(file)]))));
+  return said[0] ?? "";
 }
 
-function ctr({ processes }: RunningCluster): readonly string[] {
-  const containerd = processes.find(({ program }) => program === "containerd");
-  if (containerd === undefined) throw new Error("The cluster's containerd does not run.");
-  // Its socket is in a mount namespace of its own.
-  return ["ctr", "--address", `/proc/${containerd.pid}/root${node.containerdSocket}`, "--namespace", "k8s.io"];
-}
-
-async function listContent(cluster: RunningCluster): Promise<ReadonlySet<string>> {
-  return new Set((await run([...ctr(cluster), "content", "list", "--quiet"])).split("\n"));
-}
-
-/** An archive of the images with everything that the cluster does not have yet. */
+/** An archive of the images with everything that a node does not have yet. */
 async function packMissing(layout: string, names: readonly string[], known: ReadonlySet<string>, folder: string): Promise<string> {
   const manifests = (await readIndex(layout)).manifests.filter(({ annotations }) => names.includes(annotations?.[NAME] ?? ""));
   await mkdir(join(folder, "blobs", "sha256"), { recursive: true });

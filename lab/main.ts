@@ -1,13 +1,24 @@
 import { Command } from "commander";
 import { ensureBinaries } from "./binaries.ts";
-import { bringClusterUp, describeCluster, type RunningCluster, readClusterState, takeClusterDown } from "./cluster.ts";
+import {
+  bringClusterUp,
+  type ClusterShape,
+  describeCluster,
+  plainShape,
+  planJoining,
+  type RunningCluster,
+  readClusterState,
+  takeClusterDown,
+} from "./cluster.ts";
 import { playDemo } from "./demo/demo.ts";
+import { findMistakes } from "./demo/foreign-cluster.ts";
 import { buildImages } from "./images.ts";
 import { importArchive, loadBuiltImages } from "./load-images.ts";
 import { ensurePackages, imagePackages, nodePackages } from "./packages.ts";
 import { placesOf } from "./places.ts";
 import { nodePrograms } from "./programs.ts";
 import { createProgress } from "./progress.ts";
+import { umlNodePackages } from "./uml-kernel.ts";
 
 const places = placesOf(process.env);
 const progress = createProgress(process.stderr);
@@ -15,17 +26,24 @@ const isRoot = process.getuid?.() === 0;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const program = new Command("npm run lab --")
-  .description("A throw-away Kubernetes cluster of one node on this machine. Needs root and Debian packages, which it installs.")
+  .description("A throw-away Kubernetes cluster on this machine. Needs root and Debian packages, which it installs.")
   .showHelpAfterError()
   .addHelpText("after", `\nPrograms and images are kept in ${places.cache}, the running cluster in ${places.state}.`);
 
 program
   .command("up")
   .description("start the cluster; does nothing when it runs, and replaces one that is broken")
-  .action(async () => {
+  .option(
+    "--with-uml",
+    "with a second node on a kernel of its own (User-Mode Linux: netem, cgroup v2, iptables-legacy); a running cluster gets it added",
+  )
+  .option("--dual-stack", "with IPv6 addresses beside IPv4 for nodes, pods and Services")
+  .action(async ({ withUml = false, dualStack = false }: { readonly withUml?: boolean; readonly dualStack?: boolean }) => {
+    const shape: ClusterShape = { hasUml: withUml, ipFamilies: dualStack ? "dual" : "ipv4" };
     const before = await readClusterState(places);
-    const cluster = before.is === "running" ? before.cluster : await up("up");
-    say(before.is === "running" ? `The cluster has been running since ${cluster.since.toISOString()}.` : "The cluster is ready.");
+    const isThere = before.is === "running" && planJoining(before.cluster, shape) === "nothing";
+    const cluster = isThere ? before.cluster : await up("up", shape);
+    say(isThere ? `The cluster has been running since ${cluster.since.toISOString()}.` : "The cluster is ready.");
     say(`Use it with: export KUBECONFIG=${cluster.kubeconfig}`);
   });
 
@@ -69,6 +87,10 @@ program
   .option("--image <name>", "with --context: Squall's image, where the cluster can pull it")
   .option("--shop-image <name>", "with --context: the shop's image, where the cluster can pull it")
   .action(async ({ context, image, shopImage }: { readonly context?: string; readonly image?: string; readonly shopImage?: string }) => {
+    if (context === undefined && (image !== undefined || shopImage !== undefined))
+      throw new Error(
+        "--image and --shop-image are for a cluster of yours: name its kubectl context with --context. The lab builds its own.",
+      );
     const didHold = context === undefined ? await playInLab() : await playIn(context, { squall: image, shop: shopImage });
     process.exitCode = didHold ? 0 : 1;
   });
@@ -89,20 +111,27 @@ async function playIn(
   context: string,
   images: { readonly squall: string | undefined; readonly shop: string | undefined },
 ): Promise<boolean> {
+  const access = { program: "kubectl", parameters: [`--context=${context}`] };
+  const mistakes = await findMistakes(context, images, access);
+  if (mistakes.length > 0) throw new Error(mistakes.join("\n\n"));
   return await playDemo({
-    access: { program: "kubectl", parameters: [`--context=${context}`] },
+    access,
     images,
     progress,
     output: process.stdout,
-    hints: [`kubectl --context=${context} get pods -n shop`, `kubectl --context=${context} delete namespace shop`],
+    hints: [
+      `kubectl --context=${context} get pods -n shop`,
+      `kubectl --context=${context} delete namespace shop`,
+      `kubectl --context=${context} delete -k manifests/ && kubectl --context=${context} delete namespace squall-system`,
+    ],
   });
 }
 
-async function up(command: string): Promise<RunningCluster> {
+async function up(command: string, shape: ClusterShape = plainShape): Promise<RunningCluster> {
   requireRoot(command);
-  await ensurePackages([...nodePackages, ...imagePackages], { isRoot, progress });
+  await ensurePackages([...nodePackages, ...imagePackages, ...(shape.hasUml ? umlNodePackages : [])], { isRoot, progress });
   const sources = { cache: places.cache, kubebuilderAssets: process.env["KUBEBUILDER_ASSETS"] };
-  return await bringClusterUp(places, await ensureBinaries(nodePrograms, sources, progress), progress);
+  return await bringClusterUp(places, await ensureBinaries(nodePrograms, sources, progress), progress, shape);
 }
 
 async function loadOwnImages(cluster: RunningCluster): Promise<Awaited<ReturnType<typeof buildImages>>> {

@@ -1,7 +1,8 @@
-import { access, readdir, readFile, rm, rmdir } from "node:fs/promises";
+import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
+import { exists, readIfThere } from "./files.ts";
 import { hasNetwork, listNetworkProcesses, removeNetwork } from "./network.ts";
-import { node, ownFolders, stateLayout } from "./node/layout.ts";
+import { lab, nodeLayout, nodes, ownFolders } from "./node/layout.ts";
 import { hasCode, identify, isAlive, kill } from "./process-table.ts";
 import { waitUntil } from "./readiness.ts";
 import { run } from "./run.ts";
@@ -19,11 +20,14 @@ export async function isAnythingLeft(state: string): Promise<boolean> {
  * processes ends their namespaces, and with these go all mounts, pods, firewall rules and networks.
  */
 export async function tearDown(state: string): Promise<void> {
-  const pids = new Set([...(await listNetworkProcesses()), ...(await readOuter(state))]);
-  for (const pid of pids) kill(pid);
+  const killed = new Set<number>();
   const areGone = async (): Promise<boolean> => {
-    const alive = await Promise.all([...pids, ...(await listNetworkProcesses())].map(isAlive));
-    return !alive.includes(true);
+    // Again each time: the second node's kernel may have started a process while it was being killed.
+    for (const pid of [...(await listNetworkProcesses()), ...(await readOuters(state))]) {
+      kill(pid);
+      killed.add(pid);
+    }
+    return !(await Promise.all([...killed].map(isAlive))).includes(true);
   };
   await waitUntil("Processes of the lab do not end", areGone, { timeoutMs: END_TIMEOUT_MS });
   await removeNetwork();
@@ -33,14 +37,16 @@ export async function tearDown(state: string): Promise<void> {
   await rm(state, { recursive: true, force: true });
 }
 
-/** The process whose death ends the node, as far as it is known and lives. */
-async function readOuter(state: string): Promise<readonly number[]> {
-  const text = await readFile(stateLayout(state).outer, "utf8").catch((error: unknown) => {
-    if (hasCode(error, "ENOENT")) return "";
-    throw error;
-  });
-  const pid = Number(text.split(" ")[0]);
-  return text !== "" && text === (await identify(pid)) ? [pid] : [];
+/** The processes whose death ends the nodes, as far as they are known and live. */
+async function readOuters(state: string): Promise<readonly number[]> {
+  const found = await Promise.all(
+    Object.values(nodes).map(async (node) => {
+      const text = await readIfThere(nodeLayout(state, node).outer);
+      const pid = Number(text?.split(" ")[0]);
+      return text !== undefined && text === (await identify(pid)) ? [pid] : [];
+    }),
+  );
+  return found.flat();
 }
 
 /** The folders of every cgroup hierarchy; a process in a pod may take a moment to die. */
@@ -49,7 +55,7 @@ async function removeCgroups(): Promise<void> {
     CGROUPS,
     ...(await readdir(CGROUPS, { withFileTypes: true })).filter((e) => e.isDirectory()).map((e) => join(CGROUPS, e.name)),
   ];
-  for (const top of parents.map((parent) => join(parent, node.cgroup))) {
+  for (const top of parents.map((parent) => join(parent, lab.cgroup))) {
     if (!(await exists(top))) continue;
     await waitUntil(`The cgroup ${top} is still in use`, () => removeTree(top), { timeoutMs: END_TIMEOUT_MS });
   }
@@ -82,11 +88,4 @@ async function removeIfEmpty(folder: string): Promise<void> {
     // Not ours alone, or never made.
     if (!hasCode(error, "ENOTEMPTY") && !hasCode(error, "ENOENT")) throw error;
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -4,6 +4,7 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Progress } from "../progress.ts";
 import type { Kubectl } from "./kubectl.ts";
+import { waitForRollout } from "./rollout.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -22,7 +23,7 @@ export async function installSquall(kubectl: Kubectl, images: Images, progress: 
     });
     await withImage(images.squall, (folder) => kubectl.run(["apply", "-k", folder], { timeoutMs: 60_000 }));
     for (const workload of ["daemonset/squall-image", "deployment/squall-controller", "deployment/squall-webhook"]) {
-      await kubectl.run(["rollout", "status", workload, "-n", "squall-system", "--timeout=120s"], { timeoutMs: 130_000 });
+      await waitForRollout(kubectl, workload, "squall-system");
     }
     await waitForCaBundles(kubectl);
   });
@@ -36,7 +37,7 @@ export async function deployShop(kubectl: Kubectl, images: Images, progress: Pro
       if (images.shop !== undefined) await kubectl.run(["set", "image", `deployment/${name}`, `${name}=${images.shop}`, "-n", "shop"]);
     }
     for (const name of ["store", "web", "client"]) {
-      await kubectl.run(["rollout", "status", `deployment/${name}`, "-n", "shop", "--timeout=120s"], { timeoutMs: 130_000 });
+      await waitForRollout(kubectl, `deployment/${name}`, "shop");
     }
   });
 }

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { apiServerArguments, etcdArguments } from "../control-plane.ts";
 import type { nodePrograms } from "../programs.ts";
-import { controlPlaneOf, node, stateLayout } from "./layout.ts";
+import { clusterAddresses, familiesOf, type IpFamilies } from "./addresses.ts";
+import { controlPlaneOf, lab, type LabNode, type NodeName, nodeLayout, nodes, stateLayout } from "./layout.ts";
 
 export type Binaries = Readonly<Record<(typeof nodePrograms)[number], string>>;
 
@@ -10,51 +11,50 @@ export interface Component {
   readonly argv: readonly string[];
 }
 
-/** Files that the components read, below the state folder. */
-export function configurationFiles(state: string): Readonly<Record<"containerd" | "cni" | "kubelet" | "corefile", string>> {
-  const { configuration } = stateLayout(state);
+/** What every component depends on. */
+export interface ClusterPlan {
+  readonly state: string;
+  readonly binaries: Binaries;
+  readonly ipFamilies: IpFamilies;
+}
+
+/** Files that a node's components read, below the state folder. */
+export function configurationFiles(
+  state: string,
+  node: LabNode,
+): Readonly<Record<"containerd" | "cni" | "kubelet" | "corefile" | "certificates", string>> {
+  const { configuration } = nodeLayout(state, node);
   return {
     containerd: join(configuration, "containerd.toml"),
     cni: join(configuration, "cni"),
     kubelet: join(configuration, "kubelet.yaml"),
     corefile: join(configuration, "Corefile"),
+    certificates: join(configuration, "certificates"),
   };
 }
 
+/** Who talks to the API server; each node's kubelet is somebody else. */
+export type Identity = "admin" | "controller-manager" | "scheduler" | "proxy" | `kubelet-${NodeName}`;
+
 /** The kubeconfig of one component. */
-export function kubeconfigOf(state: string, who: "admin" | "controller-manager" | "scheduler" | "kubelet" | "proxy"): string {
+export function kubeconfigOf(state: string, who: Identity): string {
   return who === "admin" ? stateLayout(state).kubeconfig : join(stateLayout(state).pki, `${who}.kubeconfig`);
 }
 
-/** Those that need nobody else. */
-export function firstComponents(state: string, { etcd }: Binaries): readonly Component[] {
-  return [
-    { name: "etcd", argv: [etcd, ...etcdArguments(controlPlaneOf(state))] },
-    { name: "containerd", argv: ["containerd", "--config", configurationFiles(state).containerd] },
-  ];
+export function etcdComponent({ state, binaries, ipFamilies }: ClusterPlan): Component {
+  return { name: "etcd", argv: [binaries.etcd, ...etcdArguments(controlPlaneOf(state, ipFamilies))] };
 }
 
-export function apiServerComponent(state: string, binaries: Binaries): Component {
-  const argv = [binaries["kube-apiserver"], ...apiServerArguments(controlPlaneOf(state)), "--enable-admission-plugins=NodeRestriction"];
+export function apiServerComponent({ state, binaries, ipFamilies }: ClusterPlan): Component {
+  const plane = controlPlaneOf(state, ipFamilies);
+  const argv = [binaries["kube-apiserver"], ...apiServerArguments(plane), "--enable-admission-plugins=NodeRestriction"];
   return { name: "kube-apiserver", argv };
 }
 
-/** Those that need the API server. */
-export function laterComponents(state: string, binaries: Binaries): readonly Component[] {
+/** Those of the control plane that need the API server. */
+export function controlPlaneComponents({ state, binaries }: ClusterPlan): readonly Component[] {
   const { pki } = stateLayout(state);
-  const files = configurationFiles(state);
   return [
-    {
-      name: "kubelet",
-      argv: [
-        binaries.kubelet,
-        `--config=${files.kubelet}`,
-        `--kubeconfig=${kubeconfigOf(state, "kubelet")}`,
-        `--hostname-override=${node.name}`,
-        `--node-ip=${node.address}`,
-        `--cert-dir=${pki}`,
-      ],
-    },
     {
       name: "kube-controller-manager",
       argv: [
@@ -66,6 +66,7 @@ export function laterComponents(state: string, binaries: Binaries): readonly Com
         `--cluster-signing-key-file=${join(pki, "ca.key")}`,
         "--use-service-account-credentials",
         "--leader-elect=false",
+        // Each node's CNI configuration has its range.
         "--allocate-node-cidrs=false",
       ],
     },
@@ -73,13 +74,39 @@ export function laterComponents(state: string, binaries: Binaries): readonly Com
       name: "kube-scheduler",
       argv: [binaries["kube-scheduler"], `--kubeconfig=${kubeconfigOf(state, "scheduler")}`, "--leader-elect=false"],
     },
+    { name: "coredns", argv: [binaries.coredns, "-conf", configurationFiles(state, nodes.lab).corefile] },
+  ];
+}
+
+/** What runs pods on a node. */
+export function containerdComponent({ state }: Pick<ClusterPlan, "state">, node: LabNode): Component {
+  return { name: "containerd", argv: ["containerd", "--config", configurationFiles(state, node).containerd] };
+}
+
+/** Those of every node that need the API server. */
+export function nodeComponents({ state, binaries, ipFamilies }: ClusterPlan, node: LabNode): readonly Component[] {
+  const files = configurationFiles(state, node);
+  const families = familiesOf(ipFamilies);
+  return [
+    {
+      name: "kubelet",
+      argv: [
+        binaries.kubelet,
+        `--config=${files.kubelet}`,
+        `--kubeconfig=${kubeconfigOf(state, `kubelet-${node.name}`)}`,
+        `--hostname-override=${node.name}`,
+        `--node-ip=${families.map((family) => node[family].address).join(",")}`,
+        `--node-labels=${lab.kernelLabel}=${node.kernel}`,
+        `--cert-dir=${files.certificates}`,
+      ],
+    },
     {
       name: "kube-proxy",
       argv: [
         binaries["kube-proxy"],
         `--kubeconfig=${kubeconfigOf(state, "proxy")}`,
         "--proxy-mode=iptables",
-        `--cluster-cidr=${node.clusterRange}`,
+        `--cluster-cidr=${families.map((family) => clusterAddresses[family].pods).join(",")}`,
         `--hostname-override=${node.name}`,
         // A Service knows a new pod at once; the default holds changes back for a second.
         "--iptables-min-sync-period=100ms",
@@ -90,6 +117,5 @@ export function laterComponents(state: string, binaries: Binaries): readonly Com
         "--conntrack-tcp-timeout-close-wait=0s",
       ],
     },
-    { name: "coredns", argv: [binaries.coredns, "-conf", files.corefile] },
   ];
 }

@@ -1,5 +1,6 @@
 import { stringify } from "yaml";
-import { node } from "./layout.ts";
+import { DNS_SERVICE_ADDRESS, type IpFamily } from "./addresses.ts";
+import { lab, type LabNode, nodes } from "./layout.ts";
 
 /** containerd 1.6's configuration, which later 1.x read too. */
 export function renderContainerdConfig({ cni }: { readonly cni: string }): string {
@@ -7,9 +8,9 @@ export function renderContainerdConfig({ cni }: { readonly cni: string }): strin
 root = "/var/lib/containerd"
 state = "/run/containerd"
 [grpc]
-  address = "${node.containerdSocket}"
+  address = "${lab.containerdSocket}"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "${node.pauseImage}"
+  sandbox_image = "${lab.pauseImage}"
   # Root without CAP_SYS_RESOURCE, as in many CI machines, may not lower a score: every sandbox would fail.
   restrict_oom_score_adj = true
   disable_apparmor = true
@@ -19,8 +20,10 @@ state = "/run/containerd"
 `;
 }
 
-/** Pods on one bridge, addresses from the node's own range. */
-export function renderCniConfig(): string {
+const EVERYTHING: Readonly<Record<IpFamily, string>> = { ipv4: "0.0.0.0/0", ipv6: "::/0" };
+
+/** Pods on one bridge, addresses from the node's own ranges. Pods of another node see them as they are: nothing is masqueraded. */
+export function renderCniConfig(node: LabNode, families: readonly IpFamily[]): string {
   return JSON.stringify(
     {
       cniVersion: "0.4.0",
@@ -30,9 +33,12 @@ export function renderCniConfig(): string {
           type: "bridge",
           bridge: "lab0",
           isGateway: true,
-          ipMasq: true,
           hairpinMode: true,
-          ipam: { type: "host-local", ranges: [[{ subnet: node.podRange }]], routes: [{ dst: "0.0.0.0/0" }] },
+          ipam: {
+            type: "host-local",
+            ranges: families.map((family) => [{ subnet: node[family].pods }]),
+            routes: families.map((family) => ({ dst: EVERYTHING[family] })),
+          },
         },
         { type: "portmap", capabilities: { portMappings: true } },
       ],
@@ -42,22 +48,26 @@ export function renderCniConfig(): string {
   );
 }
 
-export function renderKubeletConfig({ ca, certificate, key }: Readonly<Record<"ca" | "certificate" | "key", string>>): string {
+export function renderKubeletConfig(
+  node: LabNode,
+  { ca, certificate, key }: Readonly<Record<"ca" | "certificate" | "key", string>>,
+): string {
   return stringify({
     apiVersion: "kubelet.config.k8s.io/v1beta1",
     kind: "KubeletConfiguration",
     authentication: { anonymous: { enabled: false }, webhook: { enabled: true }, x509: { clientCAFile: ca } },
     authorization: { mode: "Webhook" },
-    clusterDNS: [node.dnsAddress],
+    clusterDNS: [DNS_SERVICE_ADDRESS],
     clusterDomain: "cluster.local",
-    containerRuntimeEndpoint: `unix://${node.containerdSocket}`,
+    containerRuntimeEndpoint: `unix://${lab.containerdSocket}`,
     cgroupDriver: "cgroupfs",
-    cgroupRoot: `/${node.cgroup}`,
+    cgroupRoot: `/${lab.cgroup}`,
     failSwapOn: false,
     failCgroupV1: false,
     // A full disk of the machine is not the lab's business, and images that are not in use would have to be loaded again.
     imageGCHighThresholdPercent: 100,
     evictionHard: { "nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "50Mi" },
+    registerWithTaints: node.isTainted ? [{ key: lab.kernelLabel, value: node.kernel, effect: "NoSchedule" }] : [],
     tlsCertFile: certificate,
     tlsPrivateKeyFile: key,
     // Pods resolve cluster names only: nothing in the lab talks to the world.
@@ -67,7 +77,7 @@ export function renderKubeletConfig({ ca, certificate, key }: Readonly<Record<"c
 
 export function renderCorefile({ kubeconfig }: { readonly kubeconfig: string }): string {
   return `.:53 {
-  bind ${node.address}
+  bind ${nodes.lab.ipv4.address}
   kubernetes cluster.local in-addr.arpa {
     kubeconfig ${kubeconfig} squall-lab
     pods insecure
@@ -89,14 +99,14 @@ export function dnsObjects(): string {
     apiVersion: "v1",
     kind: "List",
     items: [
-      { apiVersion: "v1", kind: "Service", metadata, spec: { clusterIP: node.dnsAddress, ports } },
+      { apiVersion: "v1", kind: "Service", metadata, spec: { clusterIP: DNS_SERVICE_ADDRESS, ports } },
       {
         apiVersion: "discovery.k8s.io/v1",
         kind: "EndpointSlice",
         metadata: { ...metadata, name: "kube-dns-lab", labels: { "kubernetes.io/service-name": "kube-dns" } },
         addressType: "IPv4",
         ports,
-        endpoints: [{ addresses: [node.address] }],
+        endpoints: [{ addresses: [nodes.lab.ipv4.address] }],
       },
     ],
   });

@@ -2,7 +2,7 @@ import { copyFile, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { writeImageArchive } from "../image-archive.ts";
 import { run } from "../run.ts";
-import { node } from "./layout.ts";
+import { lab } from "./layout.ts";
 
 /** Makes the image of a pod's first container from this machine's own packages: tini reaps, sleep sleeps. Returns the path of its archive. */
 export async function writePauseImage(folder: string): Promise<string> {
@@ -14,7 +14,7 @@ export async function writePauseImage(folder: string): Promise<string> {
   }
   await run(["tar", "-C", root, "-cf", join(folder, "layer.tar"), "."]);
   return await writeImageArchive(folder, {
-    name: node.pauseImage,
+    name: lab.pauseImage,
     layers: ["layer.tar"],
     config: { Entrypoint: ["/usr/bin/tini-static", "--", "/usr/bin/sleep", "infinity"] },
   });

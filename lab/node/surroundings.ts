@@ -1,13 +1,28 @@
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { hasCode } from "../process-table.ts";
+import { exists } from "../files.ts";
 import { run } from "../run.ts";
-import { node, ownFolders } from "./layout.ts";
+import type { IpFamily } from "./addresses.ts";
+import { lab, type LabNode, ownFolders } from "./layout.ts";
 
 const CGROUPS = "/sys/fs/cgroup";
+const FORWARDING: Readonly<Record<IpFamily, string>> = {
+  ipv4: "/proc/sys/net/ipv4/ip_forward",
+  ipv6: "/proc/sys/net/ipv6/conf/all/forwarding",
+};
+const BRIDGE_FILTER: Readonly<Record<IpFamily, string>> = {
+  ipv4: "/proc/sys/net/bridge/bridge-nf-call-iptables",
+  ipv6: "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
+};
 
-/** Makes the node's own mounts, cgroups and network settings. For the first process of fresh pid, mount, net, ipc and uts namespaces only. */
-export async function prepareSurroundings(folders: string): Promise<void> {
+/**
+ * Makes a node's own mounts, cgroups and network settings; `folders` is where the content of its own folders is. For the first process of
+ * fresh pid, mount, net, ipc and uts namespaces only, or of a kernel.
+ */
+export async function prepareSurroundings(
+  node: LabNode,
+  { folders, families }: { readonly folders: string; readonly families: readonly IpFamily[] },
+): Promise<void> {
   await run(["mount", "--make-rshared", "/"]);
   // Sockets, locks and names of pod networks: all of them belong to this node.
   await run(["mount", "-t", "tmpfs", "-o", "mode=755", "squall-lab", "/run"]);
@@ -19,17 +34,17 @@ export async function prepareSurroundings(folders: string): Promise<void> {
   }
   await run(["hostname", node.name]);
   await run(["ip", "link", "set", "lo", "up"]);
-  await writeFile("/proc/sys/net/ipv4/ip_forward", "1");
-  await prepareBridgeFilter();
+  for (const family of families) await writeFile(FORWARDING[family], "1");
+  await prepareBridgeFilter(families);
   await prepareCgroups();
 }
 
 /** A reply that stays on the bridge must pass iptables too, or a pod never sees answers from a Service. */
-async function prepareBridgeFilter(): Promise<void> {
+async function prepareBridgeFilter(families: readonly IpFamily[]): Promise<void> {
   // Where the module is built in or modules cannot be loaded, the file below tells whether all is well.
   await run(["modprobe", "br_netfilter"]).catch(() => undefined);
   try {
-    await writeFile("/proc/sys/net/bridge/bridge-nf-call-iptables", "1");
+    for (const family of families) await writeFile(BRIDGE_FILTER[family], "1");
   } catch (error) {
     throw new Error("This kernel has no br_netfilter (module or built in), without which Services do not work.", { cause: error });
   }
@@ -39,7 +54,7 @@ async function prepareBridgeFilter(): Promise<void> {
 async function prepareCgroups(): Promise<void> {
   const isUnified = await exists(join(CGROUPS, "cgroup.controllers"));
   for (const root of isUnified ? [CGROUPS] : await listHierarchies()) {
-    const top = join(root, node.cgroup);
+    const top = join(root, lab.cgroup);
     const own = join(top, "node");
     await mkdir(top, { recursive: true });
     if (isUnified) for (const folder of [root, top]) await enableControllers(folder);
@@ -70,14 +85,4 @@ async function enableControllers(folder: string): Promise<void> {
 
 async function copyFile(from: string, to: string): Promise<void> {
   await writeFile(to, await readFile(from));
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    (error: unknown) => {
-      if (hasCode(error, "ENOENT")) return false;
-      throw error;
-    },
-  );
 }

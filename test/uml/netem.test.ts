@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ensurePackages } from "../../lab/packages.ts";
 import { createProgress } from "../../lab/progress.ts";
-import { runInUml, umlPackages } from "../../lab/uml.ts";
+import { runInUml } from "../../lab/uml.ts";
+import { umlPackages } from "../../lab/uml-kernel.ts";
 import { compareEngines } from "./engines.ts";
 
 /**

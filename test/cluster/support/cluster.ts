@@ -1,5 +1,12 @@
 import { cachedPath, ensureBinaries } from "../../../lab/binaries.ts";
-import { bringClusterUp, type RunningCluster, readClusterState, takeClusterDown } from "../../../lab/cluster.ts";
+import {
+  bringClusterUp,
+  type ClusterShape,
+  plainShape,
+  type RunningCluster,
+  readClusterState,
+  takeClusterDown,
+} from "../../../lab/cluster.ts";
 import { createKubectl as createDemoKubectl } from "../../../lab/demo/kubectl.ts";
 import { installSquall } from "../../../lab/demo/install.ts";
 import { buildImages } from "../../../lab/images.ts";
@@ -8,6 +15,7 @@ import { ensurePackages, imagePackages, nodePackages } from "../../../lab/packag
 import { placesOf } from "../../../lab/places.ts";
 import { nodePrograms } from "../../../lab/programs.ts";
 import { createProgress } from "../../../lab/progress.ts";
+import { umlNodePackages } from "../../../lab/uml-kernel.ts";
 import { createKubectl, type Kubectl } from "./kubectl.ts";
 import { eventually } from "./peers.ts";
 
@@ -36,9 +44,9 @@ interface Prepared {
   readonly install: () => Promise<void>;
 }
 
-/** Brings the cluster up with the first call; every later call gets the same one. */
-export async function storyCluster(): Promise<StoryCluster> {
-  running ??= prepare();
+/** Brings the cluster up with the first call, of which the shape counts; every later call gets the same one. */
+export async function storyCluster(shape: ClusterShape = plainShape): Promise<StoryCluster> {
+  running ??= prepare(shape);
   return (await running).story;
 }
 
@@ -53,15 +61,16 @@ export async function installedAgain(): Promise<void> {
   await (await running)?.install();
 }
 
-async function prepare(): Promise<Prepared> {
+async function prepare(shape: ClusterShape): Promise<Prepared> {
   const wasUp = (await readClusterState(places)).is === "running";
-  await ensurePackages([...nodePackages, ...imagePackages], { isRoot: process.getuid?.() === 0, progress });
+  const packages = [...nodePackages, ...imagePackages, ...(shape.hasUml ? umlNodePackages : [])];
+  await ensurePackages(packages, { isRoot: process.getuid?.() === 0, progress });
   const binaries = await ensureBinaries(
     nodePrograms,
     { cache: places.cache, kubebuilderAssets: process.env["KUBEBUILDER_ASSETS"] },
     progress,
   );
-  const cluster = await bringClusterUp(places, binaries, progress);
+  const cluster = await bringClusterUp(places, binaries, progress, shape);
   const images = await buildImages(places.cache, progress);
   await progress.during("Loading the images into the cluster", () => loadBuiltImages(places.cache, Object.values(images), cluster));
   const program = cachedPath(places.cache, "kubectl");

@@ -19,6 +19,8 @@ export interface Kubectl {
   (parameters: readonly string[], options?: KubectlOptions): Promise<string>;
   /** As above, but hands a failure back. */
   readonly attempt: (parameters: readonly string[], options?: KubectlOptions) => Promise<KubectlResult>;
+  /** The command line of such a call, for whoever keeps it running. */
+  readonly argv: (parameters: readonly string[]) => readonly string[];
 }
 
 export function createKubectl({ program, kubeconfig }: { readonly program: string; readonly kubeconfig: string }): Kubectl {
@@ -41,5 +43,6 @@ export function createKubectl({ program, kubeconfig }: { readonly program: strin
     if (code !== 0) throw new Error(`kubectl ${parameters.join(" ")} exited with ${code}: ${stderr || stdout}`);
     return stdout;
   };
-  return Object.assign(run, { attempt });
+  const argv: Kubectl["argv"] = (parameters) => [program, `--kubeconfig=${kubeconfig}`, ...parameters];
+  return Object.assign(run, { attempt, argv });
 }

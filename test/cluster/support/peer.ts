@@ -1,9 +1,11 @@
 // Runs inside pods of the stories (mounted from a ConfigMap, types stripped by Node): a server that echoes and keeps
-// sampling, and commands that measure from where they run. Each command prints one line of JSON.
+// sampling, and a program beside it that measures from where it runs, on demand. Its commands and answers are lines of JSON.
 import { createHash } from "node:crypto";
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket } from "node:dgram";
+import { lookup } from "node:dns/promises";
 import { createServer as createHttpServer, request as httpRequest } from "node:http";
-import { connect, createServer } from "node:net";
+import { connect, createServer, isIPv6 } from "node:net";
+import { createInterface } from "node:readline";
 
 const CONTROL_PORT = 8080;
 const UDP_PORT = 7001;
@@ -12,12 +14,20 @@ const UPLOAD_PORT = 7002;
 /** One probe: when it left (ms since 1970), and its round trip in ms; -1 while no answer came, -2 when the send failed. */
 type Sample = [sentAt: number, roundTripMs: number];
 
+/** A socket for datagrams to that address; names are looked up as IPv4. */
+function createSocketFor(host: string): Socket {
+  return createSocket(isIPv6(host) ? "udp6" : "udp4");
+}
+
 function serve(): void {
   const samplers = new Map<string, Sample[]>();
 
-  const echo = createSocket("udp4");
-  echo.on("message", (message, from) => echo.send(message, from.port, from.address, () => undefined));
-  echo.bind(UDP_PORT);
+  for (const type of ["udp4", "udp6"] as const) {
+    const echo = createSocket({ type, ipv6Only: type === "udp6" });
+    echo.on("message", (message, from) => echo.send(message, from.port, from.address, () => undefined));
+    echo.on("error", () => echo.close()); // a pod without IPv6
+    echo.bind(UDP_PORT);
+  }
 
   // Reads until the sender ends its side, then answers with the SHA-256 of what came.
   createServer({ allowHalfOpen: true }, (socket) => {
@@ -44,7 +54,7 @@ function serve(): void {
 }
 
 function sampleForEver(host: string, everyMs: number, samples: Sample[]): void {
-  const socket = createSocket("udp4");
+  const socket = createSocketFor(host);
   socket.on("message", (message) => {
     const sample = samples[message.readUInt32BE(0)];
     if (sample && sample[1] === -1) sample[1] = Date.now() - sample[0];
@@ -61,7 +71,7 @@ function sampleForEver(host: string, everyMs: number, samples: Sample[]): void {
 }
 
 async function udp(host: string, count: number, everyMs: number): Promise<unknown> {
-  const socket = createSocket("udp4");
+  const socket = createSocketFor(host);
   const sentAt: number[] = [];
   const roundTrips: number[] = [];
   let errors = 0;
@@ -80,30 +90,34 @@ async function udp(host: string, count: number, everyMs: number): Promise<unknow
   return { sent: count, received: roundTrips.length, errors, roundTrips: roundTrips.slice(0, 500) };
 }
 
-/** Some datagrams to each host at once: errors of send and the median round trip in ms, null without an answer. */
+/**
+ * Some datagrams to each host at once: errors of send, and the quickest round trip in ms, null without an answer. A fault slows every
+ * datagram down, a busy machine only some.
+ */
 async function survey(hosts: readonly string[]): Promise<unknown> {
-  const found = await Promise.all(
+  return await Promise.all(
     hosts.map(async (host) => {
-      const socket = createSocket("udp4");
+      // Looked up once: else each datagram would wait for an answer of the DNS.
+      const { address, family } = await lookup(host);
+      const socket = createSocket(family === 6 ? "udp6" : "udp4");
       const sentAt: number[] = [];
       const roundTrips: number[] = [];
-      let errors = 0;
+      const errors: string[] = [];
       socket.on("message", (message) => roundTrips.push(performance.now() - (sentAt[message.readUInt32BE(0)] ?? 0)));
       for (let index = 0; index < 9; index++) {
         const payload = Buffer.alloc(64);
         payload.writeUInt32BE(index);
         sentAt.push(performance.now());
-        socket.send(payload, UDP_PORT, host, (error) => {
-          if (error) errors++;
+        socket.send(payload, UDP_PORT, address, (error) => {
+          if (error) errors.push(error.message);
         });
         await new Promise((resolve) => setTimeout(resolve, 15));
       }
       await new Promise((resolve) => setTimeout(resolve, 700));
       socket.close();
-      return { errors, roundTripMs: roundTrips.toSorted((a, b) => a - b)[roundTrips.length >> 1] ?? null };
+      return { errors, roundTripMs: roundTrips.length === 0 ? null : Math.min(...roundTrips) };
     }),
   );
-  return found;
 }
 
 async function tcp(host: string, port: number, count: number): Promise<unknown> {
@@ -174,13 +188,37 @@ function control(path: string): Promise<string> {
   });
 }
 
-const [command = "", host = "", ...rest] = process.argv.slice(2);
-const numbers = rest.map(Number);
-if (command === "serve") serve();
-else if (command === "udp") console.log(JSON.stringify(await udp(host, numbers[0] ?? 1, numbers[1] ?? 10)));
-else if (command === "survey") console.log(JSON.stringify(await survey([host, ...rest])));
-else if (command === "tcp") console.log(JSON.stringify(await tcp(host, numbers[0] ?? CONTROL_PORT, numbers[1] ?? 1)));
-else if (command === "upload") console.log(JSON.stringify(await upload(host, numbers[0] ?? 1)));
-else if (command === "sample") console.log(await control(`/sample?host=${host}&everyMs=${numbers[0] ?? 50}`));
-else if (command === "samples") console.log(await control(`/samples?host=${host}`));
-else throw new Error(`unknown command ${command}`);
+async function measure([command = "", host = "", ...rest]: readonly string[]): Promise<unknown> {
+  const numbers = rest.map(Number);
+  switch (command) {
+    case "udp":
+      return await udp(host, numbers[0] ?? 1, numbers[1] ?? 10);
+    case "survey":
+      return await survey([host, ...rest]);
+    case "tcp":
+      return await tcp(host, numbers[0] ?? CONTROL_PORT, numbers[1] ?? 1);
+    case "upload":
+      return await upload(host, numbers[0] ?? 1);
+    case "sample":
+      return JSON.parse(await control(`/sample?host=${encodeURIComponent(host)}&everyMs=${numbers[0] ?? 50}`));
+    case "samples":
+      return JSON.parse(await control(`/samples?host=${encodeURIComponent(host)}`));
+    default:
+      throw new Error(`unknown command ${command}`);
+  }
+}
+
+/** Reads commands line by line, and answers each as soon as it is done. */
+function measureOnDemand(): void {
+  createInterface(process.stdin).on("line", (line) => {
+    const { id, argv } = JSON.parse(line) as { readonly id: number; readonly argv: readonly string[] };
+    measure(argv).then(
+      (result) => console.log(JSON.stringify({ id, result })),
+      (error: unknown) => console.log(JSON.stringify({ id, error: String(error) })),
+    );
+  });
+}
+
+if (process.argv[2] === "serve") serve();
+else if (process.argv[2] === "measure") measureOnDemand();
+else throw new Error(`unknown mode ${process.argv[2]}`);

@@ -1,5 +1,6 @@
 import type { Kubectl } from "./kubectl.ts";
-import { namespace as namespaceManifests, peerPod, peerService } from "./pods.ts";
+import { createPeerSession, type PeerSession } from "./peer-session.ts";
+import { type Kernel, PEER_IMAGE_ENTRY, namespace as namespaceManifests, peerPod, peerService, placedOn } from "./pods.ts";
 import { storyCluster } from "./cluster.ts";
 
 interface Record {
@@ -22,11 +23,22 @@ export interface Experiment {
   };
 }
 
+/** How some datagrams to one host fared: errors of send, and the quickest round trip in ms, null without an answer. */
+export interface Survey {
+  readonly errors: readonly string[];
+  readonly roundTripMs: number | null;
+}
+
 /** A namespace with some peers in it, and everything a story does with them. */
 export interface Peers {
   readonly namespace: string;
   readonly kubectl: Kubectl;
+  /** The pod's first address. */
   ip(peer: string): string;
+  /** All of them: one of each family that the cluster has. */
+  ips(peer: string): readonly string[];
+  /** Those of the Service in front of it. */
+  serviceIps(peer: string): Promise<readonly string[]>;
   tcp(from: string, host: string, count: number): Promise<{ readonly connects: readonly number[]; readonly failures: readonly string[] }>;
   udp(
     from: string,
@@ -34,8 +46,8 @@ export interface Peers {
     count: number,
     everyMs: number,
   ): Promise<{ readonly sent: number; readonly received: number; readonly errors: number; readonly roundTrips: readonly number[] }>;
-  /** Errors of send, and the median round trip to each host. */
-  survey(from: string, hosts: readonly string[]): Promise<readonly { readonly errors: number; readonly roundTripMs: number | null }[]>;
+  /** To each host, in that order. */
+  survey(from: string, hosts: readonly string[]): Promise<readonly Survey[]>;
   upload(from: string, host: string, bytes: number): Promise<{ readonly sent: string; readonly received: string; readonly ms: number }>;
   /** Begins to probe `host` from the pod `from`, for as long as that pod lives. */
   sample(from: string, host: string, everyMs: number): Promise<void>;
@@ -66,11 +78,17 @@ export async function eventually(what: string, timeoutMs: number, ask: () => Pro
   }
 }
 
+export interface PeersOptions<N extends string> {
+  readonly labelsOf?: (name: N) => { readonly [label: string]: string };
+  /** Which kernel each peer is on; this machine's unless told otherwise. */
+  readonly kernelOf?: (name: N) => Kernel;
+}
+
 /** Makes an opted-in namespace with an injected pod and a Service for each name, all Ready. */
-export async function startPeers(
+export async function startPeers<N extends string>(
   namespace: string,
-  names: readonly string[],
-  { labelsOf = () => ({}) }: { readonly labelsOf?: (name: string) => { readonly [label: string]: string } } = {},
+  names: readonly N[],
+  { labelsOf = () => ({}), kernelOf = () => "machine" }: PeersOptions<N> = {},
 ): Promise<Peers> {
   const { kubectl, peerImage } = await storyCluster();
   const apply = (...objects: readonly object[]): Promise<string> =>
@@ -80,28 +98,39 @@ export async function startPeers(
   if (names.length > 0) {
     await apply(
       ...names.flatMap((name) => [
-        peerPod({ name, namespace, image: peerImage, labels: labelsOf(name), container: probe }),
+        peerPod({ name, namespace, image: peerImage, labels: labelsOf(name), container: probe, spec: placedOn(kernelOf(name)) }),
         peerService({ name, namespace }),
       ]),
     );
-    await kubectl(["wait", "-n", namespace, "--for=condition=Ready", "--timeout=90s", ...names.map((name) => `pod/${name}`)], {
-      timeoutMs: 100_000,
+    await kubectl(["wait", "-n", namespace, "--for=condition=Ready", "--timeout=150s", ...names.map((name) => `pod/${name}`)], {
+      timeoutMs: 160_000,
     });
   }
+  const path = 'jsonpath={range .items[*]}{.metadata.name}={.status.podIPs[*].ip}{"\\n"}{end}';
   const addresses = new Map(
-    (await kubectl(["get", "pods", "-n", namespace, "-o", 'jsonpath={range .items[*]}{.metadata.name}={.status.podIP}{"\\n"}{end}']))
+    (await kubectl(["get", "pods", "-n", namespace, "-o", path]))
       .trim()
       .split("\n")
       .filter((line) => line !== "")
-      .map((line) => line.split("=", 2) as [string, string]),
-  );
-
-  const exec = async (peer: string, ...parameters: readonly (string | number)[]): Promise<unknown> =>
-    JSON.parse(
-      await kubectl(["exec", "-n", namespace, peer, "-c", "peer", "--", "node", "/peer/peer.ts", ...parameters.map(String)], {
-        timeoutMs: 120_000,
+      .map((line): readonly [string, readonly string[]] => {
+        const [name = "", ips = ""] = line.split("=", 2);
+        return [name, ips.split(" ")];
       }),
-    );
+  );
+  const ips = (peer: string): readonly string[] => {
+    const found = addresses.get(peer);
+    if (!found) throw new Error(`no pod ${peer} with an address in ${namespace}`);
+    return found;
+  };
+
+  const sessions = new Map<string, PeerSession>();
+  const exec = (peer: string, ...parameters: readonly (string | number)[]): Promise<unknown> => {
+    const session =
+      sessions.get(peer) ??
+      createPeerSession(kubectl.argv(["exec", "-i", "-n", namespace, peer, "-c", "peer", "--", ...PEER_IMAGE_ENTRY, "measure"]));
+    sessions.set(peer, session);
+    return session.ask(parameters.map(String));
+  };
   const waitFor = async (object: string, condition: string): Promise<void> => {
     await kubectl(["wait", "-n", namespace, object, `--for=condition=${condition}`, "--timeout=40s"], { timeoutMs: 50_000 });
   };
@@ -111,11 +140,9 @@ export async function startPeers(
     kubectl,
     apply,
     waitFor,
-    ip(peer) {
-      const address = addresses.get(peer);
-      if (!address) throw new Error(`no pod ${peer} with an address in ${namespace}`);
-      return address;
-    },
+    ips,
+    ip: (peer) => ips(peer)[0] ?? "",
+    serviceIps: async (peer) => (await peers.jsonpath(`service/${peer}`, "{.spec.clusterIPs[*]}")).split(" "),
     tcp: (from, host, count) => exec(from, "tcp", host, 8080, count) as ReturnType<Peers["tcp"]>,
     udp: (from, host, count, everyMs) => exec(from, "udp", host, count, everyMs) as ReturnType<Peers["udp"]>,
     survey: (from, hosts) => exec(from, "survey", ...hosts) as ReturnType<Peers["survey"]>,
@@ -152,7 +179,10 @@ export async function startPeers(
     deleteExperiment: async (name) => void (await kubectl(["delete", "networkchaos", name, "-n", namespace, "--timeout=30s"])),
     deleteExperiments: async () => void (await kubectl(["delete", "networkchaos,podchaos", "--all", "-n", namespace, "--timeout=30s"])),
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    remove: async () => void (await kubectl(["delete", "namespace", namespace, "--wait=false"])),
+    async remove() {
+      for (const session of sessions.values()) session.close();
+      await kubectl(["delete", "namespace", namespace, "--wait=false"]);
+    },
   };
   return peers;
 }

@@ -65,7 +65,15 @@ export function peerPod({
   };
 }
 
-/** A Service in front of the pod of that name. */
+/** A kernel that a node of the lab has; `uml` is there only in a lab with User-Mode Linux. */
+export type Kernel = "machine" | "uml";
+
+/** The part of a pod's spec that puts it on the node with that kernel. */
+export function placedOn(kernel: Kernel): object {
+  return { nodeSelector: { "squall.dev/lab-kernel": kernel }, tolerations: [{ key: "squall.dev/lab-kernel", operator: "Exists" }] };
+}
+
+/** A Service in front of the pod of that name, with an address of each family that the cluster has. */
 export function peerService({ name, namespace }: { readonly name: string; readonly namespace: string }): object {
   return {
     apiVersion: "v1",
@@ -73,6 +81,7 @@ export function peerService({ name, namespace }: { readonly name: string; readon
     metadata: { name, namespace },
     spec: {
       selector: { peer: name },
+      ipFamilyPolicy: "PreferDualStack",
       ports: [
         { name: "control", port: 8080 },
         { name: "udp", port: 7001, protocol: "UDP" },
