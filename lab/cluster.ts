@@ -14,7 +14,7 @@ import { waitUntil } from "./readiness.ts";
 import { run } from "./run.ts";
 import type { RunningNode } from "./run-on-node.ts";
 import { startNode } from "./start-node.ts";
-import { isAnythingLeft, tearDown } from "./tear-down.ts";
+import { isAnythingLeft, readOuter, tearDown } from "./tear-down.ts";
 
 /** What a cluster consists of. A second node can join later; families of addresses are fixed when it starts. */
 export type ClusterShape = Pick<NodeOrder, "ipFamilies" | "hasUml">;
@@ -69,6 +69,10 @@ export async function readClusterState({ state }: Pick<Places, "state">): Promis
   if (missing.length > 0) return { is: "broken", why: `${missing.join(", ")} not running` };
   const order = await readOrder(layout.order);
   if (order === undefined) return { is: "broken", why: `${layout.order} is missing or damaged` };
+  // Kubernetes notices only after its grace time of 50 s that a whole node is gone.
+  for (const node of nodesOf(order)) {
+    if ((await readOuter(state, node)) === undefined) return { is: "broken", why: `node ${node.name} has ended` };
+  }
   const { kubeconfig, auditLog, logs } = layout;
   const why = await whyUnhealthy(kubeconfig, order);
   if (why !== undefined) return { is: "broken", why };

@@ -2,7 +2,7 @@ import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { exists, readIfThere } from "./files.ts";
 import { hasNetwork, listNetworkProcesses, removeNetwork } from "./network.ts";
-import { lab, nodeLayout, nodes, ownFolders } from "./node/layout.ts";
+import { lab, type LabNode, nodeLayout, nodes, ownFolders } from "./node/layout.ts";
 import { hasCode, identify, isAlive, kill } from "./process-table.ts";
 import { waitUntil } from "./readiness.ts";
 import { run } from "./run.ts";
@@ -22,8 +22,9 @@ export async function isAnythingLeft(state: string): Promise<boolean> {
 export async function tearDown(state: string): Promise<void> {
   const killed = new Set<number>();
   const areGone = async (): Promise<boolean> => {
+    const outers = (await Promise.all(Object.values(nodes).map((node) => readOuter(state, node)))).filter((pid) => pid !== undefined);
     // Again each time: the second node's kernel may have started a process while it was being killed.
-    for (const pid of [...(await listNetworkProcesses()), ...(await readOuters(state))]) {
+    for (const pid of [...(await listNetworkProcesses()), ...outers]) {
       kill(pid);
       killed.add(pid);
     }
@@ -37,16 +38,11 @@ export async function tearDown(state: string): Promise<void> {
   await rm(state, { recursive: true, force: true });
 }
 
-/** The processes whose death ends the nodes, as far as they are known and live. */
-async function readOuters(state: string): Promise<readonly number[]> {
-  const found = await Promise.all(
-    Object.values(nodes).map(async (node) => {
-      const text = await readIfThere(nodeLayout(state, node).outer);
-      const pid = Number(text?.split(" ")[0]);
-      return text !== undefined && text === (await identify(pid)) ? [pid] : [];
-    }),
-  );
-  return found.flat();
+/** The process whose death ends the node, as far as it is known and lives. */
+export async function readOuter(state: string, node: LabNode): Promise<number | undefined> {
+  const text = await readIfThere(nodeLayout(state, node).outer);
+  const pid = Number(text?.split(" ")[0]);
+  return text !== undefined && text === (await identify(pid)) && (await isAlive(pid)) ? pid : undefined;
 }
 
 /** The folders of every cgroup hierarchy; a process in a pod may take a moment to die. */

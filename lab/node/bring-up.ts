@@ -50,10 +50,11 @@ export async function bringUpFirstNode(plan: ClusterPlan, say: Say): Promise<voi
   await waitForApiServer(authority);
   say("the API server is ready");
 
-  const access = [plan.binaries.kubectl, `--kubeconfig=${kubeconfigOf(plan.state, "admin")}`, "--request-timeout=5s"];
-  const kubectl: Kubectl = (parameters, stdin) => run([...access, ...parameters], { stdin, timeoutMs: 10_000 });
+  const access = [plan.binaries.kubectl, `--kubeconfig=${kubeconfigOf(plan.state, "admin")}`, "--request-timeout=10s"];
+  const kubectl: Kubectl = (parameters, stdin) => run([...access, ...parameters], { stdin, timeoutMs: 15_000 });
+  // An API server that has just begun may take seconds to describe its kinds, which only validation asks for.
   const components = [...controlPlaneComponents(plan), ...nodeComponents(plan, node)];
-  await Promise.all([...components.map(start), kubectl(["apply", "-f", "-"], dnsObjects()), imageLoaded]);
+  await Promise.all([...components.map(start), kubectl(["apply", "--validate=false", "-f", "-"], dnsObjects()), imageLoaded]);
   await waitUntil("The node is not ready", () => isNodeReady(kubectl, node), { timeoutMs: PART_TIMEOUT_MS });
 }
 
