@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { Kubectl } from "./kubectl.ts";
 
 /** Looks this often whether an image is missing, which no waiting mends. */

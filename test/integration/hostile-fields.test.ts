@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { parse } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { isJsonObject, type JsonObject } from "../../api/json.ts";
 import { kinds } from "../../api/kinds/registry.ts";
 import { connectKube } from "../../kube/client.ts";

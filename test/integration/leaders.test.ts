@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { ROTATION_RULES } from "../../certs/rotation.ts";
 import { FINALIZER, labels, OPTED_IN, SYSTEM_NAMESPACE } from "../../common/names.ts";
 import { keepTrustStore } from "../../controller/certificates/ca-store.ts";
