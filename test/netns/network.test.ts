@@ -80,6 +80,36 @@ describe("an agent on the real kernel", () => {
     assert.equal(await next.residue(), before);
   });
 
+  it("cuts off and slows 5,000 external targets, each of them and nobody else, within seconds", async () => {
+    // none of them is the right side, which has only the last address of each list
+    const others = (count: number): readonly string[] => [
+      ...Array.from({ length: count / 2 }, (_, index) => `198.18.${index >> 8}.${index & 255}/32`),
+      ...Array.from({ length: count / 2 }, (_, index) => `2001:db8::${index.toString(16)}/128`),
+    ];
+    const many = [...others(5_000).slice(1), `${RIGHT}/32`];
+    for (const [effect, isSeen] of [
+      [drop, (reached: unknown) => reached === "error at the sender"],
+      [slow(80), (reached: unknown) => Number(reached) > 79 && Number(reached) < 120],
+    ] as const) {
+      const begun = performance.now();
+      const { faults } = await agent.apply([fault("many", 60_000, rule(Direction.EGRESS, effect, many))]);
+      const applyMs = performance.now() - begun;
+      assert.deepEqual([faults[0]?.state, faults[0]?.message], [FaultState.ACTIVE, ""]);
+      assert.equal((await hosts.left.run("ipset", "save")).match(/^add squall-p-/gm)?.length, 5_000);
+      const reached = await reach();
+      assert.ok(isSeen(reached), String(reached));
+      // the same without the right side: another set, and the fault no longer meets it
+      await agent.apply([fault("many", 60_000, rule(Direction.EGRESS, effect, others(5_000)))]);
+      assert.ok(Number(await reach()) < 20);
+      const recovering = performance.now();
+      await agent.apply([]);
+      const recoverMs = performance.now() - recovering;
+      assert.equal(await agent.residue(), before);
+      console.log(`      applied in ${applyMs.toFixed(0)} ms, taken back in ${recoverMs.toFixed(0)} ms`);
+      assert.ok(applyMs < 5_000 && recoverMs < 5_000);
+    }
+  });
+
   it("refuses what is hostile and does the rest", async () => {
     const { faults } = await agent.apply([
       fault("bad", 60_000, rule(Direction.EGRESS, drop, ["; reboot"])),
