@@ -267,6 +267,22 @@ describe("who may do what, at a real API server", () => {
     assert.equal((await kubectlOf("banker").attempt(question.split(" "))).stdout.trim(), "yes");
   });
 
+  it("lets nobody create who may only patch, so that at creation the own namespace need not be asked about", async () => {
+    const rules = [{ apiGroups: ["chaos-mesh.org"], resources: ["networkchaos"], verbs: ["get", "patch", "update"] }];
+    await admin.create(clusterRoles, { metadata: { name: "patcher" }, rules });
+    const patcher = await connectPerson(api, { name: "patcher" });
+    closers.push(() => patcher.kube.close());
+    await bind(admin, "patcher", { kind: "User", name: "patcher" }, SHOP);
+    await admin.create(networkChaos, { metadata: { namespace: SHOP, name: "patched" }, spec: cut });
+    const kubectl = createKubectl({ program, kubeconfig: patcher.kubeconfig });
+    const apply = (name: string) =>
+      kubectl.attempt(["apply", "--server-side", "--force-conflicts", "-f", "-"], { stdin: manifest(name, cut, { seen: "yes" }) });
+    await until("the role holds", async () => (await apply("patched")).code === 0);
+    const { code, stderr } = await apply("new");
+    assert.equal(code, 1);
+    assert.match(stderr, /User "patcher" cannot create resource "networkchaos"/);
+  });
+
   it("takes a right away and grants one within seconds", async () => {
     const reach = { kind: "PodChaos", spec: { ...kill, selector: { namespaces: [BANK] } } } as const;
     assert.notDeepEqual(await lacks("shopper", reach), []);
