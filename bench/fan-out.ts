@@ -63,7 +63,7 @@ async function measure(arena: Arena, size: number): Promise<readonly BenchRow[]>
   });
   const createdMs = Date.now();
   await until(`the fault is in force on ${size} pods`, async () => (await agents.state()).inForce === size, 50);
-  const { lastAppliedMs } = await agents.state();
+  const { firstAppliedMs, lastAppliedMs } = await agents.state();
   const after = arena.cpuMs();
   const statusOf = async () => (await kube.get(networkChaos, ref)).status;
   await until(
@@ -90,6 +90,7 @@ async function measure(arena: Arena, size: number): Promise<readonly BenchRow[]>
   const name = `${size} pods`;
   const perPod = (part: "controller" | "agents" | "apiServer"): number => (after[part] - before[part]) / size;
   return [
+    { name: `${name}: in force on the first one`, value: (firstAppliedMs - createdMs) / 1000, unit: "s" },
     { name: `${name}: in force on the last one`, value: (lastAppliedMs - createdMs) / 1000, unit: "s", goal: GOALS[size] },
     { name: `${name}: the status says so`, value: (saidMs - createdMs) / 1000, unit: "s" },
     { name: `${name}: taken back from the last one`, value: (lastRecoveredMs - deletedMs) / 1000, unit: "s" },

@@ -29,8 +29,10 @@ export interface AgentsState {
   readonly inForce: number;
   /** Agents in whose kernel anything of ours is set up. */
   readonly touched: number;
-  /** Wall-clock milliseconds: when a fault last came into force on an agent, and when one was last taken back. */
+  /** Wall-clock milliseconds: when a fault first came into force on an agent since one was taken back, and when last. */
+  readonly firstAppliedMs: number;
   readonly lastAppliedMs: number;
+  /** When one was last taken back. */
   readonly lastRecoveredMs: number;
 }
 
@@ -45,12 +47,14 @@ Object.assign(TLSSocket.prototype, { getPeerCertificate: rememberedCertificate }
 
 const wakefulness = watchWakefulness(systemClock);
 const kernels: FakeKernel[] = [];
+let firstAppliedMs = 0;
 let lastAppliedMs = 0;
 let lastRecoveredMs = 0;
 
 const readState = (): AgentsState => ({
   inForce: kernels.filter((kernel) => kernel.inForce.length > 0).length,
   touched: kernels.filter(({ state }) => state.size > 0).length,
+  firstAppliedMs,
   lastAppliedMs,
   lastRecoveredMs,
 });
@@ -66,8 +70,12 @@ async function start({ address, ...identity }: SimulatedPod, authority: Authorit
   const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
   const onVisited = (_: unknown, wanted: readonly unknown[]): void => {
     kernel.commands.length = 0;
-    if (wanted.length > 0) lastAppliedMs = Date.now();
-    else lastRecoveredMs = Date.now();
+    if (wanted.length === 0) {
+      lastRecoveredMs = Date.now();
+      return;
+    }
+    lastAppliedMs = Date.now();
+    if (firstAppliedMs <= lastRecoveredMs) firstAppliedMs = lastAppliedMs;
   };
   const agent = new Agent({ targetUid: identity.uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog, onVisited });
   const own = { certificate, key: key.privateKey, clientCas: authority.certificate };

@@ -21,12 +21,11 @@ export interface Agents {
 
 /** Resolves when all of them listen. */
 export async function startAgents(pods: readonly SimulatedPod[], authority: Credential): Promise<Agents> {
-  const share = Math.ceil(pods.length / PROCESSES);
   const module = new URL("agents-process.ts", import.meta.url);
   const processes = Array.from({ length: PROCESSES }, () => forkAsked(module, { execArgv: ["--expose-gc"] }));
   const askAll = (orderFor: (index: number) => AgentsOrder): Promise<readonly unknown[]> =>
     Promise.all(processes.map((one: Asked, index) => one.ask(orderFor(index))));
-  await askAll((index) => ({ do: "start", pods: pods.slice(index * share, (index + 1) * share), authority }));
+  await askAll((index) => ({ do: "start", pods: pods.filter((_, pod) => pod % PROCESSES === index), authority }));
   return {
     pids: processes.map(({ pid }) => pid),
     async state() {
@@ -35,6 +34,7 @@ export async function startAgents(pods: readonly SimulatedPod[], authority: Cred
       return {
         inForce: sum(({ inForce }) => inForce),
         touched: sum(({ touched }) => touched),
+        firstAppliedMs: Math.min(...states.map((state) => state.firstAppliedMs)),
         lastAppliedMs: Math.max(...states.map((state) => state.lastAppliedMs)),
         lastRecoveredMs: Math.max(...states.map((state) => state.lastRecoveredMs)),
       };
