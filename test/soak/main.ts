@@ -26,7 +26,7 @@ const { values } = parseArgs({
 const [cycles, experiments, agents] = [count(values.cycles), count(values.experiments), count(values.agents)];
 /** Experiments that change at a time. */
 const AT_ONCE = 8;
-const SAMPLES = 20;
+const SAMPLES = 10;
 /** Descriptors and timers that come and go. */
 const SPREAD = 20;
 /** What the first fifth of a run takes is kept for the rest of it. */
