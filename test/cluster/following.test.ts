@@ -36,7 +36,7 @@ describe("a user pauses an experiment, and one that follows", () => {
     const { peerImage } = await storyCluster();
     const later = (name: string, group: string): object => {
       // Sends to b as the first thing it does and keeps the round trips.
-      const command = ["sh", "-c", `node /peer/peer.ts survey ${peers.ip("b")} > /dev/termination-log; exec node /peer/peer.ts serve`];
+      const command = ["sh", "-c", `node /peer/peer.ts once survey ${peers.ip("b")} > /dev/termination-log; exec node /peer/peer.ts serve`];
       return peerPod({ name, namespace: peers.namespace, image: peerImage, labels: { group }, container: { command } });
     };
     const spec = (group: string): object => ({ action: "delay", delay: { latency: "150ms" }, selector: { labelSelectors: { group } } });

@@ -221,4 +221,5 @@ function measureOnDemand(): void {
 
 if (process.argv[2] === "serve") serve();
 else if (process.argv[2] === "measure") measureOnDemand();
+else if (process.argv[2] === "once") console.log(JSON.stringify(await measure(process.argv.slice(3))));
 else throw new Error(`unknown mode ${process.argv[2]}`);
