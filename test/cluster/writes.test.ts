@@ -41,8 +41,7 @@ describe("what one experiment costs the API server", () => {
   after(() => peers.remove());
 
   /** Writes of the controller for an experiment from its creation to its end, as the audit log has them: `patch status`, `create event`, … */
-  async function writesFor(app: string): Promise<readonly string[]> {
-    const name = `cut-${app}`;
+  async function writesFor(app: string, name = `cut-${app}`): Promise<readonly string[]> {
     const spec = {
       action: "partition",
       mode: "all",
@@ -76,6 +75,8 @@ describe("what one experiment costs the API server", () => {
   }
 
   it(`is at most ${MOST_WRITES} writes of the controller, the same for 1 pod and for 20`, async () => {
+    // A sidecar loads what serves calls at its first one; twenty at once on two cores take longer than the 2 s in which a change is one write.
+    await writesFor("twenty", "first-contact");
     const one = await writesFor("one");
     const twenty = await writesFor("twenty");
     assert.ok(one.length > 2 && one.length <= MOST_WRITES, `${one.length} writes for one pod: ${one.join(", ")}`);
