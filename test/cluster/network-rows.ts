@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Peers, startPeers, type Survey } from "./support/peers.ts";
+import { eventually, type Peers, startPeers, type Survey } from "./support/peers.ts";
 import { type Kernel, networkChaos, target } from "./support/pods.ts";
 
 const names = ["p0", "p1", "p2", "p3"] as const;
@@ -42,6 +42,10 @@ export function tellNetworkRows({ where, namespace, kernelOf }: RowsPlace): void
       hosts = new Map(
         await Promise.all(names.map(async (name) => [name, [...peers.ips(name), ...(await peers.serviceIps(name))]] as const)),
       );
+      // A pod is Ready before its Service has it on every node.
+      await eventually("every peer answers at every address", 60_000, async () =>
+        [...(await look()).values()].flat().every((way) => judge(way) === "well"),
+      );
     });
     after(() => peers.remove());
     afterEach(() => peers.deleteExperiments());
@@ -53,21 +57,26 @@ export function tellNetworkRows({ where, namespace, kernelOf }: RowsPlace): void
       for (const object of objects) await peers.applyAndWait(object);
     }
 
-    /** Pairs from → to, over every address of pod and Service: "01" is p0 to p1. */
-    async function survey(): Promise<{ readonly blocked: readonly string[]; readonly slow: readonly string[] }> {
+    /** What each peer finds at every address of every other's pod and Service; "01" is the pair p0 to p1. */
+    async function look(): Promise<ReadonlyMap<string, readonly (Survey & { readonly host: string })[]>> {
       const rows = await Promise.all(
         names.map(async (name) => {
-          const pairs = names
+          const ways = names
             .filter((other) => other !== name)
             .flatMap((other) => hostsOf(other).map((host) => ({ pair: `${name.slice(1)}${other.slice(1)}`, host })));
           const found = await peers.survey(
             name,
-            pairs.map(({ host }) => host),
+            ways.map(({ host }) => host),
           );
-          return pairs.map((way, index) => ({ ...way, ...(found[index] ?? { errors: ["not surveyed"], roundTripMs: null }) }));
+          return ways.map((way, index) => ({ ...way, ...(found[index] ?? { errors: ["not surveyed"], roundTripMs: null }) }));
         }),
       );
-      const verdicts = [...Map.groupBy(rows.flat(), ({ pair }) => pair)].map(([pair, ways]) => {
+      return Map.groupBy(rows.flat(), ({ pair }) => pair);
+    }
+
+    /** The pairs that are blocked or slow, which every address of a peer must agree about. */
+    async function survey(): Promise<{ readonly blocked: readonly string[]; readonly slow: readonly string[] }> {
+      const verdicts = [...(await look())].map(([pair, ways]) => {
         const [verdict, ...others] = new Set(ways.map(judge));
         assert.equal(others.length, 0, `the addresses of one peer differ: ${JSON.stringify(ways)}`);
         return { pair, verdict };

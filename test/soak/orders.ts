@@ -37,7 +37,8 @@ export function forkAsked(
   let last: Promise<unknown> = Promise.resolve();
   const ask = async (order: object): Promise<unknown> => {
     const reply = new Promise<Reply>((resolve) => child.once("message", (message) => resolve(message as Reply)));
-    child.send(order);
+    // one that ended meanwhile is told by `ended`, with the reason
+    child.send(order, () => undefined);
     const result = await Promise.race([reply, ended.then((error): Reply => ({ error }))]);
     if ("error" in result) throw new Error(result.error);
     return result.answer;
