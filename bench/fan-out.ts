@@ -4,6 +4,7 @@ import { FINALIZER } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import { experimentResource } from "../kube/experiments.ts";
 import { type Arena, startArena, until } from "../test/soak/arena.ts";
+import { readRssMb } from "../test/soak/usage.ts";
 import { authoredByAdmin } from "../test/support/authors.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
 
@@ -72,12 +73,14 @@ async function measure(arena: Arena, size: number): Promise<readonly BenchRow[]>
   );
   const saidMs = Date.now();
   const bytes = JSON.stringify(await statusOf()).length;
-  const { rssMb } = await controller.usage();
+  const rssMb = readRssMb(controller.pid);
 
   await kube.delete(networkChaos, ref);
   const deletedMs = Date.now();
+  const held = arena.cpuMs();
   await until("nothing is left on the pods", async () => (await agents.state()).touched === 0, 50);
   const { lastRecoveredMs } = await agents.state();
+  const lifted = arena.cpuMs();
   await until("the experiment is gone", () =>
     kube.get(networkChaos, ref).then(
       () => false,
@@ -88,7 +91,7 @@ async function measure(arena: Arena, size: number): Promise<readonly BenchRow[]>
   const writes = await countWrites(arena.auditLog, ref.name);
 
   const name = `${size} pods`;
-  const perPod = (part: "controller" | "agents" | "apiServer"): number => (after[part] - before[part]) / size;
+  const perPod = (part: keyof typeof before): number => (after[part] - before[part]) / size;
   return [
     { name: `${name}: in force on the first one`, value: (firstAppliedMs - createdMs) / 1000, unit: "s" },
     { name: `${name}: in force on the last one`, value: (lastAppliedMs - createdMs) / 1000, unit: "s", goal: GOALS[size] },
@@ -99,6 +102,11 @@ async function measure(arena: Arena, size: number): Promise<readonly BenchRow[]>
     { name: `${name}: CPU of the controller for each pod until in force`, value: perPod("controller"), unit: "ms" },
     { name: `${name}: CPU of the agents for each pod until in force`, value: perPod("agents"), unit: "ms" },
     { name: `${name}: CPU of API server and etcd for each pod until in force`, value: perPod("apiServer"), unit: "ms" },
+    {
+      name: `${name}: CPU of the controller for each pod until taken back`,
+      value: (lifted.controller - held.controller) / size,
+      unit: "ms",
+    },
     { name: `${name}: memory of the controller while in force`, value: rssMb, unit: "MB" },
     { name: `${name}: size of the status`, value: bytes / 1000, unit: "kB" },
   ];

@@ -12,13 +12,11 @@ import { ports } from "../../common/names.ts";
 import { serveAgent } from "../support/agent-server.ts";
 import { createFakeFamily, FakeKernel } from "../support/fake-family.ts";
 import { answerOrders } from "./orders.ts";
-import { readUsage } from "./usage.ts";
 
 /** Many agents in one process, each with an address, a certificate and a server of its own; only their kernel is one of memory. */
 export type AgentsOrder =
   | { readonly do: "start"; readonly pods: readonly SimulatedPod[]; readonly authority: Credential }
-  | { readonly do: "state" }
-  | { readonly do: "usage" };
+  | { readonly do: "state" };
 
 export interface SimulatedPod extends PodIdentity {
   readonly address: string;
@@ -84,7 +82,6 @@ async function start({ address, ...identity }: SimulatedPod, authority: Authorit
 
 answerOrders(async (raw) => {
   const order = raw as AgentsOrder;
-  if (order.do === "usage") return readUsage();
   if (order.do === "state") return readState();
   const authority = openAuthority(order.authority);
   const key = await createAgentKey();

@@ -1,7 +1,7 @@
 import type { Credential } from "../../certs/authority.ts";
 import type { AgentsOrder, AgentsState, SimulatedPod } from "./agents-process.ts";
 import { type Asked, forkAsked } from "./orders.ts";
-import { readCpuMs, type Usage } from "./usage.ts";
+import { readCpuMs } from "./usage.ts";
 
 /** Addresses of loopback, of which every machine has sixteen million; others for another process. */
 export const addressOf = (index: number): string => `127.${1 + (process.pid % 250)}.${index >> 8}.${index & 255}`;
@@ -13,8 +13,6 @@ const PROCESSES = 2;
 export interface Agents {
   readonly pids: readonly number[];
   state(): Promise<AgentsState>;
-  /** Of each process. */
-  usages(): Promise<readonly Usage[]>;
   cpuMs(): number;
   end(): Promise<void>;
 }
@@ -22,7 +20,7 @@ export interface Agents {
 /** Resolves when all of them listen. */
 export async function startAgents(pods: readonly SimulatedPod[], authority: Credential): Promise<Agents> {
   const module = new URL("agents-process.ts", import.meta.url);
-  const processes = Array.from({ length: PROCESSES }, () => forkAsked(module, { execArgv: ["--expose-gc"] }));
+  const processes = Array.from({ length: PROCESSES }, () => forkAsked(module, { execArgv: [] }));
   const askAll = (orderFor: (index: number) => AgentsOrder): Promise<readonly unknown[]> =>
     Promise.all(processes.map((one: Asked, index) => one.ask(orderFor(index))));
   await askAll((index) => ({ do: "start", pods: pods.filter((_, pod) => pod % PROCESSES === index), authority }));
@@ -39,7 +37,6 @@ export async function startAgents(pods: readonly SimulatedPod[], authority: Cred
         lastRecoveredMs: Math.max(...states.map((state) => state.lastRecoveredMs)),
       };
     },
-    usages: async () => (await askAll(() => ({ do: "usage" }))) as readonly Usage[],
     cpuMs: () => processes.reduce((total, { pid }) => total + readCpuMs(pid), 0),
     async end() {
       await Promise.all(processes.map((one) => one.end()));

@@ -13,6 +13,7 @@ import { addressOf, type Agents, startAgents } from "./agents.ts";
 import type { SimulatedPod } from "./agents-process.ts";
 import { type Asked, forkAsked } from "./orders.ts";
 import { readCpuMs, type Usage } from "./usage.ts";
+import type { ProbeOrder } from "./usage-probe.ts";
 
 const MANIFESTS = join(import.meta.dirname, "../../manifests");
 const REQUESTS_AT_ONCE = 32;
@@ -30,6 +31,8 @@ export interface Arena {
   readonly controller: {
     readonly pid: number;
     usage(): Promise<Usage>;
+    /** Stops it for as long as the count takes: with much in memory it may cost it the leadership. */
+    timers(): Promise<number>;
     /** Text of its metrics page. */
     metrics(): Promise<string>;
     /** The end of its log: warnings and errors. */
@@ -85,6 +88,7 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
     say(`Starting ${count} agents.`);
     const agents = await startAgents(made, signer);
     closers.push(() => agents.end());
+    const tell = (what: ProbeOrder["tell"]): ProbeOrder => ({ tell: what });
     const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
     await until("the controller leads", async () => (await metrics()).includes("squall_controller_leading 1"));
     return {
@@ -92,7 +96,13 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
       namespace,
       auditLog: api.auditLog,
       agents,
-      controller: { pid: controller.pid, usage: async () => (await controller.ask({})) as Usage, metrics, lastWords },
+      controller: {
+        pid: controller.pid,
+        usage: async () => (await controller.ask(tell("usage"))) as Usage,
+        timers: async () => (await controller.ask(tell("timers"))) as number,
+        metrics,
+        lastWords,
+      },
       cpuMs: () => ({
         controller: readCpuMs(controller.pid),
         agents: agents.cpuMs(),
