@@ -36,12 +36,9 @@ const LINES_KEPT = 20;
 export function run(argv: readonly string[], options: RunOptions = {}): Promise<string> {
   const [program = "", ...args] = argv;
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      cwd: options.cwd,
-      stdio: ["pipe", "pipe", "pipe"],
-      killSignal: "SIGKILL",
-      ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
-    });
+    const child = spawn(program, args, { cwd: options.cwd, stdio: ["pipe", "pipe", "pipe"] });
+    // Not spawn's own `timeout`: it goes on, and keeps this process, where the program could not be started.
+    const timer = options.timeoutMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), options.timeoutMs);
     const said: string[] = [];
     createInterface(child.stderr).on("line", (line) => {
       options.onLine?.(line);
@@ -52,6 +49,7 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
     child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
     child.once("error", (error) => reject(new CommandError(argv, undefined, error.message, error)));
     child.once("close", (code, signal) => {
+      clearTimeout(timer);
       if (code === 0) resolve(Buffer.concat(chunks).toString());
       else reject(new CommandError(argv, code ?? undefined, signal === null ? said.join("\n") : `killed by ${signal}`));
     });
