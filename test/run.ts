@@ -1,4 +1,5 @@
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { Readable } from "node:stream";
 
 /**
  * `npm test`: every suite, quickest first. Suites go on after a failure, so that one run tells everything.
@@ -31,6 +32,8 @@ interface Outcome {
   readonly failed: number;
 }
 
+const MAX_LINGER_MS = 60_000;
+
 function runSuite({ config, grep }: Suite): Promise<Outcome> {
   const only = grep === undefined ? [] : ["--grep", grep];
   const child = spawn(process.execPath, ["node_modules/mocha/bin/mocha.js", "--config", config, ...only], {
@@ -38,18 +41,28 @@ function runSuite({ config, grep }: Suite): Promise<Outcome> {
     env: { ...process.env, SQUALL_TEST_TREE: "1" },
   });
   let tail = "";
+  const summary = (): RegExpExecArray | null => /(\d+) passed, (\d+) failed(?:, \d+ skipped)?\n$/.exec(tail);
   child.stdout.on("data", (chunk: Buffer) => {
     process.stdout.write(chunk);
     tail = (tail + chunk.toString()).slice(-400);
+    if (summary() !== null) setTimeout(() => endOverdue(child), MAX_LINGER_MS).unref();
   });
   return new Promise((resolve) => {
     child.on("close", (code) => {
-      const match = /(\d+) passed, (\d+) failed(?:, \d+ skipped)?\n$/.exec(tail);
+      const match = summary();
       const failed = Number(match?.[2] ?? 0);
       // A suite that died without its closing line, or failed outside a test, counts as one failure.
       resolve({ passed: Number(match?.[1] ?? 0), failed: code === 0 && match ? failed : Math.max(failed, 1) });
     });
   });
+}
+
+/** What a test started and left behind keeps its suite from ending: that is a failure, not a reason to wait for ever. */
+function endOverdue(child: ChildProcessByStdio<null, Readable, null>): void {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  process.stdout.write("This suite does not end: a test left a process, a socket or a timer. It is ended, and counts as failed.\n");
+  child.kill("SIGKILL");
+  child.stdout.destroy(); // what is left may hold the other end
 }
 
 let passed = 0;

@@ -47,7 +47,7 @@ export interface Host {
   /** Runs a program inside and returns its standard output. */
   run(program: string, ...parameters: string[]): Promise<string>;
   traffic(order: TrafficOrder): Promise<TrafficAnswer>;
-  /** Starts a script of ours inside, which answers orders; it ends with this process, or before when told to. */
+  /** Starts a script of ours inside, which answers orders; it ends with the namespaces, or before when told to. */
   start<Order extends object, Answer>(script: URL): Child<Order, Answer>;
 }
 
@@ -181,12 +181,17 @@ function handleOf(agent: Child<AgentOrder, unknown>, changes: readonly Change[])
 }
 
 function startHost(name: string): Host & { readonly end: () => Promise<void> } {
-  const child: Child<TrafficOrder, TrafficAnswer> = startChild(name, beside("traffic-process.ts"));
+  const traffic: Child<TrafficOrder, TrafficAnswer> = startChild(name, beside("traffic-process.ts"));
+  const ends = [traffic.end];
   return {
-    traffic: child.ask,
-    end: child.end,
+    traffic: traffic.ask,
     run: async (program, ...parameters) => (await run("ip", ["netns", "exec", name, program, ...parameters])).stdout,
-    start: (script) => startChild(name, script),
+    start<Order extends object, Answer>(script: URL) {
+      const child: Child<Order, Answer> = startChild(name, script);
+      ends.push(child.end);
+      return child;
+    },
+    end: async () => void (await Promise.all(ends.map((end) => end()))),
   };
 }
 
