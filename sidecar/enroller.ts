@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import type { Readable } from "node:stream";
 import * as z from "zod/mini";
 import type { Clock } from "../common/clock.ts";
@@ -53,10 +54,14 @@ export function startEnroller({
   readonly log: Log;
   readonly signal: AbortSignal;
 }): Enroller {
-  const start = (): ChildProcess =>
-    spawn(process.execPath, [...process.execArgv, main, "enrol"], { stdio: ["pipe", "inherit", "inherit", "pipe"] });
-  let ready: ChildProcess | undefined = start();
-  signal.addEventListener("abort", () => ready?.kill("SIGKILL"), { once: true });
+  const start = (): Started => {
+    const child = spawn(process.execPath, [...process.execArgv, main, "enrol"], { stdio: ["pipe", "inherit", "inherit", "pipe"] });
+    const answered = answerOf(child);
+    answered.catch(() => undefined); // told to whoever asks; it may have ended before anybody does
+    return { child, answered };
+  };
+  let ready: Started | undefined = start();
+  signal.addEventListener("abort", () => ready?.child.kill("SIGKILL"), { once: true });
   return {
     async enrol(options) {
       for (;;) {
@@ -79,19 +84,29 @@ export function startEnroller({
   };
 }
 
-function ask(child: ChildProcess, order: EnrolOrder): Promise<EnrolAnswer> {
-  return new Promise((resolve, reject) => {
-    let said = "";
-    const answers = child.stdio[ANSWER_FD] as Readable; // a pipe, as start() asks for
-    answers.on("data", (chunk: Buffer) => {
-      said += chunk.toString();
-    });
-    child.once("error", reject);
-    child.once("close", (code, killedBy) => {
-      if (code !== 0) reject(new Error(`It ended with ${code ?? killedBy}.`));
-      else resolve(answer.parse(JSON.parse(said)));
-    });
-    child.stdin?.on("error", () => undefined); // it ended before it had read everything; its exit code tells why
-    child.stdin?.write(`${JSON.stringify(order)}\n`);
+interface Started {
+  readonly child: ChildProcess;
+  /** Rejects when the process cannot be started, ends with another code than 0, or with an answer that is none. */
+  readonly answered: Promise<EnrolAnswer>;
+}
+
+function ask({ child, answered }: Started, order: EnrolOrder): Promise<EnrolAnswer> {
+  child.stdin?.write(`${JSON.stringify(order)}\n`);
+  return answered;
+}
+
+async function answerOf(child: ChildProcess): Promise<EnrolAnswer> {
+  let said = "";
+  const answers = child.stdio[ANSWER_FD] as Readable; // a pipe, as start() asks for
+  answers.on("data", (chunk: Buffer) => {
+    said += chunk.toString();
   });
+  child.stdin?.on("error", () => undefined); // it ended before it had read everything; its exit code tells why
+  const [code, killedBy] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  if (code !== 0) throw new Error(`It ended with ${code ?? killedBy}.`);
+  try {
+    return answer.parse(JSON.parse(said));
+  } catch {
+    throw new Error(`Its answer of ${said.length} characters is none.`); // without the answer: a private key may stand in it
+  }
 }

@@ -68,9 +68,9 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
       version: VERSION,
       passport,
     });
-  let newest = await enrol();
-  // From the start on: a connection may wait for a process that stands still, too.
+  // Before the first answer: it, and a connection, may wait for a process that stands still.
   const wakefulness = watchWakefulness(clock);
+  let newest = await enrol();
   let working: Promise<Work> | undefined;
   const startWork = async (): Promise<Work> => {
     const work = await import("./work.ts");
@@ -110,9 +110,9 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
   };
   const renew = async (): Promise<void> => {
     newest = await enrol();
+    armRenewal();
     (await working)?.server.renew(identityOf(newest));
     log.info({}, "certificate renewed");
-    armRenewal();
     await applyDesired(newest, { work, wakefulness, log });
   };
   armRenewal();
