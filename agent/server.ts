@@ -57,7 +57,8 @@ export function createAgentServer({
     "grpc.keepalive_timeout_ms": 10_000,
   });
   const mustBeAwake = (): void => {
-    if (wakefulness.stoodStill) throw new StaleError("This process stood still until now, and this message may be old. Send it again.");
+    if (wakefulness.stoodStill)
+      throw new StoodStillError("This process stood still until now, and this message may be old. Send it again.");
   };
   server.addService(AgentService, { apply: serveApply(agent, mustBeAwake), hold: serveHold(agent, mustBeAwake) });
   server.addService(HealthService, serveHealth([AGENT]));
@@ -97,9 +98,9 @@ function refuseStrangers(log: Log): ServerInterceptor {
   };
 }
 
-/** A message that may have waited for any time. */
-class StaleError extends Error {
-  override readonly name = "StaleError";
+/** A message that may have waited for any time while this process stood still. */
+class StoodStillError extends Error {
+  override readonly name = "StoodStillError";
 }
 
 function serveApply(agent: Agent, mustBeAwake: () => void): handleUnaryCall<DesiredFaults, Report> {
@@ -139,7 +140,7 @@ function serveHold(agent: Agent, mustBeAwake: () => void): handleBidiStreamingCa
 }
 
 function errorOf(error: unknown): Partial<ServiceError> {
-  if (error instanceof StaleError) return { code: status.UNAVAILABLE, details: error.message };
+  if (error instanceof StoodStillError) return { code: status.UNAVAILABLE, details: error.message };
   if (!(error instanceof RefusedError)) return { code: status.INTERNAL, details: error instanceof Error ? error.message : String(error) };
   const code = error.kind === "invalid" ? status.INVALID_ARGUMENT : status.FAILED_PRECONDITION;
   return { code, details: error.message };

@@ -32,7 +32,6 @@ function describe(file: FileDescriptorProto): object {
   const services = service.map((one) => `${file.package}.${one.name}`);
   return {
     name,
-    services,
     symbols: [
       ...services,
       ...service.flatMap((one) => one.method.map((method) => `${file.package}.${one.name}.${method.name}`)),
@@ -50,7 +49,6 @@ writeFileSync(
 /** What gRPC reflection tells of one .proto file. */
 export interface DescribedFile {
   readonly name: string;
-  readonly services: readonly string[];
   /** Full names of its services, methods, messages and enums. */
   readonly symbols: readonly string[];
   /** FileDescriptorProto, base64. */

@@ -70,10 +70,11 @@ export async function readPodFacts(programs: Programs, known: KnownFacts): Promi
     .filter(({ ifname, flags }) => !flags.includes("LOOPBACK") && !ifname.startsWith(KERNEL_PREFIX));
   const devices = found.map(({ ifname }) => ifname);
   const disciplines = qdiscs.parse(JSON.parse(shaped || "[]"));
-  const filters = await read(
-    ["tc", "-batch", "-"],
-    ...devices.flatMap((device) => ["ingress", "egress"].map((way) => `filter show dev ${device} ${way}`)),
-  ).catch(() => ""); // a device that is gone already
+  const filters = await Promise.all(
+    devices.map(
+      (device) => read(["tc", "-batch", "-"], ...["ingress", "egress"].map((way) => `filter show dev ${device} ${way}`)).catch(() => ""), // gone already
+    ),
+  );
   return {
     iptables,
     families: familiesOf(known.podIps, programs.has(`ip6tables-${iptables}-restore`)),
@@ -88,7 +89,7 @@ export async function readPodFacts(programs: Programs, known: KnownFacts): Promi
     agentPort: known.agentPort,
     hasIfb: noIfb === undefined,
     hasMeshRedirect: /^:(ISTIO_|PROXY_INIT_)/m.test(nat),
-    hasBpf: /\bbpf\b/.test(filters) || found.some(({ xdp }) => xdp !== undefined),
+    hasBpf: filters.some((text) => /\bbpf\b/.test(text)) || found.some(({ xdp }) => xdp !== undefined),
   };
 }
 

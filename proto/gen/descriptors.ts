@@ -3,7 +3,6 @@
 /** What gRPC reflection tells of one .proto file. */
 export interface DescribedFile {
   readonly name: string;
-  readonly services: readonly string[];
   /** Full names of its services, methods, messages and enums. */
   readonly symbols: readonly string[];
   /** FileDescriptorProto, base64. */
@@ -14,7 +13,6 @@ export interface DescribedFile {
 export const describedFiles: readonly DescribedFile[] = [
   {
     name: "faults.proto",
-    services: [],
     symbols: [
       "squall.faults.v1.NetworkFault",
       "squall.faults.v1.NetworkRule",
@@ -35,7 +33,6 @@ export const describedFiles: readonly DescribedFile[] = [
   },
   {
     name: "agent.proto",
-    services: [],
     symbols: [
       "squall.agent.v1.Order",
       "squall.agent.v1.DesiredFaults",
@@ -55,7 +52,6 @@ export const describedFiles: readonly DescribedFile[] = [
   },
   {
     name: "grpc/health/v1/health.proto",
-    services: ["grpc.health.v1.Health"],
     symbols: [
       "grpc.health.v1.Health",
       "grpc.health.v1.Health.Check",
@@ -73,7 +69,6 @@ export const describedFiles: readonly DescribedFile[] = [
   },
   {
     name: "grpc/reflection/v1/reflection.proto",
-    services: ["grpc.reflection.v1.ServerReflection"],
     symbols: [
       "grpc.reflection.v1.ServerReflection",
       "grpc.reflection.v1.ServerReflection.ServerReflectionInfo",
@@ -91,7 +86,6 @@ export const describedFiles: readonly DescribedFile[] = [
   },
   {
     name: "services.proto",
-    services: ["squall.agent.v1.Agent", "squall.agent.v1.Enrolment"],
     symbols: [
       "squall.agent.v1.Agent",
       "squall.agent.v1.Enrolment",
