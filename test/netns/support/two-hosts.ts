@@ -127,6 +127,7 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
       await run("ip", ["netns", "exec", name, "sysctl", "-q", "-w", "net.ipv6.conf.eth0.accept_dad=0"]);
       for (const device of ["lo", "eth0"]) await run("ip", ["-n", name, "link", "set", device, "up"]);
     }
+    for (const name of [names.left, names.right]) await carriesIpv6(name);
     const hosts = { left: startHost(names.left), right: startHost(names.right) };
     ends.push(hosts.left.end, hosts.right.end);
     return {
@@ -156,6 +157,19 @@ export async function createTwoHosts({ mtu = 1500 }: { readonly mtu?: number } =
     await close();
     throw error;
   }
+}
+
+/**
+ * The kernel notices at most once a second that a link has its other end (its "linkwatch"); before it does, an IPv6 address is there but the
+ * neighbours' questions for it find no route.
+ */
+async function carriesIpv6(name: string): Promise<void> {
+  for (let turn = 0; turn < 100; turn++) {
+    const { stdout } = await run("ip", ["-n", name, "-6", "route", "show", "table", "local"]);
+    if (/^multicast ff00::\/8 dev eth0 /m.test(stdout)) return;
+    await sleep(50);
+  }
+  throw new Error(`eth0 of ${name} does not carry IPv6 within 5 s.`);
 }
 
 function handleOf(agent: Child<AgentOrder, unknown>, changes: readonly Change[]): AgentHandle {
