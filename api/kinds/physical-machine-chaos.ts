@@ -7,7 +7,7 @@ import {
   unreachableConfigurations,
 } from "../blocks/machine-actions.ts";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
-import { describeCount, modes, selectorSchema, touchNamespaces, valueRules } from "../blocks/selector.ts";
+import { describeCount, modes, namesByNamespace, selectorSchema, touchNamespaces, valueRules } from "../blocks/selector.ts";
 import { httpUrl, withScheme } from "../blocks/web.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
@@ -26,9 +26,7 @@ const machineSelector = z
     expressionSelectors: expressionSelectors.describe("Requirements on labels; all must hold."),
     annotationSelectors: annotationSelectors.describe("Annotations that a PhysicalMachine must have."),
     fieldSelectors: fieldSelectors.describe("Fields that a PhysicalMachine must have."),
-    physicalMachines: z
-      .record(z.string(), z.array(objectName()).max(MOST_MACHINES))
-      .meta({ maxProperties: MOST_MACHINES })
+    physicalMachines: namesByNamespace(MOST_MACHINES)
       .optional()
       .describe("Exact PhysicalMachines by namespace; everything else is ignored then."),
   })
