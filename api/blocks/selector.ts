@@ -115,18 +115,19 @@ export const valueRules: readonly Rule<Pick<SelectorBlock, "mode" | "value">>[] 
   },
 ];
 
+type Expressions = readonly z.output<typeof labelExpression>[];
+
+export const expressionRule: Rule<{ readonly selector?: { readonly expressionSelectors?: Expressions | undefined } | undefined }> = {
+  title: "in expressionSelectors, In and NotIn need values, and Exists and DoesNotExist take none",
+  cel: undefined,
+  violations: ({ selector }) => problemsWithExpressions(selector?.expressionSelectors ?? [], "spec.selector.expressionSelectors"),
+};
+
 /** What holds for the block in every spec that has it. */
-export const selectionRules: readonly Rule<SelectorBlock>[] = [
-  ...valueRules,
-  {
-    title: "in expressionSelectors, In and NotIn need values, and Exists and DoesNotExist take none",
-    cel: undefined,
-    violations: ({ selector }) => problemsWithExpressions(selector.expressionSelectors ?? [], "spec.selector.expressionSelectors"),
-  },
-];
+export const selectionRules: readonly Rule<SelectorBlock>[] = [...valueRules, expressionRule];
 
 /** What is wrong with the values of requirements on labels; `path` is that of the list. */
-export function problemsWithExpressions(expressions: readonly z.output<typeof labelExpression>[], path: string): readonly FieldError[] {
+export function problemsWithExpressions(expressions: Expressions, path: string): readonly FieldError[] {
   return expressions.flatMap(({ operator, values = [] }, index) => {
     const needsValues = operator === "In" || operator === "NotIn";
     if (needsValues === values.length > 0) return [];
