@@ -186,55 +186,41 @@ function whyNotInjected({ metadata }: SelectablePod): Skip {
   };
 }
 
+type Amount = Pick<SelectorBlock, "mode" | "value">;
+
 /** Draws as many of the candidates as mode and value say, evenly and without putting back. `randomBelow` gives whole numbers from 0 up to its bound, the bound excluded. */
-export function drawTargets<T>(
-  candidates: readonly T[],
-  { mode, value }: Pick<SelectorBlock, "mode" | "value">,
-  randomBelow: (bound: number) => number,
-): readonly T[] {
+export function drawTargets<T>(candidates: readonly T[], amount: Amount, randomBelow: (bound: number) => number): readonly T[] {
+  const count = countOf(candidates.length, amount, (most) => randomBelow(most + 1));
+  return count === candidates.length ? candidates : draw(candidates, count, randomBelow);
+}
+
+/** How many of so many candidates `drawTargets` may draw: the fewest and the most. */
+export const countDrawn = (candidates: number, amount: Amount): { readonly least: number; readonly most: number } => ({
+  least: countOf(candidates, amount, () => 0),
+  most: countOf(candidates, amount, (most) => most),
+});
+
+/** `percentUpTo` decides where mode leaves it to chance. */
+function countOf(candidates: number, { mode, value }: Amount, percentUpTo: (most: number) => number): number {
   const number = parseModeValue({ mode, value }) ?? 0;
-  const share = (percent: number): number => Math.ceil((candidates.length * percent) / 100);
+  const share = (percent: number): number => Math.ceil((candidates * percent) / 100);
   switch (mode) {
     case "all":
       return candidates;
     case "one":
-      return draw(candidates, 1, randomBelow);
+      return Math.min(candidates, 1);
     case "fixed":
-      return draw(candidates, number, randomBelow);
+      return Math.min(candidates, number);
     case "fixed-percent":
-      return draw(candidates, share(number), randomBelow);
+      return share(number);
     case "random-max-percent":
-      return draw(candidates, share(randomBelow(number + 1)), randomBelow);
-  }
-}
-
-/** How many of so many candidates `drawTargets` may draw: the fewest and the most. */
-export function countDrawn(
-  candidates: number,
-  { mode, value }: Pick<SelectorBlock, "mode" | "value">,
-): { readonly least: number; readonly most: number } {
-  const number = parseModeValue({ mode, value }) ?? 0;
-  const exactly = (count: number): { readonly least: number; readonly most: number } => {
-    const drawn = Math.min(candidates, count);
-    return { least: drawn, most: drawn };
-  };
-  switch (mode) {
-    case "all":
-      return exactly(candidates);
-    case "one":
-      return exactly(1);
-    case "fixed":
-      return exactly(number);
-    case "fixed-percent":
-      return exactly(Math.ceil((candidates * number) / 100));
-    case "random-max-percent":
-      return { least: 0, most: exactly(Math.ceil((candidates * number) / 100)).most };
+      return share(percentUpTo(number));
   }
 }
 
 function draw<T>(candidates: readonly T[], count: number, randomBelow: (bound: number) => number): readonly T[] {
   const rest = [...candidates];
   const drawn: T[] = [];
-  while (drawn.length < count && rest.length > 0) drawn.push(...rest.splice(randomBelow(rest.length), 1));
+  while (drawn.length < count) drawn.push(...rest.splice(randomBelow(rest.length), 1));
   return drawn;
 }

@@ -1,5 +1,16 @@
 import type { PodExplanation } from "../api/pod-explanation.ts";
+import { isKubeError } from "../kube/errors.ts";
 import { renderTable } from "./table.ts";
+
+/** Why a sidecar could not be asked, and what to do. */
+export function explainRefusal(error: unknown, { namespace, pod }: { readonly namespace: string; readonly pod: string }): string {
+  if (isKubeError(error, "not-found")) return `There is no pod ${pod} in namespace ${namespace}. See: kubectl get pods -n ${namespace}`;
+  if (isKubeError(error, "forbidden"))
+    return `You have no right to create pods/exec in namespace ${namespace}. See: kubectl auth can-i create pods/exec -n ${namespace}`;
+  if (isKubeError(error, "invalid"))
+    return `Pod ${namespace}/${pod} has no Squall sidecar, or is on no node yet. Why: npm run squall -- -n ${namespace} doctor`;
+  return error instanceof Error ? error.message : String(error);
+}
 
 /** What is in force on a pod, as text for a terminal. */
 export function renderExplanation(pod: string, { faults, classes, passport, version }: PodExplanation): string {

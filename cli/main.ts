@@ -1,5 +1,5 @@
 /** The `squall` command: looks into a cluster with the rights of whoever types it. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { parseVerdict } from "../api/injection-verdict.ts";
 import { podExplanation, type PodExplanation } from "../api/pod-explanation.ts";
 import { annotations, labels, OPTED_IN, SIDECAR_CONTAINER } from "../common/names.ts";
@@ -9,7 +9,7 @@ import { connectKube, type KubeConnection } from "../kube/client.ts";
 import { contextNamespace, execInPod } from "../kube/exec.ts";
 import { namespaces, type Pod, pods } from "../kube/resources.ts";
 import { type Patient, renderDiagnosis } from "./doctor.ts";
-import { renderExplanation } from "./explain.ts";
+import { explainRefusal, renderExplanation } from "./explain.ts";
 import { halt, resume } from "./halt.ts";
 import { planFile, renderPlan } from "./plan.ts";
 
@@ -17,7 +17,7 @@ interface Options {
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace?: string;
-  readonly output?: string;
+  readonly output: "text" | "json";
 }
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -29,7 +29,7 @@ const program = new Command("squall")
   .option("--kubeconfig <file>", "kubeconfig file; KUBECONFIG or your own by default")
   .option("--context <name>", "context of the kubeconfig")
   .option("-n, --namespace <name>", "namespace; that of the context by default")
-  .option("-o, --output <format>", "text or json", "text");
+  .addOption(new Option("-o, --output <format>", "how answers are printed").choices(["text", "json"]).default("text"));
 
 program
   .command("explain")
@@ -116,8 +116,12 @@ async function examine(
 }
 
 async function ask(options: Options, namespace: string, pod: string): Promise<PodExplanation> {
-  const printed = await execInPod(options, { namespace, pod, container: SIDECAR_CONTAINER }, ["node", bundlePath("sidecar"), "explain"]);
-  return podExplanation.parse(JSON.parse(printed));
+  const argv = ["node", bundlePath("sidecar"), "explain"];
+  try {
+    return podExplanation.parse(JSON.parse(await execInPod(options, { namespace, pod, container: SIDECAR_CONTAINER }, argv)));
+  } catch (error) {
+    throw new Error(explainRefusal(error, { namespace, pod }), { cause: error });
+  }
 }
 
 try {

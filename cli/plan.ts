@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { parseAllDocuments } from "yaml";
 import { isJsonObject, type JsonObject } from "../api/json.ts";
-import { isKindName, kinds } from "../api/kinds/registry.ts";
+import { isKindName, type KindName, kinds } from "../api/kinds/registry.ts";
 import { type ActPlan, planAct, type PlannedSelection } from "../api/plan.ts";
-import { type Act, actsOf } from "../api/policy/acts.ts";
+import { type Act, actsOfJudged } from "../api/policy/acts.ts";
 import { workloadOf } from "../api/policy/budget.ts";
 import { readPolicy } from "../api/policy/read.ts";
 import { findViolations, type Policy } from "../api/policy/violations.ts";
@@ -16,7 +16,15 @@ import { chaosPolicies } from "../kube/limit-resources.ts";
 import { namespaces as namespaceResource, nodes, type Pod, pods } from "../kube/resources.ts";
 import { renderTable } from "./table.ts";
 
-/** One experiment of a file, and what it would do now. The shape of `squall plan -o json`. */
+/** What the experiments of a file would do now: the shape of `squall plan -o json`. */
+export interface PlannedFile {
+  readonly experiments: readonly PlannedExperiment[];
+  /** Whether whoever asks may list policies. If not, what they say is told when the file is applied. */
+  readonly arePoliciesVisible: boolean;
+  /** Objects that are not Squall's, such as `apps/v1 Deployment`. */
+  readonly others: readonly string[];
+}
+
 export interface PlannedExperiment {
   /** `NetworkChaos shop/slow`, with the place of an experiment that is inside another object. */
   readonly experiment: string;
@@ -53,28 +61,55 @@ export interface PlannedPod {
 export async function planFile(
   file: string,
   { kube, namespace, now }: { readonly kube: Kube; readonly namespace: string; readonly now: Date },
-): Promise<readonly PlannedExperiment[]> {
-  const objects = readObjects(await readFile(file === "-" ? "/dev/stdin" : file, "utf8"), file);
+): Promise<PlannedFile> {
+  const { ours, others } = parseObjects(await readManifest(file), file);
   const policies = await readPolicies(kube);
-  return (await Promise.all(objects.map((object) => planObject(object, { kube, namespace, now, policies })))).flat();
+  const around = { kube, namespace, now, policies: policies === "not visible" ? [] : policies };
+  const experiments = (await Promise.all(ours.map((object) => planObject(object, around)))).flat();
+  return { experiments, arePoliciesVisible: policies !== "not visible", others };
 }
 
-function readObjects(text: string, file: string): readonly JsonObject[] {
+async function readManifest(file: string): Promise<string> {
+  try {
+    return await readFile(file === "-" ? "/dev/stdin" : file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT")
+      throw new Error(`There is no file ${file}.`, { cause: error });
+    throw error;
+  }
+}
+
+interface OurObject {
+  readonly kind: KindName;
+  readonly object: JsonObject;
+}
+
+function parseObjects(text: string, file: string): { readonly ours: readonly OurObject[]; readonly others: readonly string[] } {
   const documents = parseAllDocuments(text);
   const problems = documents.flatMap(({ errors }) => errors.map(({ message }) => message));
   if (problems.length > 0) throw new Error(`${file} is no YAML. ${problems.join("\n")}`);
   const objects = documents.map((document): unknown => document.toJS()).filter(isJsonObject);
-  const ours = objects.filter(({ kind }) => typeof kind === "string" && isKindName(kind));
-  if (ours.length > 0) return ours;
-  throw new Error(`${file} has no object that Squall knows. Its kinds: ${objects.map(({ kind }) => String(kind)).join(", ") || "none"}.`);
+  const parsed = objects.map(parseObject);
+  const ours = parsed.filter((object) => typeof object !== "string");
+  const others = parsed.filter((object) => typeof object === "string");
+  if (ours.length > 0) return { ours, others };
+  throw new Error(`${file} has no object that Squall knows. Its kinds: ${others.join(", ") || "none"}.`);
 }
 
-/** Whoever may not see policies hears of them when the object is applied. */
-async function readPolicies(kube: Kube): Promise<readonly Policy[] | undefined> {
+/** The object with its kind; of one that is not ours, what it is: others have a Workflow or a Schedule, too. */
+function parseObject(object: JsonObject): OurObject | string {
+  const { apiVersion, kind } = object;
+  if (typeof kind === "string" && isKindName(kind) && apiVersion === `${kinds[kind].group}/v1alpha1`) return { kind, object };
+  return [apiVersion, kind].filter((text) => typeof text === "string").join(" ") || "none";
+}
+
+async function readPolicies(kube: Kube): Promise<readonly Policy[] | "not visible"> {
   try {
     return (await kube.list(chaosPolicies)).items.flatMap((stored) => readPolicy(stored) ?? []);
   } catch (error) {
-    if (isKubeError(error, "forbidden") || isKubeError(error, "not-found")) return undefined;
+    if (isKubeError(error, "forbidden")) return "not visible";
+    // Squall is not installed there, or an earlier version.
+    if (isKubeError(error, "not-found")) return [];
     throw error;
   }
 }
@@ -83,18 +118,16 @@ interface Around {
   readonly kube: Kube;
   readonly namespace: string;
   readonly now: Date;
-  readonly policies: readonly Policy[] | undefined;
+  readonly policies: readonly Policy[];
 }
 
-async function planObject(object: JsonObject, { kube, namespace, now, policies = [] }: Around): Promise<readonly PlannedExperiment[]> {
+async function planObject({ kind, object }: OurObject, { kube, namespace, now, policies }: Around): Promise<readonly PlannedExperiment[]> {
   const metadata = isJsonObject(object["metadata"]) ? object["metadata"] : {};
   const home = typeof metadata["namespace"] === "string" ? metadata["namespace"] : namespace;
-  const kind = String(object["kind"]);
   const name = `${kind} ${home}/${typeof metadata["name"] === "string" ? metadata["name"] : "?"}`;
-  if (!isKindName(kind)) return [];
   const judged = kinds[kind].judge(object, { namespace: home });
   if (!judged.ok) throw new Error(`${name} would be refused.\n${describeErrors(judged.errors)}`);
-  const acts = actsOf(kind, object, { namespace: home }).filter(({ selections }) => selections.length > 0);
+  const acts = actsOfJudged(kind, judged).filter(({ selections }) => selections.length > 0);
   const touched = [...new Set(acts.flatMap((act) => (act.namespaces === "all" ? [] : act.namespaces)))];
   const [found, listed, spaces] = await Promise.all([
     Promise.all(touched.map((space) => kube.list(pods, { namespace: space }))),
@@ -163,9 +196,12 @@ function podsOf({ candidates, skipped, isRandom }: PlannedSelection<Pod>): reado
 }
 
 /** As text, for people. */
-export function renderPlan(planned: readonly PlannedExperiment[]): string {
-  if (planned.length === 0) return "Nothing in this file faults pods.";
-  return planned.map(renderExperiment).join("\n\n");
+export function renderPlan({ experiments, arePoliciesVisible, others }: PlannedFile): string {
+  return [
+    ...(experiments.length === 0 ? ["Nothing in this file faults pods."] : experiments.map(renderExperiment)),
+    ...(arePoliciesVisible ? [] : ["You may not list ChaosPolicies: whether they allow this is told when it is applied."]),
+    ...(others.length === 0 ? [] : [`Not Squall's, and left out: ${others.join(", ")}.`]),
+  ].join("\n\n");
 }
 
 function renderExperiment({ experiment, explanation, violations, policies, selections, workloads }: PlannedExperiment): string {

@@ -11,7 +11,7 @@ export class ConfigError extends Error {
 export const value = {
   text: () => z.string(),
   port: () => parsed(port, "is no port. Write a number from 1 to 65535"),
-  /** Ports separated by commas; none at all for the empty string. */
+  /** Ports separated by commas, at least one: where there may be none, write `or`. */
   ports: () => parsed(portList, "is no list of ports. Write one such as 8080,9000"),
   count: () => parsed(wholeNumber, "is no number of things. Write one such as 8"),
   flag: () =>
@@ -22,8 +22,8 @@ export const value = {
   /** A Go duration, read as milliseconds; above zero. */
   durationMs: () => parsed(durationMs, 'is no duration above zero. Write one such as "60s"'),
   logLevel: () => oneOf(logLevels),
-  /** Values separated by commas; none at all for the empty string. */
-  list: () => z.pipe(z.string(), z.transform(splitList)),
+  /** Values separated by commas, at least one: where there may be none, write `or`. */
+  list: () => parsed(splitList, "is no list. Write one such as a,b"),
   /** This kind, and what a variable holds that is not set. */
   or: z._default,
 };
@@ -71,11 +71,13 @@ const parsed = <T>(parse: (text: string) => T | undefined, why: string) =>
 const oneOf = <const T extends string>(known: readonly T[]) =>
   z.enum(known, { error: ({ input }) => `${JSON.stringify(input)} is none of ${known.join(", ")}.` });
 
-const splitList = (text: string): readonly string[] =>
-  text
+function splitList(text: string): readonly string[] | undefined {
+  const parts = text
     .split(",")
     .map((part) => part.trim())
     .filter((part) => part !== "");
+  return parts.length > 0 ? parts : undefined;
+}
 
 const wholeNumber = (text: string): number | undefined => (/^\d{1,15}$/.test(text) ? Number(text) : undefined);
 
@@ -85,8 +87,8 @@ function port(text: string): number | undefined {
 }
 
 function portList(text: string): readonly number[] | undefined {
-  const found = splitList(text).map(port);
-  return found.every((one) => one !== undefined) ? found : undefined;
+  const found = splitList(text)?.map(port);
+  return found?.every((one) => one !== undefined) ? found : undefined;
 }
 
 function durationMs(text: string): number | undefined {

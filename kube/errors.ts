@@ -120,6 +120,13 @@ export function errorOfStatus(request: string, raw: unknown): KubeError {
   return errorOfAnswer({ request, statusCode: code, body: JSON.stringify(raw) ?? "" });
 }
 
+/** Reads what the client of a web socket says: of an answer that is no success it tells the status code alone. */
+export function errorOfUpgrade(request: string, said: string): KubeError {
+  const [, statusCode] = /^Unexpected server response: (\d{3})$/.exec(said) ?? [];
+  if (statusCode !== undefined) return errorOfAnswer({ request, statusCode: Number(statusCode), body: "" });
+  return new KubeError("unavailable", `${request}: ${said}`, { said });
+}
+
 function kindOf(statusCode: number, reason: string | undefined): KubeErrorKind {
   // The reason decides where one code has several meanings; see k8s.io/apimachinery/pkg/apis/meta/v1/types.go, StatusReason.
   if (reason === "AlreadyExists") return "already-exists";

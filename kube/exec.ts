@@ -1,6 +1,7 @@
 import { Writable } from "node:stream";
 import { Exec, KubeConfig, type V1Status } from "@kubernetes/client-node";
 import type { CredentialOptions } from "./credentials.ts";
+import { errorOfUpgrade } from "./errors.ts";
 
 export interface ExecTarget {
   readonly namespace: string;
@@ -15,8 +16,8 @@ export function contextNamespace(options: CredentialOptions): string {
 }
 
 /**
- * Runs a program in a container with the right of the credentials to `create pods/exec`, and returns its standard output. Throws an Error with
- * what the API server, the kubelet or the program said; 20 s at most.
+ * Runs a program in a container with the right of the credentials to `create pods/exec`, and returns its standard output. Throws a KubeError
+ * where the API server refuses ("invalid": the pod has no such container), an Error with what the kubelet or the program said; 20 s at most.
  */
 export async function execInPod(
   options: CredentialOptions,
@@ -36,14 +37,14 @@ export async function execInPod(
     if (status.status !== "Success") throw new Error(stderr.text().trim() || (status.message ?? "The program failed."));
     return stdout.text();
   } catch (error) {
-    throw error instanceof Error ? error : new Error(explain(error));
+    throw error instanceof Error ? error : errorOfUpgrade(`exec in ${namespace}/${pod}`, textOf(error));
   } finally {
     clearTimeout(timer);
   }
 }
 
 /** The client hands on events of its web socket, which carry the reason somewhere. */
-function explain(error: unknown): string {
+function textOf(error: unknown): string {
   return typeof error === "object" && error !== null && "message" in error
     ? String(error.message)
     : "The API server refused the connection.";

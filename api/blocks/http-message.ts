@@ -2,7 +2,7 @@ import * as z from "zod";
 import { show, suggest } from "../text.ts";
 import { textWith } from "./scalars.ts";
 import { hasControlCharacter, problemWithBase64 } from "./texts.ts";
-import { textMap } from "./text-map.ts";
+import { mapOf, textMap } from "./text-map.ts";
 
 /** Parts of HTTP messages, to look for and to put in. Names are those of RFC 9110. */
 
@@ -41,20 +41,24 @@ export const path = (): z.ZodString =>
       : undefined;
   });
 
-function problemWithHeader(name: string, value: string): string | undefined {
-  if (!TOKEN.test(name)) return `${show(name)} cannot be the name of a header. Write letters, digits and "-", such as "Retry-After".`;
-  return problemWithHeaderValue(value);
-}
+const problemWithHeaderName = (name: string): string | undefined =>
+  TOKEN.test(name) ? undefined : `${show(name)} cannot be the name of a header. Write letters, digits and "-", such as "Retry-After".`;
 
 const problemWithHeaderValue = (value: string): string | undefined =>
   hasControlCharacter(value.replaceAll("\t", " "))
     ? `${show(value)} has a line break or another control character, which would begin another header. Write it on one line.`
     : undefined;
 
-export const headers = () => textMap(problemWithHeader, { max: LONGEST_VALUE });
+const problemWithHeader = (name: string, value: string): string | undefined => problemWithHeaderName(name) ?? problemWithHeaderValue(value);
+
+export const headers = () => textMap(problemWithHeader, { longest: LONGEST_VALUE });
+
+/** Headers, each with all of its values. */
+export const headerLists = () =>
+  mapOf(z.array(textWith(problemWithHeaderValue, { max: 4096 })).max(MOST_PAIRS), { max: MOST_PAIRS, problem: problemWithHeaderName });
 
 export const queries = () =>
-  textMap((name) => (name === "" ? "A query needs a name. Write one before the colon." : undefined), { max: LONGEST_VALUE });
+  textMap((name) => (name === "" ? "A query needs a name. Write one before the colon." : undefined), { longest: LONGEST_VALUE });
 
 type Pair = readonly [name: string, value: string];
 

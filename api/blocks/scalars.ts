@@ -129,17 +129,18 @@ export function isDnsSubdomain(text: string): boolean {
   return text.length <= 253 && text.split(".").every((part) => part.length <= 63 && DNS_LABEL.test(part));
 }
 
+const problemWithDnsLabel = (text: string, what: string): string | undefined =>
+  text.length <= 63 && DNS_LABEL.test(text)
+    ? undefined
+    : `${show(text)} cannot be the name of ${what}. Write lower-case letters, digits and "-", at most 63.`;
+
 /** A name without dots, of a thing called `what`: "a namespace", "a container". */
 export const dnsLabel = (what: string, options: Pick<TextOptions, "missing"> = {}): z.ZodString =>
-  textWith(
-    (text) =>
-      text.length <= 63 && DNS_LABEL.test(text)
-        ? undefined
-        : `${show(text)} cannot be the name of ${what}. Write lower-case letters, digits and "-", at most 63.`,
-    options,
-  );
+  textWith((text) => problemWithDnsLabel(text, what), options);
 
-export const namespaceName = (): z.ZodString => dnsLabel("a namespace");
+export const problemWithNamespace: Problem = (text) => problemWithDnsLabel(text, "a namespace");
+
+export const namespaceName = (): z.ZodString => textWith(problemWithNamespace);
 
 export const objectName = (options: Pick<TextOptions, "missing"> = {}): z.ZodString =>
   textWith(

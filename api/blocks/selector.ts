@@ -5,8 +5,8 @@ import type { Touch } from "../kinds/definition.ts";
 import type { Rule } from "../rule.ts";
 import { formatPath } from "../schema-errors.ts";
 import { show, suggest } from "../text.ts";
-import { isLabelKey, isLabelValue, labelKey, labelValue, namespaceName, objectName, textWith } from "./scalars.ts";
-import { type MapProblem, MOST_ENTRIES, textMap } from "./text-map.ts";
+import { isLabelKey, isLabelValue, labelKey, labelValue, namespaceName, objectName, problemWithNamespace, textWith } from "./scalars.ts";
+import { mapOf, MOST_ENTRIES, textMap, type TextProblem } from "./text-map.ts";
 import { knownWord } from "./texts.ts";
 
 /** The block that picks pods: `selector`, `mode` and `value`. It stands in most kinds, and once more as `target` of NetworkChaos. */
@@ -27,14 +27,14 @@ export const operators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 export const modes = ["one", "all", "fixed", "fixed-percent", "random-max-percent"] as const;
 export type Mode = (typeof modes)[number];
 
-export const labelProblem: MapProblem = (key, value) => {
+export const labelProblem: TextProblem = (key, value) => {
   if (!isLabelKey(key)) return `${show(key)} cannot be a key here. Write one such as "app" or "example.com/tier".`;
   if (!isLabelValue(value)) return `${show(value)} cannot be the value of a label. Write letters, digits, "-", "_" and ".", at most 63.`;
   return undefined;
 };
 
 /** Values are compared as they are and shown to people: names, addresses and words of Kubernetes are all that a field can hold. */
-const fieldProblem: MapProblem = (key, value) => {
+const fieldProblem: TextProblem = (key, value) => {
   if (!(selectableFields as readonly string[]).includes(key))
     return `${show(key)} is no field that pods can be selected by. Write one of ${selectableFields.join(", ")}.${suggest(key, selectableFields)}`;
   if (!/^[A-Za-z0-9.:_-]{0,253}$/.test(value))
@@ -59,6 +59,9 @@ const phase = textWith((text) =>
     : `${show(text)} is no phase of a pod. Write one of ${podPhases.join(", ")}, or with "!" before it to leave that phase out.${suggest(text.replace(/^!/, ""), podPhases)}`,
 );
 
+/** Names of objects by namespace, at most so many in each. */
+export const namesByNamespace = (most: number) => mapOf(z.array(objectName()).max(most), { problem: problemWithNamespace });
+
 export const selectorSchema = z
   .strictObject({
     namespaces: z.array(namespaceName()).max(MOST_ENTRIES).optional().describe("Namespaces to search; the experiment's own by default."),
@@ -69,11 +72,7 @@ export const selectorSchema = z
     nodes: z.array(objectName()).max(MOST_ENTRIES).optional().describe("Names of nodes; pods on these or on those of nodeSelectors."),
     nodeSelectors: textMap(labelProblem).optional().describe("Labels of nodes; pods on these or on those of nodes."),
     podPhaseSelectors: z.array(phase).max(10).optional().describe("Phases that a pod may be in; with ! before it, must not be in."),
-    pods: z
-      .record(z.string(), z.array(objectName()).max(5_000))
-      .meta({ maxProperties: MOST_ENTRIES })
-      .optional()
-      .describe("Exact pods by namespace; everything else is ignored then."),
+    pods: namesByNamespace(5_000).optional().describe("Exact pods by namespace; everything else is ignored then."),
   })
   .describe("Which pods are candidates. Empty: all pods of the experiment's own namespace.");
 export type PodSelector = z.output<typeof selectorSchema>;
@@ -116,18 +115,19 @@ export const valueRules: readonly Rule<Pick<SelectorBlock, "mode" | "value">>[] 
   },
 ];
 
+type Expressions = readonly z.output<typeof labelExpression>[];
+
+export const expressionRule: Rule<{ readonly selector?: { readonly expressionSelectors?: Expressions | undefined } | undefined }> = {
+  title: "in expressionSelectors, In and NotIn need values, and Exists and DoesNotExist take none",
+  cel: undefined,
+  violations: ({ selector }) => problemsWithExpressions(selector?.expressionSelectors ?? [], "spec.selector.expressionSelectors"),
+};
+
 /** What holds for the block in every spec that has it. */
-export const selectionRules: readonly Rule<SelectorBlock>[] = [
-  ...valueRules,
-  {
-    title: "in expressionSelectors, In and NotIn need values, and Exists and DoesNotExist take none",
-    cel: undefined,
-    violations: ({ selector }) => problemsWithExpressions(selector.expressionSelectors ?? [], "spec.selector.expressionSelectors"),
-  },
-];
+export const selectionRules: readonly Rule<SelectorBlock>[] = [...valueRules, expressionRule];
 
 /** What is wrong with the values of requirements on labels; `path` is that of the list. */
-export function problemsWithExpressions(expressions: readonly z.output<typeof labelExpression>[], path: string): readonly FieldError[] {
+export function problemsWithExpressions(expressions: Expressions, path: string): readonly FieldError[] {
   return expressions.flatMap(({ operator, values = [] }, index) => {
     const needsValues = operator === "In" || operator === "NotIn";
     if (needsValues === values.length > 0) return [];

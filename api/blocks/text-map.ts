@@ -2,20 +2,32 @@ import * as z from "zod";
 
 export const MOST_ENTRIES = 1_000;
 
-export type MapProblem = (key: string, value: string) => string | undefined;
+interface MapOptions<Value> {
+  /** Most entries. */
+  readonly max?: number;
+  /** What is wrong with an entry; undefined for a sound one. */
+  readonly problem: (key: string, value: Value) => string | undefined;
+}
 
-/** A map of texts whose every entry `problem` finds nothing wrong with. */
-export function textMap(problem: MapProblem, { max = 1024 }: { readonly max?: number } = {}) {
+/** A map of values of that schema, whose every entry `problem` finds nothing wrong with. */
+export function mapOf<S extends z.ZodType>(value: S, { max = MOST_ENTRIES, problem }: MapOptions<z.output<S>>) {
   return z
-    .record(z.string(), z.string().max(max))
-    .meta({ maxProperties: MOST_ENTRIES })
+    .record(z.string(), value)
+    .meta({ maxProperties: max })
     .check((context) => {
-      for (const [key, value] of Object.entries(context.value).slice(0, MOST_ENTRIES)) {
-        const message = typeof value === "string" ? problem(key, value) : undefined;
-        if (message !== undefined) context.issues.push({ code: "custom", message, input: value, path: [key], continue: true });
+      const entries = Object.entries(context.value);
+      for (const [key, found] of entries.slice(0, max)) {
+        const message = problem(key, found);
+        if (message !== undefined) context.issues.push({ code: "custom", message, input: found, path: [key], continue: true });
       }
-      if (Object.keys(context.value).length > MOST_ENTRIES) {
-        context.issues.push({ code: "custom", message: `has more than ${MOST_ENTRIES} entries.`, input: undefined, continue: true });
+      if (entries.length > max) {
+        context.issues.push({ code: "custom", message: `has more than ${max} entries.`, input: undefined, continue: true });
       }
     });
 }
+
+export type TextProblem = MapOptions<string>["problem"];
+
+/** A map of texts of at most `longest` characters. */
+export const textMap = (problem: TextProblem, { longest = 1024 }: { readonly longest?: number } = {}) =>
+  mapOf(z.string().max(longest), { problem });

@@ -76,7 +76,7 @@ export function defineExperiment<S extends z.ZodType>(definition: ExperimentDefi
     embedded: () => [],
     ineffective: (spec) => [
       ...definition.ineffective(spec),
-      ...definition.selections(spec).flatMap(({ key, block }) => ineffectiveIn(block, key === "." ? "spec" : "spec.target")),
+      ...definition.selections(spec).flatMap(({ key, block }) => ineffectiveIn(block, { root: key === "." ? "spec" : "spec.target" })),
       ...(definition.isOneShot(spec) ? ineffectiveDuration(spec) : []),
     ],
   });

@@ -7,7 +7,7 @@ import type { JsonObject } from "../json.ts";
 import type { Rule } from "../rule.ts";
 import { listWords, show, suggest } from "../text.ts";
 import type { ExperimentDefinition } from "./definition.ts";
-import { unusedBy } from "./ineffective.ts";
+import { isGiven, unusedBy } from "./ineffective.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const INT32_MAX = 2 ** 31 - 1;
@@ -52,8 +52,6 @@ function prepare(spec: JsonObject, namespace: string): JsonObject {
   const { port, ...others } = filled;
   return port === 0 ? others : filled;
 }
-
-const isGiven = (value: string | number | undefined): boolean => value !== undefined && value !== "" && value !== 0;
 
 /** That actions need a field. Empty texts and zeros count as none. */
 function needs(

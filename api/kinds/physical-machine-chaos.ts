@@ -7,13 +7,22 @@ import {
   unreachableConfigurations,
 } from "../blocks/machine-actions.ts";
 import { durationOrEmpty, objectName } from "../blocks/scalars.ts";
-import { describeCount, modes, selectorSchema, touchNamespaces, valueRules } from "../blocks/selector.ts";
+import {
+  describeCount,
+  expressionRule,
+  namesByNamespace,
+  selectorBlock,
+  selectorSchema,
+  touchNamespaces,
+  valueRules,
+} from "../blocks/selector.ts";
 import { httpUrl, withScheme } from "../blocks/web.ts";
 import type { FieldError } from "../field-error.ts";
 import { isJsonObject, type JsonObject } from "../json.ts";
 import { celName, type Rule } from "../rule.ts";
 import { listWords } from "../text.ts";
 import type { ExperimentDefinition } from "./definition.ts";
+import { ineffectiveIn, isGiven, unusedBy } from "./ineffective.ts";
 import { describeDuration, duration, remoteCluster } from "./shared.ts";
 
 const MOST_MACHINES = 1_000;
@@ -26,9 +35,7 @@ const machineSelector = z
     expressionSelectors: expressionSelectors.describe("Requirements on labels; all must hold."),
     annotationSelectors: annotationSelectors.describe("Annotations that a PhysicalMachine must have."),
     fieldSelectors: fieldSelectors.describe("Fields that a PhysicalMachine must have."),
-    physicalMachines: z
-      .record(z.string(), z.array(objectName()).max(MOST_MACHINES))
-      .meta({ maxProperties: MOST_MACHINES })
+    physicalMachines: namesByNamespace(MOST_MACHINES)
       .optional()
       .describe("Exact PhysicalMachines by namespace; everything else is ignored then."),
   })
@@ -47,8 +54,8 @@ const configurations = Object.fromEntries([
 
 const schema = z.strictObject({
   action: z.enum(machineActionNames).describe("What the agent does; its configuration stands beside it, under the same name."),
-  mode: z.enum(modes).describe("How many of the candidates: one, all, fixed, fixed-percent or random-max-percent."),
-  value: z.string().max(64).optional().describe("The number for fixed, or the percentage for fixed-percent and random-max-percent."),
+  mode: selectorBlock.mode,
+  value: selectorBlock.value,
   address: z
     .array(httpUrl("https://10.0.0.7:31768"))
     .max(MOST_MACHINES)
@@ -72,9 +79,6 @@ const configOf = (spec: Spec): JsonObject | undefined => {
   const config: unknown = spec[spec.action];
   return isJsonObject(config) ? config : undefined;
 };
-
-const isGiven = (value: unknown): boolean =>
-  value !== undefined && value !== "" && value !== 0 && value !== false && !(Array.isArray(value) && value.length === 0);
 
 /** CEL for `isGiven`. */
 function celGiven(config: string, name: string, field: z.ZodType): string {
@@ -186,9 +190,13 @@ const rules: readonly Rule<Spec>[] = [
       hasAddress(spec) && hasSelector(spec) ? [{ path: "spec.address", message: "does not go with selector. Leave one of them out." }] : [],
   },
   ...valueRules,
+  expressionRule,
   ...needRules,
   ...checkRules,
 ];
+
+/** Each configuration is for the action of its name, and some are for none. */
+const users = Object.fromEntries(Object.keys(configurations).map((name) => [name, machineActionNames.filter((action) => action === name)]));
 
 export const physicalMachineChaos: ExperimentDefinition<typeof schema> = {
   kind: "PhysicalMachineChaos",
@@ -205,7 +213,7 @@ export const physicalMachineChaos: ExperimentDefinition<typeof schema> = {
   prepare,
   rules,
   unsupported: () => [],
-  ineffective: () => [],
+  ineffective: (spec) => [...ineffectiveIn(spec, { named: "physicalMachines" }), ...unusedBy(spec, users)],
   touches: ({ address = [], selector = {} }) =>
     address.length > 0
       ? [{ on: "cluster", path: "spec.address" }]

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { headers } from "../blocks/http-message.ts";
 import type { KindDefinition } from "./definition.ts";
 import { messageActions, tls } from "./http-chaos.ts";
 import { perPod, processStatus, source, text } from "./per-pod.ts";
@@ -10,7 +11,6 @@ const int32 = () =>
     .int()
     .min(-(2 ** 31))
     .max(2 ** 31 - 1);
-const map = () => z.record(z.string(), text()).meta({ maxProperties: 1_000 });
 
 const schema = z.strictObject({
   rules: z
@@ -25,8 +25,8 @@ const schema = z.strictObject({
             path: text().optional().describe("Messages of this path alone."),
             method: text().optional().describe("Messages of this method alone."),
             code: int32().optional().describe("Responses of this status code alone."),
-            request_headers: map().optional().describe("Where the request has these headers."),
-            response_headers: map().optional().describe("Where the response has these headers."),
+            request_headers: headers().optional().describe("Where the request has these headers."),
+            response_headers: headers().optional().describe("Where the response has these headers."),
           })
           .describe("Which messages are faulted."),
         actions: z.strictObject(messageActions).describe("What happens to them."),

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { groups } from "../../common/names.ts";
 import { durationOrEmpty } from "../blocks/scalars.ts";
+import { headerLists } from "../blocks/http-message.ts";
 import { httpUrl, statusCodes } from "../blocks/web.ts";
 import type { JsonObject } from "../json.ts";
 import type { KindDefinition } from "./definition.ts";
@@ -12,11 +13,7 @@ const http = z
   .strictObject({
     url: httpUrl().describe("What is asked for, such as http://api.shop:8080/health."),
     method: z.enum(["GET", "POST"]).default("GET").describe("Method of the request."),
-    headers: z
-      .record(z.string(), z.array(z.string().max(4096)).max(100))
-      .meta({ maxProperties: 100 })
-      .optional()
-      .describe("Headers of the request, each with all of its values."),
+    headers: headerLists().optional().describe("Headers of the request, each with all of its values."),
     body: z
       .string()
       .max(64 * 1024)

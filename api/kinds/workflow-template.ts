@@ -1,5 +1,7 @@
 import * as z from "zod";
-import { dnsLabel, labelValue, objectName, problemWithDuration, textWith } from "../blocks/scalars.ts";
+import { dnsLabel, objectName, problemWithDuration, textWith } from "../blocks/scalars.ts";
+import { labelProblem } from "../blocks/selector.ts";
+import { textMap } from "../blocks/text-map.ts";
 import { identifier } from "../blocks/web.ts";
 import { embeddedSpec } from "./embedded.ts";
 import { embeddedExperiments, embeddedKeyOf } from "./embedded-experiments.ts";
@@ -30,7 +32,7 @@ const task = z.strictObject({
     .max(100)
     .optional()
     .describe("Volumes of the pod, as in the spec of a pod."),
-  labels: z.record(z.string(), labelValue()).meta({ maxProperties: 100 }).optional().describe("More labels of the pod."),
+  labels: textMap(labelProblem).optional().describe("More labels of the pod."),
 });
 
 export const templateMembers = {

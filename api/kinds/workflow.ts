@@ -165,13 +165,16 @@ const rules: readonly Rule<Spec>[] = [
     isOfWhole: true,
     violations: ({ templates: all }) => {
       const names = new Set(all.map(({ name }) => name));
-      return all
-        .flatMap(({ children = [], conditionalBranches = [] }, index) => [
-          ...children.map((name, at) => ({ name, path: `${pathOf(index)}.children[${at}]` })),
-          ...conditionalBranches.map(({ target }, at) => ({ name: target, path: `${pathOf(index)}.conditionalBranches[${at}].target` })),
-        ])
-        .filter(({ name }) => !names.has(name))
-        .map(({ name, path }) => unknownTemplate(path, name, all));
+      return (
+        all
+          .flatMap(({ children = [], conditionalBranches = [] }, index) => [
+            ...children.map((name, at) => ({ name, path: `${pathOf(index)}.children[${at}]` })),
+            ...conditionalBranches.map(({ target }, at) => ({ name: target, path: `${pathOf(index)}.conditionalBranches[${at}].target` })),
+          ])
+          .filter(({ name }) => !names.has(name))
+          // Finding the nearest name takes a look at all of them: once is enough.
+          .map(({ name, path }, index) => unknownTemplate(path, name, index === 0 ? all : []))
+      );
     },
   },
   {
@@ -201,7 +204,12 @@ const rules: readonly Rule<Spec>[] = [
     "t.templateType != 'Schedule' || !has(t.schedule) || !has(t.schedule.type) || t.schedule.type != 'Workflow'",
     (template, path) =>
       template.templateType === "Schedule" && isScheduleOfWorkflows(template.schedule)
-        ? [{ path: `${path}.schedule.type`, message: "a Schedule inside a Workflow can make experiments only." }]
+        ? [
+            {
+              path: `${path}.schedule.${template.schedule?.["type"] === "Workflow" ? "type" : "workflow"}`,
+              message: "a Schedule inside a Workflow can make experiments only.",
+            },
+          ]
         : [],
   ),
 ];
@@ -245,9 +253,9 @@ function findCircles({ templates: all }: Spec): readonly FieldError[] {
         done.add(at.index);
         continue;
       }
-      const position = all[at.index]?.children?.indexOf(all[child]?.name ?? "") ?? 0;
       at.next += 1;
       if (onWay.has(child)) {
+        const position = all[at.index]?.children?.indexOf(all[child]?.name ?? "") ?? 0;
         const circle = [...way.slice(way.findIndex(({ index }) => index === child)).map(({ index }) => index), child];
         errors.push({
           path: `${pathOf(at.index)}.children[${position}]`,

@@ -52,3 +52,13 @@ export function describeFigures({ requests, answered, medianMs }: Figures): stri
   const median = medianMs === undefined ? "no answer" : `median ${medianMs < 10 ? medianMs.toFixed(1) : medianMs.toFixed(0)} ms`;
   return `${median}, ${answered} of ${requests} answered`;
 }
+
+/** Lines with receipts as JSON, for people: `{"delayed":0,"dropped":50}` becomes `delayed 0, dropped 50`. */
+export const describeReceipts = (lines: string): string =>
+  lines.replaceAll(/\{.*\}/g, (receipts) =>
+    receipts
+      .slice(1, -1)
+      .replaceAll(/"(\w+)":/g, "$1 ")
+      .replaceAll(",", ", ")
+      .replaceAll('"', ""),
+  );

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { describeFigures, type Figures } from "./figures.ts";
+import { describeFigures, describeReceipts, type Figures } from "./figures.ts";
 import type { Kubectl } from "./kubectl.ts";
 import type { Screen } from "./screen.ts";
 
@@ -46,7 +46,7 @@ async function type({ kubectl, screen }: Stage, parameters: readonly string[]): 
 
 async function showReceipts(stage: Stage, resource: string): Promise<void> {
   const path = "{range .status.experiment.containerRecords[*]}{.id}{'  '}{.phase}{'  '}{.receipts}{'\\n'}{end}";
-  stage.screen.output((await stage.kubectl.run(["get", resource, "-n", "shop", "-o", `jsonpath=${path}`])).replaceAll(/[{}"]/g, " "));
+  stage.screen.output(describeReceipts(await stage.kubectl.run(["get", resource, "-n", "shop", "-o", `jsonpath=${path}`])));
 }
 
 /** Plays the whole story; each claim was measured while it played. */

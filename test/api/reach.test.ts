@@ -116,11 +116,10 @@ describe("reachOf", () => {
   });
 
   it("is put into words that forge no line and no command", () => {
-    const selector = { pods: { "x\n  $(reboot)": ["a"] } };
-    const right =
-      reachOfObject("PodChaos", { spec: { action: "pod-kill", mode: "one", selector } }, { namespace: "shop" }).at(-1) ?? assert.fail();
-    assert.equal(describeRight(right), 'create podchaos.chaos-mesh.org in namespace "x\\n  $(reboot)"');
-    assert.equal(suggestQuestion(right), "");
+    const right = reachOfObject("PodChaos", { spec: { action: "pod-kill", mode: "one" } }, { namespace: "shop" }).at(-1) ?? assert.fail();
+    const hostile = { ...right, namespace: "x\n  $(reboot)" };
+    assert.equal(describeRight(hostile), 'create podchaos.chaos-mesh.org in namespace "x\\n  $(reboot)"');
+    assert.equal(suggestQuestion(hostile), "");
     assert.equal(suggestQuestion({ ...right, namespace: "shop" }, "$(reboot)"), "");
     assert.equal(
       suggestQuestion({ ...right, namespace: "shop" }, "alice"),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { PodSelector } from "../../api/blocks/selector.ts";
-import { drawTargets, matchPods, podId, type SelectablePod, whySkipped } from "../../api/selection.ts";
+import { countDrawn, drawTargets, matchPods, podId, type SelectablePod, whySkipped } from "../../api/selection.ts";
 
 interface Parts {
   readonly namespace?: string;
@@ -132,7 +132,7 @@ describe("drawTargets", () => {
       ));
   }
 
-  it("draws without putting back, whatever the mode", () => {
+  it("draws without putting back and as many as were foretold, whatever the mode", () => {
     const block = fc.record({
       mode: fc.constantFrom("one", "all", "fixed", "fixed-percent", "random-max-percent"),
       value: fc.integer({ min: 1, max: 100 }).map(String),
@@ -140,7 +140,9 @@ describe("drawTargets", () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.nat()), block, (candidates, picked) => {
         const drawn = drawTargets(candidates, picked, random);
+        const { least, most } = countDrawn(candidates.length, picked);
         assert.equal(new Set(drawn).size, drawn.length);
+        assert.ok(least <= drawn.length && drawn.length <= most);
         assert.ok(drawn.every((one) => candidates.includes(one)));
       }),
     );

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { planFile, renderPlan } from "../../cli/plan.ts";
+import { KubeError } from "../../kube/errors.ts";
 import { chaosPolicies } from "../../kube/limit-resources.ts";
 import { namespaces, pods } from "../../kube/resources.ts";
 import { FakeKube } from "../support/fake-kube.ts";
@@ -27,11 +28,12 @@ describe("squall plan", () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  async function plan(text: string) {
+  async function planFileOf(text: string) {
     const file = join(folder, "experiment.yaml");
     await writeFile(file, text);
     return planFile(file, { kube, namespace: "shop", now: new Date("2026-11-25T12:00:00Z") });
   }
+  const plan = async (text: string) => (await planFileOf(text)).experiments;
   const loss = (mode: string): string => `
 apiVersion: chaos-mesh.org/v1alpha1
 kind: NetworkChaos
@@ -54,7 +56,7 @@ spec: { action: loss, mode: ${mode}, selector: { labelSelectors: { app: web } },
       one?.selections[0]?.pods.map(({ verdict }) => verdict),
       ["candidate", "candidate", "skipped"],
     );
-    const text = renderPlan(await plan(loss("one")));
+    const text = renderPlan(await planFileOf(loss("one")));
     assert.match(text, /^NetworkChaos shop\/lossy: Loses 10 % of the packets/);
     assert.match(text, /spec\.selector: 3 match, 2 can be picked, 1 is, by chance/);
     assert.match(text, /shop\/web-2 +node-1 +Pod\/web-2 +skipped +NotInjected: /);
@@ -64,7 +66,29 @@ spec: { action: loss, mode: ${mode}, selector: { labelSelectors: { app: web } },
     kube.seed(chaosPolicies, { metadata: { name: "short" }, spec: { duration: { max: "5m" } } });
     const [planned] = await plan(loss("all"));
     assert.deepEqual(planned?.violations, ['spec.duration: is longer than policy short (spec.duration.max) allows. Write at most "5m".']);
-    assert.match(renderPlan(await plan(loss("all"))), /REFUSED OR WAITS: spec\.duration/);
+    assert.match(renderPlan(await planFileOf(loss("all"))), /REFUSED OR WAITS: spec\.duration/);
+  });
+
+  it("says that whoever asks may not see policies, which is not the same as none", async () => {
+    assert.equal((await planFileOf(loss("all"))).arePoliciesVisible, true);
+    kube.fail({ verb: "list", plural: "chaospolicies", error: new KubeError("forbidden", "no"), times: 2 });
+    assert.equal((await planFileOf(loss("all"))).arePoliciesVisible, false);
+    assert.match(renderPlan(await planFileOf(loss("all"))), /\n\nYou may not list ChaosPolicies: /);
+  });
+
+  it("leaves objects of others out and tells of them, whatever their kind is called", async () => {
+    const argo = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: { entrypoint: main }\n";
+    assert.deepEqual((await planFileOf(`${argo}---${loss("all")}`)).others, ["argoproj.io/v1alpha1 Workflow"]);
+    assert.match(
+      renderPlan(await planFileOf(`${argo}---${loss("all")}`)),
+      /\n\nNot Squall's, and left out: argoproj\.io\/v1alpha1 Workflow\.$/,
+    );
+    await assert.rejects(plan(argo), /has no object that Squall knows\. Its kinds: argoproj\.io\/v1alpha1 Workflow\./);
+  });
+
+  it("names a file that is not there", async () => {
+    const nowhere = planFile("nowhere.yaml", { kube, namespace: "shop", now: new Date() });
+    await assert.rejects(nowhere, { message: "There is no file nowhere.yaml." });
   });
 
   it("names every mistake of a file that would be refused", async () => {
@@ -73,14 +97,17 @@ spec: { action: loss, mode: ${mode}, selector: { labelSelectors: { app: web } },
       assert.match(error.message, /\nspec\.duration: "1d": days are no unit/);
       return true;
     });
-    await assert.rejects(plan("kind: Deployment"), /has no object that Squall knows\. Its kinds: Deployment\./);
+    await assert.rejects(
+      plan("apiVersion: apps/v1\nkind: Deployment"),
+      /has no object that Squall knows\. Its kinds: apps\/v1 Deployment\./,
+    );
     await assert.rejects(plan("a: ["), /is no YAML/);
   });
 
   it("plans each experiment of a file, and nothing of what faults no pods", async () => {
     assert.equal((await plan([loss("all"), loss("one")].join("---"))).length, 2);
     assert.equal(
-      renderPlan(await plan("apiVersion: squall.dev/v1alpha1\nkind: Halt\nmetadata: { name: x }\n")),
+      renderPlan(await planFileOf("apiVersion: squall.dev/v1alpha1\nkind: Halt\nmetadata: { name: x }\n")),
       "Nothing in this file faults pods.",
     );
   });

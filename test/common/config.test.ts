@@ -18,6 +18,12 @@ describe("readConfig", () => {
     assert.deepEqual(readConfig(shape, { SQUALL_PORT: "1", SQUALL_LAME_DUCK: "" }), { port: 1, lameDuck: 5, isOn: false, names: [] });
   });
 
+  it("takes no list without an entry", () => {
+    assert.throws(() => readConfig({ names: value.list() }, { SQUALL_NAMES: "" }), /SQUALL_NAMES: is not set\./);
+    assert.throws(() => readConfig({ names: value.list() }, { SQUALL_NAMES: " ," }), /SQUALL_NAMES: " ," is no list\./);
+    assert.throws(() => readConfig({ ports: value.ports() }, { SQUALL_PORTS: "," }), /SQUALL_PORTS: "," is no list of ports\./);
+  });
+
   it("names every mistake at once", () => {
     assert.throws(
       () => readConfig(shape, { SQUALL_LAME_DUCK: "10", SQUALL_IS_ON: "yes" }),

@@ -117,7 +117,24 @@ describe("what nothing comes of", () => {
       {
         "spec.value": "is not used by the mode one.",
         "spec.target.value": "is not used by the mode all.",
-        "spec.target.selector.nodes": "is not used: selector.pods names the pods, whatever else is there.",
+        "spec.target.selector.nodes": "is not used: selector.pods has the names, whatever else is there.",
+      },
+    ],
+    [
+      "PhysicalMachineChaos",
+      {
+        mode: "all",
+        value: "2",
+        action: "clock",
+        selector: { namespaces: ["ops"], labelSelectors: { rack: "a1" }, physicalMachines: { ops: ["rack-a1-07"] } },
+        clock: { pid: 42, "time-offset": "-1h" },
+        "disk-fill": { path: "/data" },
+        process: {},
+      },
+      {
+        "spec.value": "is not used by the mode all.",
+        "spec.selector.labelSelectors": "is not used: selector.physicalMachines has the names, whatever else is there.",
+        "spec.disk-fill": "is not used by the action clock.",
       },
     ],
     [
