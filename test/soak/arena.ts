@@ -9,10 +9,11 @@ import { namespaces, pods, secrets } from "../../kube/resources.ts";
 import { findFreePorts } from "../../lab/free-ports.ts";
 import { startTestApiServer } from "../support/api-server.ts";
 import { installCrds } from "../support/crds.ts";
+import { readCpuMs } from "../support/process-cpu.ts";
 import { addressOf, type Agents, startAgents } from "./agents.ts";
 import type { SimulatedPod } from "./agents-process.ts";
 import { type Asked, forkAsked } from "./orders.ts";
-import { readCpuMs, type Usage } from "./usage.ts";
+import type { Usage } from "./usage.ts";
 import type { ProbeOrder } from "./usage-probe.ts";
 
 const MANIFESTS = join(import.meta.dirname, "../../manifests");
