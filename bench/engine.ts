@@ -1,14 +1,11 @@
 import { engineRules } from "../test/support/engine-rules.ts";
 import { createTwoHosts, RIGHT, type EngineHandle, type TwoHosts } from "../test/netns/support/two-hosts.ts";
+import { median, standardDeviation } from "../test/support/statistics.ts";
 import type { BenchResult } from "./result.ts";
 
 const ROUNDS = 3;
 const PROBES = 200;
 const TCP_BYTES = 200_000_000;
-
-const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
-const mean = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
-const deviation = (numbers: readonly number[]): number => Math.sqrt(mean(numbers.map((number) => (number - mean(numbers)) ** 2)));
 
 /** How exact the network engine's delay is, and what it does to TCP: medians of three rounds on two namespaces and a veth pair. */
 export async function run(): Promise<BenchResult> {
@@ -36,7 +33,7 @@ export async function run(): Promise<BenchResult> {
       title: "Network engine (NFQUEUE, user space)",
       rows: [
         { name: "delay 50 ms: median", value: median(probes.map(median)), unit: "ms", goal: "50 to 51" },
-        { name: "delay 50 ms: standard deviation", value: median(probes.map(deviation)), unit: "ms", goal: "≤ 0.5" },
+        { name: "delay 50 ms: standard deviation", value: median(probes.map(standardDeviation)), unit: "ms", goal: "≤ 0.5" },
         ...[...speeds.keys()].map((name) => ({
           name: `TCP, ${name}`,
           value: speed(name) / 1000,

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { FINALIZER } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import { experimentResource } from "../kube/experiments.ts";
-import { type Arena, startArena, until } from "../test/soak/arena.ts";
+import { waitUntil } from "../lab/wait-until.ts";
+import { type Arena, patience, startArena } from "../test/soak/arena.ts";
 import { readRssMb } from "../test/soak/usage.ts";
 import { authoredByAdmin } from "../test/support/authors.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
@@ -63,13 +64,18 @@ async function measure(arena: Arena, size: number): Promise<readonly BenchRow[]>
     },
   });
   const createdMs = Date.now();
-  await until(`the fault is in force on ${size} pods`, async () => (await agents.state()).inForce === size, 50);
+  const isEverywhere = async (): Promise<boolean | string> => {
+    const { inForce } = await agents.state();
+    return inForce === size || `on ${inForce}`;
+  };
+  await waitUntil(`the fault is in force on ${size} pods`, isEverywhere, { ...patience, everyMs: 50 });
   const { firstAppliedMs, lastAppliedMs } = await agents.state();
   const after = arena.cpuMs();
   const statusOf = async () => (await kube.get(networkChaos, ref)).status;
-  await until(
+  await waitUntil(
     "the status says so",
     async () => (await statusOf()).conditions?.some(({ type, status }) => type === "AllInjected" && status === "True") === true,
+    patience,
   );
   const saidMs = Date.now();
   const bytes = JSON.stringify(await statusOf()).length;
@@ -78,14 +84,17 @@ async function measure(arena: Arena, size: number): Promise<readonly BenchRow[]>
   await kube.delete(networkChaos, ref);
   const deletedMs = Date.now();
   const held = arena.cpuMs();
-  await until("nothing is left on the pods", async () => (await agents.state()).touched === 0, 50);
+  await waitUntil("nothing is left on the pods", async () => (await agents.state()).touched === 0, { ...patience, everyMs: 50 });
   const { lastRecoveredMs } = await agents.state();
   const lifted = arena.cpuMs();
-  await until("the experiment is gone", () =>
-    kube.get(networkChaos, ref).then(
-      () => false,
-      (error: unknown) => isKubeError(error, "not-found"),
-    ),
+  await waitUntil(
+    "the experiment is gone",
+    () =>
+      kube.get(networkChaos, ref).then(
+        () => false,
+        (error: unknown) => isKubeError(error, "not-found"),
+      ),
+    patience,
   );
   const goneMs = Date.now();
   const writes = await countWrites(arena.auditLog, ref.name);

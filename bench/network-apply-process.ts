@@ -14,6 +14,7 @@ import { systemClock } from "../common/clock.ts";
 import { silentLog } from "../common/log.ts";
 import type { Fault } from "../proto/gen/agent.ts";
 import { networkFault, networks, rule, shape } from "../test/support/network-faults.ts";
+import { median } from "../test/support/statistics.ts";
 
 /** Runs inside a network namespace for bench/network-apply.ts: prints one line of JSON with medians in ms and numbers of processes. */
 
@@ -26,7 +27,6 @@ const cases: Readonly<Record<string, Fault>> = {
   "partition from 50 addresses": networkFault("uid/.", [rule({ peers })]),
 };
 
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 const timed = async (act: () => Promise<unknown>): Promise<number> => {
   const begun = performance.now();
   await act();

@@ -8,13 +8,12 @@ import { writeBundles } from "../lab/bundles.ts";
 import { createSidecarPod, type SidecarPod } from "../test/netns/support/sidecar-pod.ts";
 import type { Idle, Started } from "../test/netns/support/pod-process.ts";
 import { networkFault, rule } from "../test/support/network-faults.ts";
+import { median } from "../test/support/statistics.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
 
 const COPIES = 7;
 const IDLE_MS = 10_000;
 const HOUR_MS = 3_600_000;
-
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 
 /** What Node itself takes: a process that does nothing, and one that serves HTTP/2 over TLS and was called once by itself. */
 const peers = {

@@ -7,7 +7,8 @@ import { findFreePorts } from "./free-ports.ts";
 import { renderKubeconfig } from "./kubeconfig.ts";
 import { clusterAddresses } from "./node/addresses.ts";
 import { isAlive } from "./process-table.ts";
-import { createReadinessProbe, waitUntil } from "./readiness.ts";
+import { createReadinessProbe } from "./readiness.ts";
+import { waitUntil } from "./wait-until.ts";
 
 /** A real API server without a node: objects, admission, RBAC and tokens work, nothing ever runs a pod. */
 export interface ApiServer {

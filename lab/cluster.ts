@@ -10,7 +10,7 @@ import { type NodeOrder, nodeOrder } from "./node/order.ts";
 import type { Places } from "./places.ts";
 import { describeProcesses, type ProcessEntry } from "./process-table.ts";
 import { elapsed, type Progress } from "./progress.ts";
-import { waitUntil } from "./readiness.ts";
+import { waitUntil } from "./wait-until.ts";
 import { run } from "./run.ts";
 import type { RunningNode } from "./run-on-node.ts";
 import { startNode } from "./start-node.ts";

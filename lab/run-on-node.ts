@@ -3,7 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { exists, writeWhole } from "./files.ts";
 import { lab, type NodeName } from "./node/layout.ts";
 import { answerFile, nodeAnswer, requestFile } from "./node/requests.ts";
-import { waitUntil } from "./readiness.ts";
+import { waitUntil } from "./wait-until.ts";
 import { CommandError } from "./run.ts";
 
 /** A node of the running cluster, as its first process is asked to do something there. */

@@ -4,7 +4,7 @@ import { exists, readIfThere } from "./files.ts";
 import { hasNetwork, listNetworkProcesses, removeNetwork } from "./network.ts";
 import { lab, type LabNode, nodeLayout, nodes, ownFolders } from "./node/layout.ts";
 import { hasCode, identify, isAlive, kill } from "./process-table.ts";
-import { waitUntil } from "./readiness.ts";
+import { waitUntil } from "./wait-until.ts";
 import { run } from "./run.ts";
 
 const END_TIMEOUT_MS = 15_000;

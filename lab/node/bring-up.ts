@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { writeControlPlaneFiles } from "../control-plane.ts";
 import { exists } from "../files.ts";
 import type { LabAuthority } from "../pki.ts";
-import { createReadinessProbe, waitUntil } from "../readiness.ts";
+import { createReadinessProbe } from "../readiness.ts";
+import { waitUntil } from "../wait-until.ts";
 import { run } from "../run.ts";
 import { familiesOf } from "./addresses.ts";
 import {

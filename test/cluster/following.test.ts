@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { storyCluster } from "./support/cluster.ts";
-import { eventually, type Peers, startPeers } from "./support/peers.ts";
+import { type Peers, startPeers } from "./support/peers.ts";
 import { networkChaos, peerPod } from "./support/pods.ts";
 
 const PAUSE = "experiment.chaos-mesh.org/pause";
@@ -49,11 +50,12 @@ describe("a user pauses an experiment, and one that follows", () => {
     await peers.apply(later("c1", "followed"), later("d1", "left"));
     const firstTrip = async (name: string): Promise<number> => {
       let text = "";
-      await eventually(`${name} has sent its first packets`, 60_000, async () => {
+      const hasSent = async (): Promise<boolean | string> => {
         const read = await peers.kubectl.attempt(["exec", "-n", peers.namespace, name, "-c", "peer", "--", "cat", "/dev/termination-log"]);
         text = read.stdout;
-        return text.includes("roundTripMs");
-      });
+        return text.includes("roundTripMs") || `${text}${read.stderr}`;
+      };
+      await waitUntil(`${name} has sent its first packets`, hasSent, { timeoutMs: 60_000 });
       return (JSON.parse(text) as readonly { readonly roundTripMs: number }[])[0]?.roundTripMs ?? Number.NaN;
     };
     assert.ok((await firstTrip("c1")) >= 150, "the first packets of a pod that is followed were quick");

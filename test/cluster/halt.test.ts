@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { podProcesses, signalAll } from "./support/node-processes.ts";
-import { eventually, type Peers, startPeers } from "./support/peers.ts";
+import { type Peers, startPeers } from "./support/peers.ts";
 import { networkChaos, target } from "./support/pods.ts";
 
 const LEASE_MS = 5_000;
@@ -96,11 +97,11 @@ describe("somebody pulls the emergency brake", () => {
     const pulledAt = Date.now();
     try {
       await peers.apply(halt("frozen sidecar"));
-      await eventually(
-        "the halt says what is left",
-        15_000,
-        async () => (await peers.jsonpath("halt/stop", "{.status.targetsLeft}")) === "1",
-      );
+      const isOneLeft = async (): Promise<boolean | string> => {
+        const left = await peers.jsonpath("halt/stop", "{.status.targetsLeft}");
+        return left === "1" || left;
+      };
+      await waitUntil("the halt says what is left", isOneLeft, { timeoutMs: 15_000 });
       await peers.pause(pulledAt + LEASE_MS + GRACE_MS + 1_500 - Date.now());
       const last = await lastHit("p0", pulledAt - 500);
       assert.ok(last > pulledAt - 500, "the fault was not in force when the brake was pulled");

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { eventually, type Peers, startPeers, type Survey } from "./support/peers.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
+import { type Peers, startPeers, type Survey } from "./support/peers.ts";
 import { type Kernel, networkChaos, target } from "./support/pods.ts";
 
 const names = ["p0", "p1", "p2", "p3"] as const;
@@ -43,9 +44,11 @@ export function tellNetworkRows({ where, namespace, kernelOf }: RowsPlace): void
         await Promise.all(names.map(async (name) => [name, [...peers.ips(name), ...(await peers.serviceIps(name))]] as const)),
       );
       // A pod is Ready before its Service has it on every node.
-      await eventually("every peer answers at every address", 60_000, async () =>
-        [...(await look()).values()].flat().every((way) => judge(way) === "well"),
-      );
+      const doAllAnswer = async (): Promise<boolean | string> => {
+        const ways = [...(await look()).values()].flat();
+        return ways.every((way) => judge(way) === "well") || JSON.stringify(ways);
+      };
+      await waitUntil("every peer answers at every address", doAllAnswer, { timeoutMs: 60_000 });
     });
     after(() => peers.remove());
     afterEach(() => peers.deleteExperiments());

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { storyCluster } from "./support/cluster.ts";
-import { eventually, type Peers, startPeers } from "./support/peers.ts";
+import { type Peers, startPeers } from "./support/peers.ts";
 import { namespace as namespaceManifests, networkChaos, peerPod } from "./support/pods.ts";
 
 describe("opting in", () => {
@@ -43,10 +44,12 @@ describe("opting in", () => {
     assert.equal(await verdictOf("host"), "HostNetwork");
 
     await peers.apply(networkChaos({ name: "on-host", namespace: peers.namespace, from: "host", spec: { action: "partition" } }));
-    await eventually("the experiment names the skipped pod", 15_000, async () => {
+    const isNamed = async (): Promise<boolean | string> => {
       const { status } = await peers.experiment("on-host");
-      return status?.skipped?.some(({ id, reason }) => id === `${peers.namespace}/host` && reason === "HostNetwork") ?? false;
-    });
+      const isSo = status?.skipped?.some(({ id, reason }) => id === `${peers.namespace}/host` && reason === "HostNetwork");
+      return isSo || JSON.stringify(status);
+    };
+    await waitUntil("the experiment names the skipped pod", isNamed, { timeoutMs: 15_000 });
     await peers.deleteExperiments();
   });
 

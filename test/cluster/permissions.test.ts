@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { namespace as namespaceManifests } from "./support/pods.ts";
-import { eventually, type Peers, startPeers } from "./support/peers.ts";
+import { type Peers, startPeers } from "./support/peers.ts";
 
 describe("a person with Kubernetes' own role edit in one namespace", () => {
   const far = "far-street";
@@ -15,7 +16,7 @@ describe("a person with Kubernetes' own role edit in one namespace", () => {
       ["admin", "ada"],
     ] as const)
       await peers.kubectl(["create", "rolebinding", person, "-n", peers.namespace, `--clusterrole=${role}`, `--user=${person}`]);
-    await eventually("roles are aggregated", 30_000, () => canI("jane", "create", "networkchaos"));
+    await waitUntil("roles are aggregated", () => canI("jane", "create", "networkchaos"), { timeoutMs: 30_000 });
   });
   after(async () => {
     await peers.kubectl(["delete", "namespace", far, "--wait=false"]);

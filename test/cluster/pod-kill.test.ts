@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { storyCluster } from "./support/cluster.ts";
-import { eventually, type Peers, startPeers } from "./support/peers.ts";
+import { type Peers, startPeers } from "./support/peers.ts";
 
 describe("a user kills pods", () => {
   let peers: Peers;
@@ -34,11 +35,11 @@ describe("a user kills pods", () => {
       spec: { action: "pod-kill", mode: "fixed", value: "2", gracePeriod: 0, selector: { labelSelectors: { app: "cart" } } },
     });
     await peers.waitFor("podchaos/kill-two", "AllInjected");
-    await eventually(
-      "the Deployment replaced both",
-      30_000,
-      async () => (await uids()).filter((uid) => !before.includes(uid)).length === 2,
-    );
+    const areReplaced = async (): Promise<boolean | string> => {
+      const now = await uids();
+      return now.filter((uid) => !before.includes(uid)).length === 2 || `${now.join(" ")}, before: ${before.join(" ")}`;
+    };
+    await waitUntil("the Deployment replaced both", areReplaced, { timeoutMs: 30_000 });
     const after = await uids();
     await peers.pause(3_000);
     assert.deepEqual((await uids()).toSorted(), after.toSorted(), "a replacement was killed too");

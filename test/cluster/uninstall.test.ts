@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { installedAgain, storyCluster } from "./support/cluster.ts";
-import { eventually, type Peers, startPeers } from "./support/peers.ts";
+import { type Peers, startPeers } from "./support/peers.ts";
 
 const kinds = [
   ["clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions"],
@@ -51,9 +52,11 @@ describe("a user uninstalls in the middle of an experiment", function () {
     const seconds = (performance.now() - started) / 1000;
     process.stdout.write(`      kubectl delete -k took ${seconds.toFixed(1)} s\n`);
     assert.ok(seconds < 60, `${seconds} s`);
-    await eventually("nothing of Squall is left", 60_000, async () => (await whatIsLeft()).length === 0).catch(async () =>
-      assert.deepEqual(await whatIsLeft(), []),
-    );
+    const isNothingLeft = async (): Promise<boolean | string> => {
+      const left = await whatIsLeft();
+      return left.length === 0 || left.join(" ");
+    };
+    await waitUntil("nothing of Squall is left", isNothingLeft, { timeoutMs: 60_000 });
     const { metadata } = JSON.parse(await peers.kubectl(["get", "namespace", peers.namespace, "-o", "json"])) as {
       readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
     };
@@ -68,9 +71,11 @@ describe("a user uninstalls in the middle of an experiment", function () {
     await kubectl(["wait", "-n", peers.namespace, "--for=condition=Ready", "--timeout=60s", "pod/a", "pod/b"]);
     await peers.apply(delay);
     // the sidecar of before sees the new CA when the kubelet has it, which takes about a minute
-    await eventually("the sidecar of before has enrolled anew and is faulted", 200_000, async () =>
-      (await peers.experiment("slow")).status.conditions.some(({ type, status }) => type === "AllInjected" && status === "True"),
-    );
+    const isFaulted = async (): Promise<boolean | string> => {
+      const { conditions } = (await peers.experiment("slow")).status;
+      return conditions.some(({ type, status }) => type === "AllInjected" && status === "True") || JSON.stringify(conditions);
+    };
+    await waitUntil("the sidecar of before has enrolled anew and is faulted", isFaulted, { timeoutMs: 200_000 });
     assert.ok((await roundTrip()) > 100);
     await peers.deleteExperiments();
     assert.equal(await peers.dump("a"), clean);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { storyCluster } from "./support/cluster.ts";
-import { eventually, type Peers, startPeers } from "./support/peers.ts";
+import { type Peers, startPeers } from "./support/peers.ts";
 
 const CONTROLLER = "system:serviceaccount:squall-system:squall-controller";
 const MOST_WRITES = 8;
@@ -57,10 +58,10 @@ describe("what one experiment costs the API server", () => {
     });
     await peers.waitFor(`networkchaos/${name}`, "AllRecovered");
     await peers.deleteExperiment(name);
-    await eventually(
+    await waitUntil(
       "it is gone",
-      10_000,
       async () => (await peers.kubectl.attempt(["get", "networkchaos", name, "-n", peers.namespace])).code !== 0,
+      { timeoutMs: 10_000 },
     );
     await peers.pause(1_000);
     const { auditLog } = await storyCluster();

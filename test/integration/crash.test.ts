@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { choosePoints } from "../support/seeded.ts";
 import type { Fate } from "./support/api-proxy.ts";
-import { CrashShop, until } from "./support/crash-shop.ts";
+import { CrashShop, patience } from "./support/crash-shop.ts";
 
 /**
  * The crash matrix of the controller at a real API server: a clean run tells which writes an experiment takes from its creation to its end; then
@@ -115,7 +116,7 @@ describe("whatever goes wrong between controller and API server", () => {
     shop.proxy.onWritten = () => undefined;
     await ends;
     if ((await shop.find(name)) !== undefined) await end(name);
-    await until("nothing is in force", () => shop.inForce.length === 0);
+    await waitUntil("nothing is in force", () => shop.inForce.length === 0 || shop.inForce.join(" "), patience);
     await Promise.all(checks);
     assert.deepEqual(unrecorded, [], "something was faulted that was not on record");
     assert.equal(shop.unconfirmed, 0);
@@ -127,7 +128,7 @@ describe("whatever goes wrong between controller and API server", () => {
     await shop.untilTrue(name);
     const uid = (await shop.find(name))?.metadata.uid;
     await shop.delete(name);
-    await until(`${name} is gone`, async () => (await shop.find(name))?.metadata.uid !== uid);
+    await waitUntil(`${name} is gone`, async () => (await shop.find(name))?.metadata.uid !== uid, patience);
   }
 
   it("an experiment goes as it should", async function () {

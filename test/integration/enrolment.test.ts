@@ -25,6 +25,7 @@ import {
   secrets,
   validatingWebhookConfigurations,
 } from "../../kube/resources.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import type { EnrolReply } from "../../proto/gen/agent.ts";
 import { EnrolmentClient } from "../../proto/gen/services.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
@@ -105,9 +106,7 @@ describe("identity against a real API server", () => {
     assert.equal((await reviewToken(kube, "junk")).ok, false);
     await kube.delete(pods, { namespace, name: "refused" }, { gracePeriodSeconds: 0 });
     // The API server keeps verdicts for ten seconds.
-    const limit = Date.now() + 20_000;
-    while ((await reviewToken(kube, token)).ok && Date.now() < limit) await new Promise((resolve) => setTimeout(resolve, 500));
-    assert.equal((await reviewToken(kube, token)).ok, false);
+    await waitUntil("the token is refused", async () => !(await reviewToken(kube, token)).ok, { timeoutMs: 20_000 });
   });
 
   it("goes from an empty cluster to an enrolled agent, and writes nothing on the second visit", async () => {
@@ -134,10 +133,11 @@ describe("identity against a real API server", () => {
       keeper.start();
       await keeper.ready();
       const { trusted } = keeper.currentCredentials();
-      const limit = Date.now() + 10_000;
-      while (caConfigMaps.get(`${namespace}/squall-ca`)?.data["ca.crt"] !== trusted && Date.now() < limit)
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      assert.equal(caConfigMaps.get(`${namespace}/squall-ca`)?.data["ca.crt"], trusted);
+      const isTold = (): boolean | string => {
+        const found = caConfigMaps.get(`${namespace}/squall-ca`)?.data["ca.crt"];
+        return found === trusted || String(found);
+      };
+      await waitUntil("the namespace has the CA", isTold, { timeoutMs: 10_000 });
       for (const resource of [mutatingWebhookConfigurations, validatingWebhookConfigurations]) {
         const { webhooks } = await kube.get(resource, { name: "squall-webhook" });
         assert.equal(Buffer.from(webhooks[0]?.clientConfig.caBundle ?? "", "base64").toString(), trusted);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parse, parseAllDocuments } from "yaml";
 import * as z from "zod";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
@@ -11,6 +10,7 @@ import { namespaces } from "../../kube/resources.ts";
 import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
 import { placesOf } from "../../lab/places.ts";
 import { silentProgress } from "../../lab/progress.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { createKubectl, type Kubectl } from "../cluster/support/kubectl.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { anyResource, chaosResource, crds, serveKinds } from "./support/served-kinds.ts";
@@ -37,6 +37,7 @@ const readPolicy = (gate: string): z.output<typeof policySchema> =>
 const gates = readdirSync(join(root, "manifests/policy")).filter((name) => name !== "kyverno" && name !== "default");
 
 const shop = "gate-shop";
+const patience = { timeoutMs: 15_000 };
 const selector = { labelSelectors: { app: "cart" } };
 const kill = { action: "pod-kill", mode: "one", selector };
 const delay = { action: "delay", mode: "one", selector, delay: { latency: "100ms" } };
@@ -110,13 +111,11 @@ describe("the gates of manifests/policy, at a real API server", () => {
   }
   /** Gates and their settings take effect after a moment: a first answer may be one of before. */
   async function hears(kind: Kind, spec: unknown, { annotations, answer }: { annotations: object; answer: RegExp }): Promise<void> {
-    const limit = Date.now() + 15_000;
-    for (;;) {
+    const isHeard = async (): Promise<boolean | string> => {
       const said = await tryNow(kind, spec, annotations);
-      if (answer.test(said)) return;
-      if (Date.now() > limit) assert.match(said, answer, JSON.stringify({ kind, spec, annotations }));
-      await sleep(100);
-    }
+      return answer.test(said) || said;
+    };
+    await waitUntil(`${answer.source} is the answer to ${JSON.stringify({ kind, spec, annotations })}`, isHeard, patience);
   }
   const refuses = (answer: RegExp, kind: Kind, spec: unknown, annotations: object = {}): Promise<void> =>
     hears(kind, spec, { annotations, answer });
@@ -302,11 +301,11 @@ describe("the gates of manifests/policy, at a real API server", () => {
       await kube.create(crds, crd);
       const strictly = (stdin: string) => kubectl.attempt(["create", "--validate=strict", "-f", "-"], { stdin });
       const broken = JSON.stringify({ ...readKyverno("freeze"), spec: { ...readKyverno("freeze").spec, validationAction: ["Deny"] } });
-      const limit = Date.now() + 15_000;
-      while (!(await strictly(broken)).stderr.includes('unknown field "spec.validationAction"')) {
-        if (Date.now() > limit) assert.fail("the schema is not served within 15 s");
-        await sleep(100);
-      }
+      const isServed = async (): Promise<boolean | string> => {
+        const { stderr } = await strictly(broken);
+        return stderr.includes('unknown field "spec.validationAction"') || stderr;
+      };
+      await waitUntil("the schema is served", isServed, patience);
       for (const gate of gates) {
         const { code, stderr } = await strictly(JSON.stringify(readKyverno(gate)));
         assert.equal(code, 0, stderr);

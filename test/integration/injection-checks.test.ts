@@ -14,6 +14,7 @@ import { isKubeError } from "../../kube/errors.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import { events, namespaces, podTrials, pods } from "../../kube/resources.ts";
 import { findFreePorts } from "../../lab/free-ports.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { readWebhookConfig } from "../../webhook/config.ts";
 import { runWebhook, type Webhook } from "../../webhook/run.ts";
 import type { Kubectl } from "../cluster/support/kubectl.ts";
@@ -32,6 +33,7 @@ const quotas = anyResource("", "v1", "ResourceQuota", "resourcequotas", true);
 const ranges = anyResource("", "v1", "LimitRange", "limitranges", true);
 const daemonSets = anyResource("apps", "v1", "DaemonSet", "daemonsets", true);
 const enforced = "pod-security.kubernetes.io/enforce";
+const patience = { timeoutMs: 20_000 };
 
 describe("injection that no policy can turn into an outage, at a real API server", function () {
   this.timeout(120_000);
@@ -106,34 +108,20 @@ describe("injection that no policy can turn into an outage, at a real API server
     await pointWebhooks(kube, `https://localhost:${port}`, credential.certificate);
   }
 
-  async function until<T>(what: string, look: () => Promise<T | undefined>, limitMs = 20_000): Promise<T> {
-    const limit = Date.now() + limitMs;
-    for (;;) {
-      const found = await look();
-      if (found !== undefined) return found;
-      if (Date.now() > limit) assert.fail(`not within ${limitMs / 1000} s: ${what}`);
-      await sleep(50);
-    }
-  }
-
   const verdictText = async (name: string): Promise<string | undefined> =>
     (await kube.get(namespaces, { name })).metadata.annotations?.["squall.dev/injection-verdict"];
   /** Waits for `allowed`, or who refuses, of each class. */
-  async function comesTo(name: string, wanted: Partial<Record<Quality, string>>, limitMs = 20_000): Promise<void> {
-    let last: string | undefined;
-    await until(
-      `${name} has the verdict ${JSON.stringify(wanted)}`,
-      async () => {
-        last = await verdictText(name);
-        const verdict = parseVerdict(last);
-        const isSo = Object.entries(wanted).every(([quality, text]) => {
-          const found = verdict[quality as Quality];
-          return (found?.is === "refused" ? found.by : found?.is) === text;
-        });
-        return isSo ? true : undefined;
-      },
-      limitMs,
-    ).catch(() => assert.fail(`${name} should come to ${JSON.stringify(wanted)} and is at ${last}`));
+  async function comesTo(name: string, wanted: Partial<Record<Quality, string>>, timeoutMs = patience.timeoutMs): Promise<void> {
+    const isSo = async (): Promise<boolean | string> => {
+      const text = await verdictText(name);
+      const verdict = parseVerdict(text);
+      const is = Object.entries(wanted).every(([quality, word]) => {
+        const found = verdict[quality as Quality];
+        return (found?.is === "refused" ? found.by : found?.is) === word;
+      });
+      return is || String(text);
+    };
+    await waitUntil(`${name} has the verdict ${JSON.stringify(wanted)}`, isSo, { timeoutMs });
   }
 
   async function makeNamespace(labels: Readonly<Record<string, string>> = {}, annotations: object = {}): Promise<string> {
@@ -159,9 +147,14 @@ describe("injection that no policy can turn into an outage, at a real API server
     return injected;
   }
   /** The webhook hears of a new verdict a moment later than the person who asks. */
-  const injectorSays = (namespace: string, quality: Quality, wanted: RegExp, options = {}): Promise<true> =>
-    until(`a ${quality} pod of ${namespace} comes back as ${wanted.source}`, async () =>
-      wanted.test((await makePod(namespace, quality, options).catch((error: unknown) => String(error))) ?? "") ? true : undefined,
+  const injectorSays = (namespace: string, quality: Quality, wanted: RegExp, options = {}): Promise<void> =>
+    waitUntil(
+      `a ${quality} pod of ${namespace} comes back as ${wanted.source}`,
+      async () => {
+        const found = (await makePod(namespace, quality, options).catch((error: unknown) => String(error))) ?? "";
+        return wanted.test(found) || found;
+      },
+      patience,
     );
   const isInjected = /^\S+ network$/;
   const isLeft = /^NamespaceRefuses$/;
@@ -190,12 +183,12 @@ describe("injection that no policy can turn into an outage, at a real API server
       const name = await makeNamespace({ [enforced]: level });
       await comesTo(name, { BestEffort: "PodSecurity", Burstable: "PodSecurity", Guaranteed: "PodSecurity" });
       await injectorSays(name, "BestEffort", isLeft, { isHardened: true });
-      const event = await until("the owner hears of it", async () =>
-        (await kube.list(events, { namespace: name })).items.find(({ reason }) => reason === "NamespaceRefuses"),
-      );
-      assert.equal(event.involvedObject.kind, "ReplicaSet");
+      const find = async () => (await kube.list(events, { namespace: name })).items.find(({ reason }) => reason === "NamespaceRefuses");
+      await waitUntil("the owner hears of it", async () => (await find()) !== undefined, patience);
+      const event = await find();
+      assert.equal(event?.involvedObject.kind, "ReplicaSet");
       assert.match(
-        event.message ?? "",
+        event?.message ?? "",
         /^Pods get no sidecar: The policies of the namespace refuse such a pod with a sidecar\. PodSecurity: violates PodSecurity/,
       );
       await kube.patch(namespaces, { name }, { metadata: { labels: { [enforced]: null } } }, { type: "merge" });
@@ -295,11 +288,14 @@ describe("injection that no policy can turn into an outage, at a real API server
     };
     await comesTo(name, { BestEffort: "allowed" });
     for (const object of [policy, binding]) await kubectl(["create", "-f", "-"], { stdin: JSON.stringify(object) });
-    await until("the policy is in force", () =>
-      makePod(name, "BestEffort").then(
-        () => undefined,
-        () => true as const,
-      ),
+    await waitUntil(
+      "the policy is in force",
+      () =>
+        makePod(name, "BestEffort").then(
+          () => false,
+          () => true,
+        ),
+      patience,
     );
     // no watch tells of a policy; a change of the namespace has it looked at, as ten minutes would
     await kube.patch(namespaces, { name }, { metadata: { labels: { "pod-security.kubernetes.io/warn": "baseline" } } }, { type: "merge" });
@@ -311,7 +307,7 @@ describe("injection that no policy can turn into an outage, at a real API server
     const name = await makeNamespace();
     await comesTo(name, { BestEffort: "allowed" });
     await kube.patch(namespaces, { name }, { metadata: { labels: { "squall.dev/inject": null } } }, { type: "merge" });
-    await until("the annotation is gone", async () => ((await verdictText(name)) === undefined ? true : undefined));
+    await waitUntil("the annotation is gone", async () => (await verdictText(name)) ?? true, patience);
   });
 
   it("keeps what is known while the injector is away, and judges what changed once it is back", async () => {

@@ -19,6 +19,7 @@ import {
   secrets,
   serviceAccounts,
 } from "../../kube/resources.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { accountKubeconfig, adminKubectl } from "./support/installation.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 
@@ -251,10 +252,8 @@ describe("kube/ against a real API server", () => {
       for (const pid of server.pids) process.kill(pid, "SIGCONT");
     }
     await kube.create(configMaps, named("after-the-stop"));
-    const limit = Date.now() + 15_000;
-    while (reflector.get("kube-room/after-the-stop") === undefined && Date.now() < limit)
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.notEqual(reflector.get("kube-room/after-the-stop"), undefined);
+    const isSeen = (): boolean => reflector.get("kube-room/after-the-stop") !== undefined;
+    await waitUntil("the reflector sees what came after the stop", isSeen, { timeoutMs: 15_000 });
     await reflector.close();
   });
 
@@ -275,8 +274,7 @@ describe("kube/ against a real API server", () => {
       return elector;
     };
     const leads = async (elector: LeaderElector): Promise<number> => {
-      const limit = Date.now() + 10_000;
-      while (elector.leadership === undefined && Date.now() < limit) await new Promise((resolve) => setTimeout(resolve, 20));
+      await waitUntil("the elector leads", () => elector.leadership !== undefined, { timeoutMs: 10_000 });
       return elector.leadership?.epoch ?? assert.fail("nobody leads");
     };
     const first = elect("first");

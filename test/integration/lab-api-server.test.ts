@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { Agent, request } from "undici";
 import { parse } from "yaml";
 import { isAlive } from "../../lab/process-table.ts";
-import { waitUntil } from "../../lab/readiness.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 
 interface Answer {

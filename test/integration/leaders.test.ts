@@ -7,13 +7,14 @@ import { ROTATION_RULES } from "../../certs/rotation.ts";
 import { FINALIZER, labels, OPTED_IN, SYSTEM_NAMESPACE } from "../../common/names.ts";
 import { keepTrustStore } from "../../controller/certificates/ca-store.ts";
 import { findFreePorts } from "../../lab/free-ports.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { OWN_NAME } from "../../controller/uninstall/notice.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
 import { leases, namespaces } from "../../kube/resources.ts";
 import { type Agents, startAgents } from "../soak/agents.ts";
-import { createPods, startController, until } from "../soak/arena.ts";
+import { createPods, patience, startController } from "../soak/arena.ts";
 import type { Asked } from "../soak/orders.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { authoredByAdmin } from "../support/authors.ts";
@@ -88,23 +89,23 @@ describe("controllers that are killed and frozen, at a real API server", functio
       metadata: { namespace: SHOP, name, finalizers: [FINALIZER], annotations: { ...authoredByAdmin, "squall.dev/lease": leaseText } },
       spec: { action: "partition", mode: "all", selector: { namespaces: [SHOP], labelSelectors: { app: "web" } } },
     });
-    await until(`${name} is in force`, async () => {
+    const isEverywhere = async (): Promise<boolean | string> => {
       const { status } = await kube.get(networkChaos, { namespace: SHOP, name });
       const isSaid = status.conditions?.some((condition) => condition.type === "AllInjected" && condition.status === "True") === true;
-      return isSaid && (await inForce()) === PODS;
-    });
+      const count = await inForce();
+      return (isSaid && count === PODS) || `on ${count} pods, ${JSON.stringify(status.conditions)}`;
+    };
+    await waitUntil(`${name} is in force`, isEverywhere, patience);
   }
 
   async function remove(name: string): Promise<void> {
     await kube.delete(networkChaos, { namespace: SHOP, name });
-    await until(`${name} is gone`, async () => {
-      try {
-        await kube.get(networkChaos, { namespace: SHOP, name });
-        return false;
-      } catch (error) {
-        return isKubeError(error, "not-found");
-      }
-    });
+    const isGone = (): Promise<boolean> =>
+      kube.get(networkChaos, { namespace: SHOP, name }).then(
+        () => false,
+        (error: unknown) => isKubeError(error, "not-found"),
+      );
+    await waitUntil(`${name} is gone`, isGone, patience);
   }
 
   /** What this user wrote since, other than questions and leases: `patch networkchaos/cut 200`. */
@@ -122,16 +123,17 @@ describe("controllers that are killed and frozen, at a real API server", functio
   const isWrite = (verb: string): boolean => !["get", "list", "watch"].includes(verb);
 
   it("a leader that is frozen for longer than its lease changes nothing when it goes on, and can lead again", async () => {
-    await until("somebody leads", async () => (await leader()) !== undefined);
+    await waitUntil("somebody leads", async () => (await leader()) !== undefined, patience);
     await partition("one", "60s");
     const frozen = await leader();
     signal(frozen, "SIGSTOP");
     const frozenAt = Date.now();
     let fewest = PODS;
-    await until("the other leads", async () => {
+    const leads = (name: Name) => async (): Promise<boolean> => {
       fewest = Math.min(fewest, await inForce());
-      return (await leader()) !== frozen;
-    });
+      return (await leader()) === name;
+    };
+    await waitUntil("the other leads", leads(other(frozen)), patience);
     // while it is frozen, the world goes on
     await remove("one");
     await partition("two", "60s");
@@ -148,10 +150,8 @@ describe("controllers that are killed and frozen, at a real API server", functio
     assert.equal(await leader(), other(frozen));
 
     signal(other(frozen), "SIGKILL");
-    await until("the first one leads again", async () => {
-      assert.equal(await inForce(), PODS);
-      return (await leader()) === frozen;
-    });
+    await waitUntil("the first one leads again", leads(frozen), patience);
+    assert.equal(fewest, PODS, "a fault was lifted while nobody led again");
     await remove("two");
     assert.deepEqual(await agents.state().then(({ inForce: left, touched }) => ({ left, touched })), { left: 0, touched: 0 });
     await start(other(frozen));

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { isExperimentName } from "../../api/kinds/experiments.ts";
 import { type KindName, kinds } from "../../api/kinds/registry.ts";
@@ -8,6 +7,7 @@ import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import type { Resource } from "../../kube/kube.ts";
 import { namespaces, resourceOf } from "../../kube/resources.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { startTestApiServer } from "../support/api-server.ts";
 import { type Manifest, manifests } from "../support/manifests.ts";
 import { startTestWebhook, type TestWebhook } from "./support/webhook.ts";
@@ -109,11 +109,11 @@ describe("every manifest of test/data, at a real API server", () => {
       await webhook.remove();
       const wrong = manifests.find(({ verdict, isHeldByCrd }) => verdict === "reject" && isHeldByCrd);
       assert.ok(wrong);
-      const limit = Date.now() + 20_000;
-      for (let answer = await send(wrong); answer.is === "refused" && answer.by === "webhook"; answer = await send(wrong)) {
-        assert.ok(Date.now() < limit, "the webhook is still asked");
-        await sleep(50);
-      }
+      const isAlone = async (): Promise<boolean> => {
+        const answer = await send(wrong);
+        return answer.is === "admitted" || answer.by !== "webhook";
+      };
+      await waitUntil("the webhook is not asked any more", isAlone, { timeoutMs: 20_000 });
     });
 
     for (const manifest of manifests) {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import { parseAuthor, renderAuthor } from "../../api/author.ts";
 import type { KindName } from "../../api/kinds/registry.ts";
@@ -18,6 +17,7 @@ import { namespaces, pods, subjectAccessReviews } from "../../kube/resources.ts"
 import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
 import { placesOf } from "../../lab/places.ts";
 import { silentProgress } from "../../lab/progress.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { createKubectl, type Kubectl } from "../cluster/support/kubectl.ts";
 import { FakeAgents } from "../support/fake-agent.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
@@ -57,6 +57,9 @@ const kill = { action: "pod-kill", mode: "one" };
 /** Who may do what here, by the roles of manifests/roles.yaml. */
 const authors = ["nobody", "viewer", "shopper", "banker", "sre", "robot", "chief"] as const;
 type AuthorName = (typeof authors)[number];
+
+/** Of caches of the API server, and of the controller. */
+const patience = { timeoutMs: 20_000 };
 
 const inBank = (kind: KindName): string => `create ${kinds[kind].plural}.chaos-mesh.org in namespace ${BANK}`;
 
@@ -214,19 +217,11 @@ describe("who may do what, at a real API server", () => {
       await bind(admin, EXPERIMENTER, { kind: "Group", name: "on-call" }, namespace);
     }
     await bind(admin, "squall-operator", { kind: "User", name: "chief" });
-    await until("bindings hold", async () => (await lacks("chief", cases[0] ?? assert.fail())).length === 0);
+    await waitUntil("bindings hold", async () => (await lacks("chief", cases[0] ?? assert.fail())).length === 0, patience);
   });
   after(async () => {
     for (const close of closers.toReversed()) await close();
   });
-
-  async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-    const limit = Date.now() + 20_000;
-    while (!(await holds())) {
-      if (Date.now() > limit) assert.fail(`not within 20 s: ${what}`);
-      await sleep(50);
-    }
-  }
 
   const resourceFor = (kind: KindName) => anyResource("chaos-mesh.org", "v1alpha1", kind, kinds[kind].plural, true);
 
@@ -277,7 +272,7 @@ describe("who may do what, at a real API server", () => {
     const kubectl = createKubectl({ program, kubeconfig: patcher.kubeconfig });
     const apply = (name: string) =>
       kubectl.attempt(["apply", "--server-side", "--force-conflicts", "-f", "-"], { stdin: manifest(name, cut, { seen: "yes" }) });
-    await until("the role holds", async () => (await apply("patched")).code === 0);
+    await waitUntil("the role holds", async () => (await apply("patched")).code === 0, patience);
     const { code, stderr } = await apply("new");
     assert.equal(code, 1);
     assert.match(stderr, /User "patcher" cannot create resource "networkchaos"/);
@@ -287,9 +282,9 @@ describe("who may do what, at a real API server", () => {
     const reach = { kind: "PodChaos", spec: { ...kill, selector: { namespaces: [BANK] } } } as const;
     assert.notDeepEqual(await lacks("shopper", reach), []);
     const name = await bind(admin, EXPERIMENTER, { kind: "User", name: "shopper" }, BANK);
-    await until("the right is there", async () => (await lacks("shopper", reach)).length === 0);
+    await waitUntil("the right is there", async () => (await lacks("shopper", reach)).length === 0, patience);
     await admin.delete(roleBindings, { namespace: BANK, name });
-    await until("the right is gone", async () => (await lacks("shopper", reach)).length > 0);
+    await waitUntil("the right is gone", async () => (await lacks("shopper", reach)).length > 0, patience);
   });
 
   it("tells clients to come again when nobody can say what the author may do", async () => {
@@ -297,10 +292,14 @@ describe("who may do what, at a real API server", () => {
     await admin.delete(clusterRoleBindings, { name: "squall-webhook" });
     const spec = { ...cut, selector: { namespaces: ["access-unheard"] } };
     let error: KubeError | undefined;
-    await until("the webhook may not ask any more", async () => {
-      error = await refusal(user("banker").kube.create(networkChaos, { metadata: { namespace: SHOP, name: "later" }, spec }));
-      return error.kind !== "forbidden";
-    });
+    await waitUntil(
+      "the webhook may not ask any more",
+      async () => {
+        error = await refusal(user("banker").kube.create(networkChaos, { metadata: { namespace: SHOP, name: "later" }, spec }));
+        return error.kind !== "forbidden";
+      },
+      patience,
+    );
     assert.equal(error?.kind, "unavailable");
     assert.equal(error?.retryAfterMs, 1_000);
     assert.match(
@@ -309,7 +308,7 @@ describe("who may do what, at a real API server", () => {
     );
     const { resourceVersion: _, uid: __, ...metadata } = saved.metadata;
     await admin.create(clusterRoleBindings, { ...saved, metadata });
-    await until("it may again", async () => (await lacks("banker", { kind: "NetworkChaos", spec })).length === 1);
+    await waitUntil("it may again", async () => (await lacks("banker", { kind: "NetworkChaos", spec })).length === 1, patience);
   });
 
   const manifest = (name: string, spec: object, more: Readonly<Record<string, string>> = {}): string =>
@@ -455,11 +454,14 @@ describe("who may do what, at a real API server", () => {
     };
 
     it("has the author that it hands on, and may do what that author may", async () => {
-      await until("it may create", () =>
-        make("child", cut, shopper).then(
-          () => true,
-          (error: unknown) => !isKubeError(error, "forbidden"),
-        ),
+      await waitUntil(
+        "it may create",
+        () =>
+          make("child", cut, shopper).then(
+            () => true,
+            (error: unknown) => !isKubeError(error, "forbidden"),
+          ),
+        patience,
       );
       assert.equal(await authorOf("child"), "shopper");
       const error = await refusal(make("far-child", { ...cut, selector: { namespaces: [BANK] } }, shopper));
@@ -477,14 +479,17 @@ describe("who may do what, at a real API server", () => {
       const rules = [{ apiGroups: ["chaos-mesh.org"], resources: ["workflownodes"], verbs: ["create"] }];
       await admin.create(clusterRoles, { metadata: { name: "node-maker" }, rules });
       await bind(admin, "node-maker", { kind: "ServiceAccount", namespace: "squall-system", name: "squall-controller" }, SHOP);
-      await until("it may create", () =>
-        controller.kube.create(nodes, node("rest")).then(
-          () => true,
-          (error: unknown) => {
-            if (!isKubeError(error, "forbidden") || error.message.includes("webhook")) throw error;
-            return false;
-          },
-        ),
+      await waitUntil(
+        "it may create",
+        () =>
+          controller.kube.create(nodes, node("rest")).then(
+            () => true,
+            (error: unknown) => {
+              if (!isKubeError(error, "forbidden") || error.message.includes("webhook")) throw error;
+              return false;
+            },
+          ),
+        patience,
       );
     });
 
@@ -540,40 +545,53 @@ describe("who may do what, at a real API server", () => {
       const found = conditions.find((condition) => condition.type === type);
       return `${found?.status} ${found?.reason}`;
     };
+    const untilReason = (name: string, type: string, wanted: string): Promise<void> => {
+      const isSo = async (): Promise<boolean | string> => {
+        const found = await reason(name, type);
+        return found === wanted || found;
+      };
+      return waitUntil(`${type} of ${name} is ${wanted}`, isSo, patience);
+    };
 
     it("starts what its author may still do, and not what they may not do any more", async () => {
       const binding = await bind(admin, EXPERIMENTER, { kind: "User", name: "leaver" }, SHOP);
       const leaver = await connectPerson(api, { name: "leaver" });
       closers.push(() => leaver.kube.close());
       const annotated = { annotations: { "experiment.chaos-mesh.org/pause": "true" } };
-      await until("the binding holds", () =>
-        leaver.kube.create(networkChaos, { metadata: { namespace: SHOP, name: "left", ...annotated }, spec }).then(
-          () => true,
-          (error: unknown) => !isKubeError(error, "forbidden"),
-        ),
+      await waitUntil(
+        "the binding holds",
+        () =>
+          leaver.kube.create(networkChaos, { metadata: { namespace: SHOP, name: "left", ...annotated }, spec }).then(
+            () => true,
+            (error: unknown) => !isKubeError(error, "forbidden"),
+          ),
+        patience,
       );
       await admin.delete(roleBindings, { namespace: SHOP, name: binding });
-      await until("the right is gone", async () => (await lacksOf(leaver, { kind: "NetworkChaos", spec }))[0] === "RBAC");
+      await waitUntil("the right is gone", async () => (await lacksOf(leaver, { kind: "NetworkChaos", spec }))[0] === "RBAC", patience);
       const unpause = { metadata: { annotations: { "experiment.chaos-mesh.org/pause": null } } };
       await admin.patch(networkChaos, { namespace: SHOP, name: "left" }, unpause, { type: "merge" });
-      await until("it is refused", async () => (await reason("left", "Selected")) === "False Forbidden");
+      await untilReason("left", "Selected", "False Forbidden");
       await bind(admin, EXPERIMENTER, { kind: "User", name: "leaver" }, SHOP);
-      await until("it starts", async () => (await reason("left", "AllInjected")) === "True AllTargetsInjected");
+      await untilReason("left", "AllInjected", "True AllTargetsInjected");
     });
 
     it("starts nothing that was stored while the webhook was away", async () => {
       await webhook.remove();
-      await until("the webhook is not asked", () =>
-        admin.create(networkChaos, { metadata: { namespace: SHOP, name: "stray" }, spec }).then(
-          async ({ metadata }) => {
-            if (metadata.annotations?.[annotations.author] === undefined) return true;
-            await admin.delete(networkChaos, { namespace: SHOP, name: "stray" });
-            return false;
-          },
-          () => false,
-        ),
+      await waitUntil(
+        "the webhook is not asked",
+        () =>
+          admin.create(networkChaos, { metadata: { namespace: SHOP, name: "stray" }, spec }).then(
+            async ({ metadata }) => {
+              if (metadata.annotations?.[annotations.author] === undefined) return true;
+              await admin.delete(networkChaos, { namespace: SHOP, name: "stray" });
+              return false;
+            },
+            () => false,
+          ),
+        patience,
       );
-      await until("it stands still", async () => (await reason("stray", "Selected")) === "False NoAuthor");
+      await untilReason("stray", "Selected", "False NoAuthor");
     });
   });
 });

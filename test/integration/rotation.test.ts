@@ -22,6 +22,7 @@ import { isKubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import { configMaps, namespaces, resourceOf, secrets } from "../../kube/resources.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { FaultState } from "../../proto/gen/agent.ts";
 import { createMetrics } from "../../webhook/metrics.ts";
 import { createReviewers } from "../../webhook/reviewers.ts";
@@ -91,13 +92,8 @@ describe("rotation of every certificate under load, against a real API server", 
 
   /** The webhooks as the manifests have them; their Service leads to loopback. The kubelet's part, renewing the files of a Secret, is played here. */
   async function serveWebhook(): Promise<void> {
-    const until = Date.now() + 10_000;
-    let serving = await readServing().catch(() => undefined);
-    while (serving === undefined && Date.now() < until) {
-      await sleep(50);
-      serving = await readServing().catch(() => undefined);
-    }
-    assert.ok(serving);
+    await waitUntil("there is a serving certificate", () => readServing().then(() => true), { timeoutMs: 10_000, mayFail: true });
+    const serving = await readServing();
     const policy = { admitUnsupported: false, controllerAccount: CONTROLLER_ACCOUNT };
     const injector = { factsFor: () => assert.fail("no pod opted in"), onSkip: () => assert.fail("no pod opted in") };
     webhook = await serveReviews({

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import { renderAuthor } from "../../api/author.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
@@ -20,6 +19,7 @@ import {
   secrets,
   serviceAccounts,
 } from "../../kube/resources.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import type { Kubectl } from "../cluster/support/kubectl.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { adminKubectl, controllerKubeconfig, freePort, installManifests } from "./support/installation.ts";
@@ -28,6 +28,9 @@ const SHOP = "uninstall-shop";
 const author = renderAuthor({ username: "admin", groups: ["system:masters"], extra: {} });
 const networkChaos = experimentResource("NetworkChaos");
 const own = { namespace: "squall-system", name: "squall-controller" };
+
+/** What throws meanwhile is not there yet. */
+const patience = { timeoutMs: 30_000, mayFail: true };
 
 describe("uninstalling by kubectl delete -k, at a real API server", function () {
   this.timeout(400_000);
@@ -50,14 +53,6 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
     await api.close();
   });
 
-  async function until(what: string, holds: () => Promise<boolean>, limitMs = 30_000): Promise<void> {
-    const limit = Date.now() + limitMs;
-    while (!(await holds().catch(() => false))) {
-      if (Date.now() > limit) assert.fail(`not within ${limitMs / 1000} s: ${what}`);
-      await sleep(100);
-    }
-  }
-
   /** Without the webhooks, which nobody serves here. */
   async function install(): Promise<void> {
     await installManifests(kubectl);
@@ -65,7 +60,7 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
     // The garbage collector watches every kind, and does not run here. A kind that nobody ever asked for takes the API server minutes to
     // delete: https://github.com/operator-framework/operator-controller/issues/1437.
     const names = (await kubectl(["get", "crds", "-o", "jsonpath={.items[*].metadata.name}"])).split(" ").filter((name) => name !== "");
-    await until("all kinds are served", () => kubectl(["get", names.join(","), "-A"]).then(() => true));
+    await waitUntil("all kinds are served", () => kubectl(["get", names.join(","), "-A"]).then(() => true), patience);
   }
 
   /** A replica with the rights of its pod. */
@@ -121,9 +116,13 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
     const command = ["delete", "-k", "manifests", "--ignore-not-found", "--timeout=200s"];
     const deleting = kubectl(command, { timeoutMs: 300_000 });
     const account = () => kube.get(serviceAccounts, own);
-    await until("its deletion began", () => account().then(({ metadata }) => metadata.deletionTimestamp !== undefined, isGone));
+    await waitUntil(
+      "its deletion began",
+      () => account().then(({ metadata }) => metadata.deletionTimestamp !== undefined, isGone),
+      patience,
+    );
     const started = Date.now();
-    await until("it is let go", () => account().then(() => false, isGone), 100_000);
+    await waitUntil("it is let go", () => account().then(() => false, isGone), { ...patience, timeoutMs: 100_000 });
     const seconds = (Date.now() - started) / 1000;
     assert.match(await deleting, /deployment\.apps "squall-controller" deleted/);
     return seconds;
@@ -147,8 +146,8 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
     await install();
     await startController("first");
     await startController("second");
-    await until("everything is held", isHeld);
-    await until("the CA is in the shop", () => kube.get(configMaps, { namespace: SHOP, name: "squall-ca" }).then(() => true));
+    await waitUntil("everything is held", isHeld, patience);
+    await waitUntil("the CA is in the shop", () => kube.get(configMaps, { namespace: SHOP, name: "squall-ca" }).then(() => true), patience);
     await kube.patch(
       namespaces,
       { name: SHOP },
@@ -156,8 +155,10 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
       { type: "merge" },
     );
     for (let number = 0; number < 20; number++) await makeExperiment(`cut-${number}`);
-    await until("the experiments are looked after", async () =>
-      (await kube.list(networkChaos)).items.every(({ status }) => (status.conditions ?? []).length > 0),
+    await waitUntil(
+      "the experiments are looked after",
+      async () => (await kube.list(networkChaos)).items.every(({ status }) => (status.conditions ?? []).length > 0),
+      patience,
     );
     const seconds = await uninstall();
     assert.ok(seconds < 30, `it took the controller ${seconds} s`);
@@ -167,18 +168,22 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
     await stopControllers();
     await install();
     await startController("third");
-    await until("everything is held again", isHeld);
-    await until("there is a CA again", () => kube.get(secrets, { namespace: "squall-system", name: "squall-ca" }).then(() => true));
+    await waitUntil("everything is held again", isHeld, patience);
+    await waitUntil(
+      "there is a CA again",
+      () => kube.get(secrets, { namespace: "squall-system", name: "squall-ca" }).then(() => true),
+      patience,
+    );
   });
 
   it("takes no longer than the API server believes the controller, whoever cannot be reached", async () => {
     await install();
     await makePodThatNobodyReaches("far");
     await startController("only");
-    await until("everything is held", isHeld);
+    await waitUntil("everything is held", isHeld, patience);
     await makeExperiment("far", {}, { "squall.dev/lease": "10m" });
     const records = async () => (await kube.get(networkChaos, { namespace: SHOP, name: "far" })).status.experiment.containerRecords ?? [];
-    await until("the experiment has a target", async () => (await records()).length === 1);
+    await waitUntil("the experiment has a target", async () => (await records()).length === 1, patience);
     const seconds = await uninstall();
     assert.ok(seconds > 35 && seconds < 60, `it took the controller ${seconds} s`);
     assert.deepEqual(await whatIsLeft(), []);
@@ -188,7 +193,7 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
   it("recovers experiments that are to stay, and lets them go", async () => {
     await install();
     await startController("only");
-    await until("everything is held", isHeld);
+    await waitUntil("everything is held", isHeld, patience);
     await makeExperiment("kept");
     // as with an overlay that has no CRDs
     const objects = await kubectl(["kustomize", "manifests"]);
@@ -216,7 +221,7 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
   it("lets go what is deleted without the rest", async () => {
     await install();
     await startController("only");
-    await until("everything is held", isHeld);
+    await waitUntil("everything is held", isHeld, patience);
     await makeExperiment("goes-on");
     await kubectl(["delete", "deployment", "squall-controller", "-n", "squall-system", "--timeout=60s"], { timeoutMs: 70_000 });
     await assert.rejects(kube.get(deployments, own), (error) => isKubeError(error, "not-found"));
@@ -249,7 +254,11 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
       ];
       // a new policy takes the API server a moment
       const [first] = attempts;
-      await until("the policy is in force", async () => (first === undefined ? false : first().then(() => false, onlyFinalizer)));
+      await waitUntil(
+        "the policy is in force",
+        async () => (first === undefined ? false : first().then(() => false, onlyFinalizer)),
+        patience,
+      );
       for (const attempt of attempts) await assert.rejects(attempt(), onlyFinalizer, attempt.toString());
       await asController.patch(deployments, own, { metadata: { finalizers: ["squall.dev/uninstall"] } }, { type: "merge" });
       await asController.patch(deployments, own, { metadata: { finalizers: [] } }, { type: "merge" });

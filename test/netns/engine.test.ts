@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type EngineFault, engineRules } from "../support/engine-rules.ts";
+import { binomialMargin, mean, standardDeviation } from "../support/statistics.ts";
 import type { Arrival } from "./support/traffic.ts";
 import { createTwoHosts, type EngineHandle, QUEUE, RIGHT, type TwoHosts } from "./support/two-hosts.ts";
 
@@ -9,12 +10,7 @@ const share = (percent: number): { readonly share: number; readonly correlation:
 
 const sorted = (arrivals: readonly Arrival[]): readonly number[] => arrivals.map(({ delayMs }) => delayMs).sort((a, b) => a - b);
 const at = (numbers: readonly number[], share: number): number => numbers[Math.floor((numbers.length - 1) * share)] ?? Number.NaN;
-const mean = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
-const deviation = (numbers: readonly number[]): number => Math.sqrt(mean(numbers.map((number) => (number - mean(numbers)) ** 2)));
 const isInOrder = (arrivals: readonly Arrival[]): boolean => arrivals.every(({ number }, i) => number >= (arrivals[i - 1]?.number ?? 0));
-
-/** How far from the expected count 99.9 % of all binomial samples lie, at most. */
-const binomialMargin = (count: number, probability: number): number => 3.29 * Math.sqrt(count * probability * (1 - probability)) + 0.5;
 
 describe("the network engine on a real kernel", () => {
   let hosts: TwoHosts;
@@ -78,7 +74,7 @@ describe("the network engine on a real kernel", () => {
     assert.ok(at(delays, 0) >= 20 && at(delays, 0) < 21.5, `minimum ${at(delays, 0)}`);
     assert.ok(at(delays, 0.98) < 40.5, `98 % ${at(delays, 0.98)}`);
     // 10 / √3 = 5.77
-    assert.ok(Math.abs(deviation(delays) - 5.77) < 0.6, `deviation ${deviation(delays)}`);
+    assert.ok(Math.abs(standardDeviation(delays) - 5.77) < 0.6, `deviation ${standardDeviation(delays)}`);
     assert.ok(Math.abs(mean(delays) - 30) < 0.8, `mean ${mean(delays)}`);
   });
 

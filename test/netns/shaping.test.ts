@@ -3,16 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Fault, FaultState, type Receipt } from "../../proto/gen/agent.ts";
 import { Direction, type NetworkRule, Protocol, type Shape } from "../../proto/gen/faults.ts";
 import { networkFault, networks, rule, shape } from "../support/network-faults.ts";
+import { binomialMargin, mean, median } from "../support/statistics.ts";
 import type { Arrival } from "./support/traffic.ts";
 import { type AgentHandle, createTwoHosts, RIGHT, RIGHT6, type TwoHosts } from "./support/two-hosts.ts";
 
 /** Every parameter of a shape, as an agent carries it out, against its statistics. Both families pass the same tests. */
 
-/** How far from the expected count 99.9 % of all binomial samples lie, at most. */
-const binomialMargin = (count: number, share: number): number => 3.29 * Math.sqrt(count * share * (1 - share)) + 0.5;
-const mean = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
-const median = (arrivals: readonly Arrival[]): number =>
-  arrivals.map(({ delayMs }) => delayMs).toSorted((a, b) => a - b)[arrivals.length >> 1] ?? Number.NaN;
+const delaysOf = (arrivals: readonly Arrival[]): readonly number[] => arrivals.map(({ delayMs }) => delayMs);
 
 for (const [family, to] of [
   ["IPv4", RIGHT],
@@ -79,12 +76,12 @@ for (const [family, to] of [
 
     it("delays by 50 ms within 2 %, and datagrams of 60 kB as well", async () => {
       await applied(shaped({ latencyUs: 50_000 }));
-      const small = median(await send());
+      const small = median(delaysOf(await send()));
       assert.ok(small >= 50 && small <= 51, String(small));
       const large = await send({ count: 20, bytes: 60_000, gapMs: 10 });
       assert.equal(large.length, 20);
       assert.ok(large.every(({ isDamaged }) => !isDamaged));
-      assert.ok(median(large) >= 50 && median(large) <= 53, String(median(large)));
+      assert.ok(median(delaysOf(large)) >= 50 && median(delaysOf(large)) <= 53, String(median(delaysOf(large))));
       const { faults } = await agent.apply([]);
       // netem counts the fragments that it delays, the engine what it cuts
       assert.ok((faults[0]?.receipt?.delayed ?? 0) >= 120);
@@ -153,7 +150,7 @@ for (const [family, to] of [
       );
       const seconds = await transfer(1000);
       assert.ok(seconds >= 0.2 && seconds < 0.25, String(seconds));
-      assert.ok(median(await send({ count: 20 })) < 5);
+      assert.ok(median(delaysOf(await send({ count: 20 }))) < 5);
       await applied(
         networkFault("uid/.", [
           rule({
@@ -193,7 +190,7 @@ for (const [family, to] of [
       ];
       for (const [more, isSlow] of cases) {
         await applied(shaped(slow, more));
-        const found = median(await send({ count: 10 }));
+        const found = median(delaysOf(await send({ count: 10 })));
         assert.equal(found >= 80, isSlow, `${JSON.stringify(more)}: ${found} ms`);
       }
     });
@@ -230,7 +227,7 @@ for (const [family, to] of [
         arrivals.filter(({ delayMs }) => delayMs < 39.9),
         [],
       );
-      assert.ok(mean(arrivals.map(({ delayMs }) => delayMs)) < 50);
+      assert.ok(mean(delaysOf(arrivals)) < 50);
     });
   });
 }

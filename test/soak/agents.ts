@@ -1,7 +1,7 @@
 import type { Credential } from "../../certs/authority.ts";
+import { readCpuMs } from "../support/process-cpu.ts";
 import type { AgentsOrder, AgentsState, SimulatedPod } from "./agents-process.ts";
 import { type Asked, forkAsked } from "./orders.ts";
-import { readCpuMs } from "./usage.ts";
 
 /** Addresses of loopback, of which every machine has sixteen million; others for another process. */
 export const addressOf = (index: number): string => `127.${1 + (process.pid % 250)}.${index >> 8}.${index & 255}`;

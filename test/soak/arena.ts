@@ -1,23 +1,25 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ROTATION_RULES } from "../../certs/rotation.ts";
 import { CA_SECRET, labels, OPTED_IN, SIDECAR_CONTAINER, SYSTEM_NAMESPACE } from "../../common/names.ts";
 import { keepTrustStore } from "../../controller/certificates/ca-store.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { namespaces, pods, secrets } from "../../kube/resources.ts";
 import { findFreePorts } from "../../lab/free-ports.ts";
+import { type Patience, waitUntil } from "../../lab/wait-until.ts";
 import { startTestApiServer } from "../support/api-server.ts";
 import { installCrds } from "../support/crds.ts";
+import { readCpuMs } from "../support/process-cpu.ts";
 import { addressOf, type Agents, startAgents } from "./agents.ts";
 import type { SimulatedPod } from "./agents-process.ts";
 import { type Asked, forkAsked } from "./orders.ts";
-import { readCpuMs, type Usage } from "./usage.ts";
+import type { Usage } from "./usage.ts";
 import type { ProbeOrder } from "./usage-probe.ts";
 
 const MANIFESTS = join(import.meta.dirname, "../../manifests");
 const REQUESTS_AT_ONCE = 32;
-const PATIENCE_MS = 120_000;
+/** What throws meanwhile is not there yet. */
+export const patience: Patience = { timeoutMs: 120_000, mayFail: true };
 const LAST_LINES = 40;
 
 /** The controller as it ships between a real API server and very many simulated sidecars, each in a process of its own. */
@@ -81,16 +83,15 @@ export async function startArena({ pods: count, labelsOf, say, controllerOptions
     const lastWords = (): string => readFileSync(logFile, "utf8").trim().split("\n").slice(-LAST_LINES).join("\n");
     say(`Creating ${count} pods.`);
     const made = await createPods(kube, namespace, count, labelsOf);
-    await until("the controller has made its CA", () =>
-      kube.get(secrets, { namespace: SYSTEM_NAMESPACE, name: CA_SECRET }).then(() => true),
-    );
+    const isCaThere = (): Promise<boolean> => kube.get(secrets, { namespace: SYSTEM_NAMESPACE, name: CA_SECRET }).then(() => true);
+    await waitUntil("the controller has made its CA", isCaThere, patience);
     const { signer } = await keepTrustStore(kube, new Date(), ROTATION_RULES, new AbortController().signal);
     say(`Starting ${count} agents.`);
     const agents = await startAgents(made, signer);
     closers.push(() => agents.end());
     const tell = (what: ProbeOrder["tell"]): ProbeOrder => ({ tell: what });
     const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-    await until("the controller leads", async () => (await metrics()).includes("squall_controller_leading 1"));
+    await waitUntil("the controller leads", async () => (await metrics()).includes("squall_controller_leading 1"), patience);
     return {
       kube,
       namespace,
@@ -191,19 +192,4 @@ export async function inParallel<T>(count: number, work: (index: number) => Prom
   };
   await Promise.all(Array.from({ length: atOnce }, lane));
   return results;
-}
-
-/** Asks until it is so; what it throws counts as a no. Throws after two minutes. */
-export async function until(what: string, holds: () => Promise<boolean>, everyMs = 100): Promise<void> {
-  const limit = performance.now() + PATIENCE_MS;
-  let last: unknown;
-  while (
-    !(await holds().catch((error: unknown) => {
-      last = error;
-      return false;
-    }))
-  ) {
-    if (performance.now() > limit) throw new Error(`Not within ${PATIENCE_MS / 1000} s: ${what}.`, { cause: last });
-    await sleep(everyMs);
-  }
 }

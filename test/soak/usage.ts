@@ -30,12 +30,3 @@ export function readRssMb(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   return toMb(1024 * Number(kilobytes));
 }
-
-/** Milliseconds of CPU that a process has used, all its threads and the kernel's work for them; in steps of 10. */
-export function readCpuMs(pid: number): number {
-  // The name of the program, which may hold spaces, ends with the last bracket; see proc_pid_stat(5).
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /s, "")
-    .split(" ");
-  return 10 * (Number(fields[11]) + Number(fields[12]));
-}

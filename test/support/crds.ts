@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import * as z from "zod";
 import { kindNames, kinds } from "../../api/kinds/registry.ts";
-import type { Kube, NewObject } from "../../kube/kube.ts";
+import type { Kube, NewObject, Resource } from "../../kube/kube.ts";
 import { resourceOf } from "../../kube/resources.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 
 const loose = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
 const crds = resourceOf(
@@ -25,17 +25,14 @@ export async function installCrds(kube: Kube): Promise<void> {
     const manifest = join(import.meta.dirname, "../../manifests/crds", `${kinds[kind].plural}.yaml`);
     await kube.create(crds, parse(readFileSync(manifest, "utf8")) as NewObject);
   }
-  const limit = Date.now() + 30_000;
   for (const kind of kindNames) {
     const { group, plural, scope } = kinds[kind];
     const resource = resourceOf({ group, version: "v1alpha1", kind, plural, isNamespaced: scope === "Namespaced" }, loose);
-    for (;;)
-      try {
-        await kube.list(resource);
-        break;
-      } catch (error) {
-        if (Date.now() > limit) throw error;
-        await sleep(50);
-      }
+    await untilServed(kube, resource);
   }
+}
+
+/** Kinds take the API server a moment. */
+export async function untilServed<T>(kube: Kube, resource: Resource<T>): Promise<void> {
+  await waitUntil(`${resource.plural} are served`, () => kube.list(resource).then(() => true), { timeoutMs: 30_000, mayFail: true });
 }

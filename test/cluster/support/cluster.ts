@@ -16,8 +16,8 @@ import { placesOf } from "../../../lab/places.ts";
 import { nodePrograms } from "../../../lab/programs.ts";
 import { createProgress } from "../../../lab/progress.ts";
 import { umlNodePackages } from "../../../lab/uml-kernel.ts";
+import { waitUntil } from "../../../lab/wait-until.ts";
 import { createKubectl, type Kubectl } from "./kubectl.ts";
-import { eventually } from "./peers.ts";
 
 /** The cluster of all stories: the lab, with Squall of this working tree installed. */
 export interface StoryCluster {
@@ -128,11 +128,11 @@ export async function scaleControllers(replicas: number): Promise<void> {
     return;
   }
   await kubectl(["delete", "pods", ...system, "-l", "app=squall-controller", "--force", "--grace-period=0"]);
-  await eventually(
-    "no controller runs",
-    20_000,
-    async () => (await kubectl(["get", "pods", ...system, "-l", "app=squall-controller", "-o", "name"])).trim() === "",
-  );
+  const isNoneLeft = async (): Promise<boolean | string> => {
+    const names = (await kubectl(["get", "pods", ...system, "-l", "app=squall-controller", "-o", "name"])).trim();
+    return names === "" || names;
+  };
+  await waitUntil("no controller runs", isNoneLeft, { timeoutMs: 20_000 });
 }
 
 /** Mocha's: the cluster is there before the first story, as bringing it up takes longer than any test may. */

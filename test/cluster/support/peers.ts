@@ -1,3 +1,4 @@
+import { waitUntil } from "../../../lab/wait-until.ts";
 import type { Kubectl } from "./kubectl.ts";
 import { createPeerSession, type PeerSession } from "./peer-session.ts";
 import { type Kernel, PEER_IMAGE_ENTRY, namespace as namespaceManifests, peerPod, peerService, placedOn } from "./pods.ts";
@@ -67,15 +68,6 @@ export interface Peers {
   deleteExperiments(): Promise<void>;
   pause(ms: number): Promise<void>;
   remove(): Promise<void>;
-}
-
-/** Asks every 200 ms until the answer is yes; throws after `timeoutMs`. */
-export async function eventually(what: string, timeoutMs: number, ask: () => Promise<boolean>): Promise<void> {
-  const until = performance.now() + timeoutMs;
-  while (!(await ask())) {
-    if (performance.now() > until) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
 }
 
 export interface PeersOptions<N extends string> {
@@ -157,21 +149,12 @@ export async function startPeers<N extends string>(
     },
     async waitForSidecars(names) {
       for (const name of names) {
-        await eventually(`the sidecar of ${name} runs`, 60_000, async () => {
-          const dumped = await kubectl.attempt([
-            "exec",
-            "-n",
-            namespace,
-            name,
-            "-c",
-            "squall-sidecar",
-            "--",
-            "test",
-            "-e",
-            "/var/lib/squall/ready",
-          ]);
-          return dumped.code === 0;
-        });
+        const test = ["exec", "-n", namespace, name, "-c", "squall-sidecar", "--", "test", "-e", "/var/lib/squall/ready"];
+        const runs = async (): Promise<boolean | string> => {
+          const { code, stderr } = await kubectl.attempt(test);
+          return code === 0 || stderr;
+        };
+        await waitUntil(`the sidecar of ${name} runs`, runs, { timeoutMs: 60_000 });
       }
     },
     jsonpath: (object, path) => kubectl(["get", "-n", namespace, object, "-o", `jsonpath=${path}`]),

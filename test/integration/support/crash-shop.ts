@@ -1,4 +1,3 @@
-import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../../common/clock.ts";
@@ -10,6 +9,7 @@ import { connectKube, type KubeConnection } from "../../../kube/client.ts";
 import { isKubeError } from "../../../kube/errors.ts";
 import { type Experiment, experimentResource } from "../../../kube/experiments.ts";
 import { namespaces, pods } from "../../../kube/resources.ts";
+import { type Patience, waitUntil } from "../../../lab/wait-until.ts";
 import { startTestApiServer } from "../../support/api-server.ts";
 import { authoredByAdmin } from "../../support/authors.ts";
 import { installCrds } from "../../support/crds.ts";
@@ -18,7 +18,7 @@ import { type ApiProxy, startApiProxy } from "./api-proxy.ts";
 
 const SHOP = "crash-shop";
 /** Watches that broke several times in a row come back after 10 s. */
-const LIMIT_MS = 60_000;
+export const patience: Patience = { timeoutMs: 60_000, everyMs: 20 };
 const networkChaos = experimentResource("NetworkChaos");
 const image = { image: "none" };
 
@@ -172,34 +172,19 @@ export class CrashShop {
     return [...this.#pods.values()].flatMap((uid) => this.agents.of(uid).inForce);
   }
 
-  /** Waits until the only record of an experiment says what is so. Fails with what is so and what it says. */
+  /** Waits until the only record of an experiment says what is so: its fault is in force, or its pod is gone. */
   async untilTrue(name: string): Promise<void> {
-    try {
-      await until(`the record of ${name} is true`, () => this.isTrue(name));
-    } catch (cause) {
-      const { metadata, status } = (await this.find(name)) ?? {};
-      const found = JSON.stringify({ uid: metadata?.uid, status, inForce: this.inForce, pods: [...this.#pods] });
-      throw new Error(`the record of ${name} does not become true: ${found}`, { cause });
-    }
-  }
-
-  /** Whether the only record of an experiment says what is so: its fault is in force, or its pod is gone. */
-  async isTrue(name: string): Promise<boolean> {
-    const found = await this.find(name);
-    const [record, ...others] = found?.status.experiment.containerRecords ?? [];
-    if (found === undefined || record === undefined || others.length > 0) return false;
-    const isThere = [...this.#pods.values()].includes(record.targetUID ?? "");
-    const expected = isThere ? [`${found.metadata.uid}/.`] : [];
-    const phase = isThere ? "Injected" : "Not Injected";
-    return record.phase === phase && this.inForce.join() === expected.join();
-  }
-}
-
-/** Waits until it holds; fails after a minute. */
-export async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
-  const limit = Date.now() + LIMIT_MS;
-  while (!(await holds())) {
-    if (Date.now() > limit) assert.fail(`not within ${LIMIT_MS / 1000} s: ${what}`);
-    await sleep(20);
+    const isTrue = async (): Promise<boolean | string> => {
+      const found = await this.find(name);
+      const [record, ...others] = found?.status.experiment.containerRecords ?? [];
+      const isThere = [...this.#pods.values()].includes(record?.targetUID ?? "");
+      const expected = isThere ? [`${found?.metadata.uid}/.`] : [];
+      const phase = isThere ? "Injected" : "Not Injected";
+      return (
+        (record?.phase === phase && others.length === 0 && this.inForce.join() === expected.join()) ||
+        JSON.stringify({ uid: found?.metadata.uid, status: found?.status, inForce: this.inForce, pods: [...this.#pods] })
+      );
+    };
+    await waitUntil(`the record of ${name} is true`, isTrue, patience);
   }
 }

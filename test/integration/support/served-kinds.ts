@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import * as z from "zod";
 import type { Kube, NewObject, Resource } from "../../../kube/kube.ts";
 import { resourceOf } from "../../../kube/resources.ts";
+import { untilServed } from "../../support/crds.ts";
 
 const loose = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
 export type Loose = z.output<typeof loose>;
@@ -27,16 +27,7 @@ export async function serveKinds(kube: Kube, plurals: Readonly<Record<string, st
     const manifest = join(import.meta.dirname, "../../../manifests/crds", `${plural}.yaml`);
     await kube.create(crds, existsSync(manifest) ? (parse(readFileSync(manifest, "utf8")) as NewObject) : withoutSchema(kind, plural));
   }
-  const limit = Date.now() + 20_000;
-  for (const [kind, plural] of Object.entries(plurals))
-    for (;;)
-      try {
-        await kube.list(chaosResource(kind, plural));
-        break;
-      } catch (error) {
-        if (Date.now() > limit) throw error;
-        await sleep(50);
-      }
+  for (const [kind, plural] of Object.entries(plurals)) await untilServed(kube, chaosResource(kind, plural));
 }
 
 function withoutSchema(kind: string, plural: string): NewObject {

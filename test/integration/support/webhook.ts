@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
 import { createAuthority, openAuthority } from "../../../certs/authority.ts";
 import { systemClock } from "../../../common/clock.ts";
@@ -13,6 +12,7 @@ import type { Kube, NewObject } from "../../../kube/kube.ts";
 import { Limits } from "../../../kube/limits.ts";
 import { Reflector } from "../../../kube/reflector.ts";
 import { namespaces } from "../../../kube/resources.ts";
+import { waitUntil } from "../../../lab/wait-until.ts";
 import { createMetrics } from "../../../webhook/metrics.ts";
 import { createReviewers } from "../../../webhook/reviewers.ts";
 import { serveReviews } from "../../../webhook/server.ts";
@@ -111,14 +111,10 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
 /** New kinds and webhooks take the API server a moment. */
 async function untilAsked(kube: Kube): Promise<void> {
   const probe = { metadata: { namespace: "webhook-probe", name: "probe" }, spec: {} };
-  const limit = Date.now() + 20_000;
-  for (;;) {
-    try {
-      await kube.create(experimentResource("NetworkChaos"), probe, { dryRun: true });
-    } catch (error) {
-      if (isKubeError(error, "forbidden")) return;
-      if (Date.now() > limit) throw error;
-    }
-    await sleep(100);
-  }
+  const isAsked = (): Promise<boolean | string> =>
+    kube.create(experimentResource("NetworkChaos"), probe, { dryRun: true }).then(
+      () => "an experiment without a spec is admitted",
+      (error: unknown) => isKubeError(error, "forbidden") || String(error),
+    );
+  await waitUntil("the webhook is asked", isAsked, { timeoutMs: 20_000 });
 }

@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ports } from "../../../common/names.ts";
 import { sidecarPaths } from "../../../common/sidecar-layout.ts";
+import { readCpuMs } from "../../support/process-cpu.ts";
 
 /** Stands for a pod's sandbox: starts processes in this network and mount namespace and reads what they cost. */
 export type PodOrder =
@@ -42,8 +43,6 @@ export interface Idle {
 
 const POLL_MS = 2;
 const LONGEST_WAIT_MS = 20_000;
-/** USER_HZ is 100 wherever Linux runs. */
-const TICK_MS = 10;
 const LISTENING = new RegExp(`:${ports.sidecar.toString(16).toUpperCase()} \\S+ 0A `);
 const started: ChildProcess[] = [];
 
@@ -66,13 +65,7 @@ async function start({ argv, variables, upWhen }: Extract<PodOrder, { do: "start
   const upMs = performance.now() - begun;
   child.stdout.resume();
   if (upWhen === "it listens" && !isListening()) throw new Error("The process does not listen.");
-  return { number, upMs, cpuMs: cpuMsOf(child) };
-}
-
-/** utime, stime, cutime and cstime of proc_pid_stat(5). */
-function cpuMsOf({ pid }: ChildProcess): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_MS;
+  return { number, upMs, cpuMs: readCpuMs(child.pid ?? Number.NaN) };
 }
 
 function read({ pid }: ChildProcess): Idle {
