@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Fault, FaultState, type Receipt } from "../../proto/gen/agent.ts";
 import { Direction, type NetworkRule, Protocol, type Shape } from "../../proto/gen/faults.ts";
 import { networkFault, networks, rule, shape } from "../support/network-faults.ts";
-import { binomialMargin, mean, median } from "../support/statistics.ts";
+import { binomialMargin, mean, median, standardDeviation } from "../support/statistics.ts";
 import type { Arrival } from "./support/traffic.ts";
 import { type AgentHandle, createTwoHosts, RIGHT, RIGHT6, type TwoHosts } from "./support/two-hosts.ts";
 
@@ -55,8 +55,16 @@ for (const [family, to] of [
       );
     }
 
-    async function send({ count = 100, bytes = 100, gapMs = 2, burst = 1, waitMs = 300 } = {}): Promise<readonly Arrival[]> {
-      const sent = await hosts.left.traffic({ do: "send-udp", to, port: udp, count, bytes, gapMs, burst, sockets: 4 });
+    async function send({
+      count = 100,
+      bytes = 100,
+      gapMs = 2,
+      burst = 1,
+      waitMs = 300,
+      sockets = 4,
+      others = [] as readonly string[],
+    } = {}): Promise<readonly Arrival[]> {
+      const sent = await hosts.left.traffic({ do: "send-udp", to, others, port: udp, count, bytes, gapMs, burst, sockets });
       assert.deepEqual(sent.errors, []);
       await sleep(waitMs);
       return (await hosts.right.traffic({ do: "take-arrivals" })).arrivals ?? [];
@@ -74,11 +82,11 @@ for (const [family, to] of [
       return engines.includes("netem") ? undefined : (faults[0]?.receipt ?? assert.fail());
     }
 
-    it("delays by 50 ms within 2 %, and datagrams of 60 kB as well", async () => {
+    it("delays by 50 ms within 2 %, and datagrams of 64 KiB as well", async () => {
       await applied(shaped({ latencyUs: 50_000 }));
       const small = median(delaysOf(await send()));
       assert.ok(small >= 50 && small <= 51, String(small));
-      const large = await send({ count: 20, bytes: 60_000, gapMs: 10 });
+      const large = await send({ count: 20, bytes: 65_483, gapMs: 10 });
       assert.equal(large.length, 20);
       assert.ok(large.every(({ isDamaged }) => !isDamaged));
       assert.ok(median(delaysOf(large)) >= 50 && median(delaysOf(large)) <= 53, String(median(delaysOf(large))));
@@ -92,14 +100,34 @@ for (const [family, to] of [
       assert.ok((await transfer(3_000_000)) > 0.01);
     });
 
-    it("duplicates the share that was asked for", async () => {
+    it("spreads jitter evenly over its range", async () => {
+      await applied(shaped({ latencyUs: 50_000, jitterUs: 20_000 }));
+      const delays = delaysOf(await send({ count: 2000, gapMs: 1 })).toSorted((a, b) => a - b);
+      assert.equal(delays.length, 2000);
+      assert.ok((delays[0] ?? 0) >= 30 && (delays[1960] ?? 0) < 70.5, `${delays[0]} to ${delays[1960]} ms`);
+      assert.ok(Math.abs(mean(delays) - 50) < 1.5, `mean ${mean(delays)}`);
+      // 20 / √3 = 11.55
+      assert.ok(Math.abs(standardDeviation(delays) - 11.55) < 0.7, `deviation ${standardDeviation(delays)}`);
+    });
+
+    it("loses the share that was asked for", async function () {
+      this.retries(1); // one sample in a thousand lies outside by chance
+      await applied(shaped({ lossPercent: 25 }));
+      const arrivals = await send({ count: 5000, burst: 5, gapMs: 2, waitMs: 600 });
+      assert.ok(Math.abs(arrivals.length - 3750) <= binomialMargin(5000, 0.25), `${arrivals.length} arrived`);
+      assert.equal((await engineReceipt())?.dropped ?? 5000 - arrivals.length, 5000 - arrivals.length);
+    });
+
+    it("duplicates the share that was asked for", async function () {
+      this.retries(1);
       await applied(shaped({ duplicatePercent: 25 }));
       const arrivals = await send({ count: 5000, burst: 5, gapMs: 2, waitMs: 600 });
       assert.ok(Math.abs(arrivals.length - 6250) <= binomialMargin(5000, 0.25), `${arrivals.length} arrived`);
       assert.equal((await engineReceipt())?.duplicated ?? arrivals.length - 5000, arrivals.length - 5000);
     });
 
-    it("corrupts the share that was asked for, which checksums then drop", async () => {
+    it("corrupts the share that was asked for, which checksums then drop", async function () {
+      this.retries(1);
       await applied(shaped({ corruptPercent: 20 }));
       const arrivals = await send({ count: 5000, burst: 5, gapMs: 2, waitMs: 600 });
       assert.ok(arrivals.every(({ isDamaged }) => !isDamaged));
@@ -119,12 +147,24 @@ for (const [family, to] of [
       assert.equal((await engineReceipt())?.reordered ?? 100, 100);
     });
 
-    it("keeps a rate of 8 Mbit/s within 5 %", async () => {
+    it("sends the share that was asked for at once while the others wait", async function () {
+      this.retries(1);
+      await applied(shaped({ latencyUs: 60_000, reorder: { percent: 25, correlation: 0, gap: 1 } }));
+      const arrivals = await send({ count: 2000, burst: 2 });
+      const early = arrivals.filter(({ delayMs }) => delayMs < 20).length;
+      assert.ok(Math.abs(early - 500) <= binomialMargin(2000, 0.25), `${early} were early`);
+    });
+
+    it("keeps a rate of 8 Mbit/s within 5 %, of datagrams as well", async () => {
       await applied(shaped({ rateBitsPerSecond: 8_000_000 }));
       const seconds = await transfer(4_000_000);
       // headers of IP, TCP and Ethernet make 1,448 bytes 1,514
       const bits = (4_000_000 * 8 * 1514) / (to.includes(":") ? 1428 : 1448);
       assert.ok(Math.abs(bits / seconds / 8e6 - 1) < 0.05, `${(bits / seconds / 1e6).toFixed(2)} Mbit/s`);
+      await sleep(100);
+      const longestMs = Math.max(...delaysOf(await send({ count: 400, bytes: 1000, burst: 400, sockets: 8, waitMs: 800 })));
+      const frameBits = (1000 + 8 + (width === 128 ? 40 : 20) + 14) * 8;
+      assert.ok(Math.abs(longestMs / ((400 * frameBits) / 8e3) - 1) < 0.05, `the last of them after ${longestMs} ms`);
     });
 
     it("keeps a bandwidth of 16 Mbit/s within 5 %", async () => {
@@ -210,6 +250,35 @@ for (const [family, to] of [
       });
       assert.equal(errors.length, 3);
       assert.ok((await transfer(1000)) < 0.1);
+    });
+
+    it("comes and goes at one instant for all its rules and addresses, as a sampler sees that sends every millisecond", async () => {
+      const others = [21, 22, 23].map((host) => to.replace(/2$/, String(host)));
+      for (const other of others)
+        await hosts.right.run("ip", "address", "add", `${other}/${width}`, "dev", "eth0", ...(width === 128 ? ["nodad"] : []));
+      const lost = (address: string, own: Partial<Shape>): NetworkRule =>
+        rule({ peers: networks(`${address}/${width}`), effect: shape({ lossPercent: 100, ...own }) });
+      const [second = "", third = "", fourth = ""] = others;
+      const whole = networkFault("uid/.", [
+        lost(to, {}),
+        lost(second, { latencyUs: 400_000 }),
+        lost(third, { corruptPercent: 100 }),
+        lost(fourth, { rateBitsPerSecond: 1_000_000 }),
+      ]);
+      await send({ count: 8, others }); // so that all neighbours are known
+      const count = 12_000;
+      const sampling = send({ count, gapMs: 1, burst: 4, waitMs: 600, others });
+      for (let turn = 0; turn < 4; turn++) {
+        await sleep(100);
+        await applied(whole);
+        await sleep(200);
+        await agent.apply([]);
+      }
+      const arrived = new Set((await sampling).map(({ number }) => number));
+      const isFaulted = Array.from({ length: count }, (_, number) => !arrived.has(number));
+      const switches = isFaulted.flatMap((is, number) => (number > 0 && is !== isFaulted[number - 1] ? [number] : []));
+      assert.equal(isFaulted.at(0), false);
+      assert.equal(switches.length, 8, `switched at packets ${switches.join(", ")}`);
     });
 
     it("moves from plan to plan without a moment in which a standing fault is lifted", async () => {

@@ -43,6 +43,7 @@ async function listenUdp(): Promise<number> {
 
 async function sendUdp(order: Extract<TrafficOrder, { do: "send-udp" }>): Promise<readonly string[]> {
   const sockets = Array.from({ length: order.sockets }, (): Socket => createSocket({ type: order.to.includes(":") ? "udp6" : "udp4" }));
+  const addresses = [order.to, ...(order.others ?? [])];
   const errors: string[] = [];
   const pending: Promise<void>[] = [];
   for (let number = 0; number < order.count; number++) {
@@ -50,7 +51,7 @@ async function sendUdp(order: Extract<TrafficOrder, { do: "send-udp" }>): Promis
     message.writeBigUInt64BE(nowNs(), 4);
     pending.push(
       new Promise((resolve) => {
-        sockets[number % sockets.length]?.send(message, order.port, order.to, (error) => {
+        sockets[number % sockets.length]?.send(message, order.port, addresses[number % addresses.length], (error) => {
           if (error) errors.push(error.message);
           resolve();
         });

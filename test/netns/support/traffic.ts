@@ -6,6 +6,8 @@ export type TrafficOrder =
   | {
       readonly do: "send-udp";
       readonly to: string;
+      /** Further addresses of its family, sent to in turn. */
+      readonly others?: readonly string[];
       readonly port: number;
       readonly count: number;
       readonly bytes: number;
