@@ -1,13 +1,8 @@
 import { createServer } from "node:https";
 import jsonpatch from "fast-json-patch";
 import { createAuthority, openAuthority } from "../certs/authority.ts";
-import { systemClock } from "../common/clock.ts";
 import { silentLog } from "../common/log.ts";
-import { CONTROLLER_ACCOUNT } from "../common/names.ts";
-import { FakeKube } from "../test/support/fake-kube.ts";
-import { createMetrics } from "../webhook/metrics.ts";
-import { createReviewers } from "../webhook/reviewers.ts";
-import { serveReviews } from "../webhook/server.ts";
+import { serveOpenWebhook } from "../test/support/open-webhook.ts";
 
 /**
  * `node bench/webhook-server.ts webhook|bare`: serves on a free port of loopback and tells it to its parent; asked for anything, it tells its
@@ -23,31 +18,7 @@ process.on("message", () => {
 });
 
 if (process.argv[2] === "webhook") {
-  const facts = {
-    image: "squall:0",
-    version: "0",
-    enrolmentAddress: "x:1",
-    logLevel: "info",
-    isImageReady: true,
-    kubernetesMinor: 34,
-    namespaceAnnotations: {},
-  };
-  const server = await serveReviews({
-    reviewers: createReviewers({
-      policy: { admitUnsupported: true, controllerAccount: CONTROLLER_ACCOUNT },
-      // asked by dry runs alone
-      kube: new FakeKube(),
-      access: { findMissing: () => Promise.resolve([]) },
-      limits: { policies: [], haltOn: () => undefined },
-      labelsOf: () => ({}),
-      injector: { factsFor: () => facts, onSkip: () => undefined },
-      clock: systemClock,
-    }),
-    certificate: { cert: certificate, key },
-    address: { host: "127.0.0.1", port: 0 },
-    metrics: createMetrics(),
-    log: silentLog,
-  });
+  const server = await serveOpenWebhook({ cert: certificate, key }, silentLog);
   process.send?.(server.port);
 } else {
   // The least that an injector can do: parse the review, answer with a patch of three steps.

@@ -13,10 +13,6 @@ describe("before its first fault, an experiment", () => {
     await cluster.start();
   });
   afterEach(() => cluster.stop());
-  const selected = (name: string, kind: "NetworkChaos" | "PodChaos" = "NetworkChaos"): string => {
-    const { status, reason, message } = cluster.condition(name, "Selected", kind);
-    return `${status} ${reason}: ${message}`;
-  };
 
   it("needs an author", async () => {
     const uid = cluster.addPod("a");
@@ -29,7 +25,7 @@ describe("before its first fault, an experiment", () => {
         spec: { action: "partition", mode: "all", selector: { labelSelectors: { app: "web" } } },
       });
       await cluster.pass(60_000);
-      assert.match(selected(name), /^False NoAuthor: Nobody answers for it: .* Delete it and apply it again\.$/);
+      assert.match(cluster.selected(name), /^False NoAuthor: Nobody answers for it: .* Delete it and apply it again\.$/);
       assert.equal(cluster.condition(name, "AllInjected").reason, "NoAuthor");
       assert.equal(cluster.experiment(name).status.experiment.desiredPhase, "Stop");
       assert.deepEqual(
@@ -51,7 +47,7 @@ describe("before its first fault, an experiment", () => {
     await cluster.partition("cut", { selector: { namespaces: ["shop", "bank"], labelSelectors: { app: "web" } } });
     await cluster.pass(10_000);
     assert.equal(
-      selected("cut"),
+      cluster.selected("cut"),
       'False Forbidden: Its author "alice" may not create networkchaos.chaos-mesh.org in namespace bank. Try: kubectl auth can-i create networkchaos.chaos-mesh.org -n bank --as=alice',
     );
     assert.equal(cluster.writes.filter((write) => write.endsWith("/status")).length, 1, "the same is not said twice");
@@ -96,7 +92,7 @@ describe("before its first fault, an experiment", () => {
     cluster.forbidden.add("shop");
     await cluster.apply("PodChaos", "kill", { action: "pod-kill" });
     await cluster.pass(5_000);
-    assert.match(selected("kill", "PodChaos"), /^False Forbidden: .* may not create podchaos\.chaos-mesh\.org in namespace shop/);
+    assert.match(cluster.selected("kill", "PodChaos"), /^False Forbidden: .* may not create podchaos\.chaos-mesh\.org in namespace shop/);
     assert.ok(cluster.hasPod("a"));
   });
 
@@ -112,7 +108,7 @@ describe("before its first fault, an experiment", () => {
     await cluster.annotate("cut", { [PAUSE]: null });
     assert.equal(cluster.agents.of(uid).inForce.length, 0);
     assert.equal(cluster.condition("cut", "AllInjected").reason, "Forbidden");
-    assert.equal(selected("cut"), "True TargetsSelected: 1 target picked.");
+    assert.equal(cluster.selected("cut"), "True TargetsSelected: 1 target picked.");
     cluster.forbidden.clear();
     await cluster.pass(2_000);
     assert.equal(cluster.agents.of(uid).inForce.length, 1);

@@ -9,10 +9,6 @@ describe("policies, while experiments run", () => {
   });
   afterEach(() => cluster.stop());
 
-  const selected = (name: string, kind: "NetworkChaos" | "PodChaos" = "NetworkChaos"): string => {
-    const { status, reason, message } = cluster.condition(name, "Selected", kind);
-    return `${status} ${reason}: ${message}`;
-  };
   const isInjected = (name: string): boolean => cluster.records(name).every((record) => record.endsWith(": Injected"));
 
   it("keep what they forbid from starting, where the webhook was away", async () => {
@@ -20,7 +16,7 @@ describe("policies, while experiments run", () => {
     await cluster.setPolicy("strict", { allow: [{ kind: "NetworkChaos", actions: ["delay"] }] });
     await cluster.partition("cut");
     assert.equal(
-      selected("cut"),
+      cluster.selected("cut"),
       'False PolicyViolation: spec.action: "partition" is not allowed by policy strict (spec.allow), which allows NetworkChaos delay.',
     );
     assert.deepEqual(cluster.agents.of(uid).accepted, []);
@@ -89,7 +85,7 @@ describe("policies, while experiments run", () => {
     await cluster.pass(5_000);
     assert.deepEqual(cluster.records("second"), []);
     assert.equal(
-      selected("second"),
+      cluster.selected("second"),
       "False BudgetExceeded: shop/StatefulSet/web has 4 pods, 2 of them faulted already, and 3 would be; policy half (spec.budget.maxPercent) allows 50 %, which is 2.",
     );
     assert.ok(isInjected("same"), "a pod that is faulted already counts once");
@@ -171,7 +167,7 @@ describe("policies, while experiments run", () => {
     await kill("second", "b");
     await cluster.pass(10_000);
     assert.match(
-      selected("second", "PodChaos"),
+      cluster.selected("second", "PodChaos"),
       /^False BudgetExceeded: shop\/StatefulSet\/web has 2 pods, 1 of them faulted already, and 2 would be/,
     );
     cluster.addPod("a", { owner: "web", labels: { pod: "a" }, isReady: false });

@@ -1,15 +1,9 @@
 import { Agent, request } from "node:https";
 import fc from "fast-check";
 import { createAuthority, openAuthority } from "../../certs/authority.ts";
-import { systemClock } from "../../common/clock.ts";
-import { CONTROLLER_ACCOUNT } from "../../common/names.ts";
 import { type Log, silentLog } from "../../common/log.ts";
-import { createMetrics } from "../../webhook/metrics.ts";
-import { createReviewers } from "../../webhook/reviewers.ts";
-import { serveReviews } from "../../webhook/server.ts";
-import { injectionFacts } from "../support/admission.ts";
-import { FakeKube } from "../support/fake-kube.ts";
 import { mutated } from "../support/mutations.ts";
+import { serveOpenWebhook } from "../support/open-webhook.ts";
 import { casesOf, reviewOf } from "./cases.ts";
 
 /** A third of them sound reviews of changed objects, a third reviews that are changed themselves, a third such as texts that were cut or spoilt. */
@@ -54,21 +48,7 @@ export async function sendGarbage(options: { readonly requests: number; readonly
   const { certificate, key } = await openAuthority(credential).issueServer(["localhost"], { now, lifetimeMs: 3_600_000 });
   const logged: unknown[] = [];
   const log: Log = { ...silentLog, error: (fields) => void logged.push(fields), child: () => log };
-  const server = await serveReviews({
-    reviewers: createReviewers({
-      policy: { admitUnsupported: true, controllerAccount: CONTROLLER_ACCOUNT },
-      kube: new FakeKube(),
-      access: { findMissing: () => Promise.resolve([]) },
-      limits: { policies: [], haltOn: () => undefined },
-      labelsOf: () => ({}),
-      clock: systemClock,
-      injector: { factsFor: () => injectionFacts, onSkip: () => undefined },
-    }),
-    certificate: { cert: certificate, key },
-    address: { host: "127.0.0.1", port: 0 },
-    metrics: createMetrics(),
-    log,
-  });
+  const server = await serveOpenWebhook({ cert: certificate, key }, log);
   const agent = new Agent({ keepAlive: true, maxSockets: 8, ca: credential.certificate });
   const post = (path: string, body: string): Promise<number> =>
     new Promise((resolve, reject) => {

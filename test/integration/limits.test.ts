@@ -1,10 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../common/clock.ts";
-import { silentLog } from "../../common/log.ts";
 import { labels, OPTED_IN } from "../../common/names.ts";
-import { startExperiments, type Experiments } from "../../controller/experiments.ts";
-import { World } from "../../controller/world.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError, type KubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
@@ -14,6 +11,7 @@ import { namespaces, pods } from "../../kube/resources.ts";
 import { FakeAgents } from "../support/fake-agent.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
 import { adminKubectl } from "./support/installation.ts";
+import { type Leader, startLeader } from "./support/leader.ts";
 import { bind, connectPerson, installAccess, type User } from "./support/users.ts";
 import { startTestWebhook, type TestWebhook } from "./support/webhook.ts";
 
@@ -183,36 +181,14 @@ describe("policies and halts, at a real API server", () => {
   });
 
   describe("with a controller", () => {
-    let experiments: Experiments;
-    let world: World;
-    let controllerKube: KubeConnection;
-    const end = new AbortController();
+    let leader: Leader;
     const agents = new FakeAgents(systemClock);
 
     before(async () => {
-      controllerKube = connectKube({ process: "controller", version: "0", kubeconfig: api.kubeconfig });
-      world = new World({ kube: controllerKube, clock: systemClock, log: silentLog });
-      world.start();
-      await world.synced();
-      experiments = startExperiments({
-        leadership: { epoch: 1, signal: end.signal },
-        kube: controllerKube,
-        world,
-        dial: agents.dial,
-        clock: systemClock,
-        log: silentLog,
-        workers: 4,
-        randomBelow: () => 0,
-        isLeading: () => true,
-        metrics: { startVisit: () => () => undefined, countUnconfirmed: () => undefined },
-      });
+      const kube = connectKube({ process: "controller", version: "0", kubeconfig: api.kubeconfig });
+      leader = await startLeader({ kube, agents });
     });
-    after(async () => {
-      end.abort(new Error("the test is over"));
-      await experiments.close();
-      await world.close();
-      await controllerKube.close();
-    });
+    after(() => leader.close());
 
     it("a budget holds under a race of 50 creations", async () => {
       await put(chaosPolicies, "chief", { name: "seven" }, { budget: { maxPods: 7 } });

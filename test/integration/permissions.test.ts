@@ -6,10 +6,7 @@ import { parseAuthor, renderAuthor } from "../../api/author.ts";
 import type { KindName } from "../../api/kinds/registry.ts";
 import { kinds } from "../../api/kinds/registry.ts";
 import { systemClock } from "../../common/clock.ts";
-import { silentLog } from "../../common/log.ts";
 import { annotations, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
-import { startExperiments } from "../../controller/experiments.ts";
-import { World } from "../../controller/world.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError, type KubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
@@ -21,6 +18,8 @@ import { waitUntil } from "../../lab/wait-until.ts";
 import { createKubectl, type Kubectl } from "../cluster/support/kubectl.ts";
 import { FakeAgents } from "../support/fake-agent.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
+import { startLeader } from "./support/leader.ts";
+import { refusal } from "./support/refusal.ts";
 import { anyResource } from "./support/served-kinds.ts";
 import {
   bind,
@@ -318,14 +317,6 @@ describe("who may do what, at a real API server", () => {
       metadata: { name, namespace: SHOP, annotations: more },
       spec,
     });
-  const refusal = async (attempt: Promise<unknown>): Promise<KubeError> => {
-    const error = await attempt.then(
-      () => assert.fail("it was admitted"),
-      (caught: unknown) => caught,
-    );
-    assert.ok(isKubeError(error), String(error));
-    return error;
-  };
   const authorOf = async (name: string): Promise<string | undefined> => {
     const found = (await admin.get(networkChaos, { namespace: SHOP, name })).metadata.annotations?.[annotations.author];
     return parseAuthor(found)?.username;
@@ -499,7 +490,6 @@ describe("who may do what, at a real API server", () => {
 
   describe("the controller, with its own rights", () => {
     const pod = { namespace: SHOP, name: "web" };
-    let leader: ReturnType<typeof startExperiments>;
     const agents = new FakeAgents(systemClock);
     before(async () => {
       await admin.patch(namespaces, { name: SHOP }, { metadata: { labels: { [labels.inject]: OPTED_IN } } }, { type: "merge" });
@@ -517,27 +507,8 @@ describe("who may do what, at a real API server", () => {
       await admin.patch(pods, pod, { status }, { type: "merge", subresource: "status" });
       assert.deepEqual(agents.of(uid).faults, []);
       const { kube } = await connectServiceAccount(api, admin, "squall-system", "squall-controller");
-      const world = new World({ kube, clock: systemClock, log: silentLog });
-      world.start();
-      await world.synced();
-      const end = new AbortController();
-      leader = startExperiments({
-        leadership: { epoch: 1, signal: end.signal },
-        kube,
-        world,
-        dial: agents.dial,
-        clock: systemClock,
-        log: silentLog,
-        workers: 4,
-        randomBelow: () => 0,
-        isLeading: () => true,
-        metrics: { startVisit: () => () => undefined, countUnconfirmed: () => undefined },
-      });
-      closers.push(async () => {
-        end.abort(new Error("the test is over"));
-        await kube.close();
-        await Promise.all([leader.close(), world.close()]);
-      });
+      const leader = await startLeader({ kube, agents });
+      closers.push(() => leader.close());
     });
     const spec = { ...cut, selector: { labelSelectors: { app: "web" } } };
     const reason = async (name: string, type: string): Promise<string> => {

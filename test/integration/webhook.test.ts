@@ -11,6 +11,7 @@ import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
 import { placesOf } from "../../lab/places.ts";
 import { silentProgress } from "../../lab/progress.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
+import { refusal } from "./support/refusal.ts";
 import { startTestWebhook, type TestWebhook } from "./support/webhook.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -45,14 +46,6 @@ describe("admission through a real API server", () => {
     metadata: { namespace, name },
     spec,
   });
-  const refusal = async (attempt: Promise<unknown>): Promise<KubeError> => {
-    const error = await attempt.then(
-      () => assert.fail("it was admitted"),
-      (caught: unknown) => caught,
-    );
-    assert.ok(isKubeError(error), String(error));
-    return error;
-  };
 
   it("refuses a change of spec, allows one of metadata, and never holds up a deletion", async () => {
     const ref = { namespace, name: "immutable" };

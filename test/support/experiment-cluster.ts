@@ -276,6 +276,12 @@ export class ExperimentCluster {
     return found ?? assert.fail(`${name} has no condition ${type}`);
   }
 
+  /** What it says of its choice of targets: `False NoTargets: No pod in …`. */
+  selected(name: string, kind: ExperimentName = "NetworkChaos"): string {
+    const { status, reason, message } = this.condition(name, "Selected", kind);
+    return `${status} ${reason}: ${message}`;
+  }
+
   /** `Started: Experiment has started` for each event of an experiment, in order. */
   events(name: string): readonly string[] {
     return this.kube.requests.flatMap(({ verb, plural, body }) => {

@@ -1,10 +1,7 @@
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../../common/clock.ts";
-import { silentLog } from "../../../common/log.ts";
 import { FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../../common/names.ts";
-import { type Experiments, startExperiments } from "../../../controller/experiments.ts";
-import { World } from "../../../controller/world.ts";
 import { connectKube, type KubeConnection } from "../../../kube/client.ts";
 import { isKubeError } from "../../../kube/errors.ts";
 import { type Experiment, experimentResource } from "../../../kube/experiments.ts";
@@ -15,20 +12,13 @@ import { authoredByAdmin } from "../../support/authors.ts";
 import { installCrds } from "../../support/crds.ts";
 import { FakeAgents } from "../../support/fake-agent.ts";
 import { type ApiProxy, startApiProxy } from "./api-proxy.ts";
+import { type Leader, startLeader } from "./leader.ts";
 
 const SHOP = "crash-shop";
 /** Watches that broke several times in a row come back after 10 s. */
 export const patience: Patience = { timeoutMs: 60_000, everyMs: 20 };
 const networkChaos = experimentResource("NetworkChaos");
 const image = { image: "none" };
-
-/** A leader over a real API server, seen through a proxy. */
-interface Leader {
-  readonly kube: KubeConnection;
-  readonly world: World;
-  readonly experiments: Experiments;
-  readonly end: AbortController;
-}
 
 /** A namespace at a real API server with two pods, sidecars in memory, and leaders that reach the API server through a proxy. */
 export class CrashShop {
@@ -68,29 +58,19 @@ export class CrashShop {
 
   async startLeading(): Promise<void> {
     const kube = connectKube({ process: "controller", version: "0", kubeconfig: this.proxy.kubeconfig, requestTimeoutMs: 5_000 });
-    const world = new World({ kube, clock: systemClock, log: silentLog });
-    world.start();
-    await world.synced();
-    const end = new AbortController();
-    const experiments = startExperiments({
-      leadership: { epoch: (this.#epoch += 1), signal: end.signal },
+    this.#leader = await startLeader({
       kube,
-      world,
-      dial: this.agents.dial,
-      clock: systemClock,
-      log: silentLog,
-      workers: 4,
+      agents: this.agents,
+      epoch: (this.#epoch += 1),
       randomBelow: (bound) => randomInt(bound),
-      isLeading: () => !end.signal.aborted,
-      metrics: { startVisit: () => () => undefined, countUnconfirmed: (targets) => (this.unconfirmed += targets) },
+      countUnconfirmed: (targets) => (this.unconfirmed += targets),
     });
-    this.#leader = { kube, world, experiments, end };
   }
 
   /** The leader does nothing more from this moment on; resolves once another leads. */
   replaceLeader(): Promise<void> {
     const old = this.#leader;
-    old?.end.abort(new Error("the leader is gone"));
+    old?.end();
     return this.#stop(old).then(() => this.startLeading());
   }
 
@@ -105,9 +85,7 @@ export class CrashShop {
   async #stop(old: Leader | undefined): Promise<void> {
     if (old === undefined) return;
     if (old === this.#leader) this.#leader = undefined;
-    old.end.abort(new Error("the leader is gone"));
-    await old.kube.close();
-    await Promise.all([old.experiments.close(), old.world.close()]);
+    await old.close();
   }
 
   /** A partition of one of the two pods. */
