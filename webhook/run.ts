@@ -51,17 +51,13 @@ export async function runWebhook(
     injector,
     clock,
   });
-  let starting: Promise<void> = Promise.resolve();
   const stopWatching = watchCertificate(config.tlsFolder, {
     clock,
     log,
-    onChange: (certificate) => {
-      starting = starting.then(async () => {
-        if (server) server.replaceCertificate(certificate);
-        else server = await serveReviews({ reviewers, certificate, address: { host, port: config.port }, metrics, log });
-        log.info({ port: config.port }, "serving with a new certificate");
-      });
-      starting.catch((error: unknown) => log.error({ err: error }, "the serving certificate cannot be used"));
+    async onChange(certificate) {
+      if (server) server.replaceCertificate(certificate);
+      else server = await serveReviews({ reviewers, certificate, address: { host, port: config.port }, metrics, log });
+      log.info({ port: config.port }, "serving with a new certificate");
     },
   });
   return {
