@@ -44,7 +44,7 @@ if (process.argv[2] === "webhook") {
       clock: systemClock,
     }),
     certificate: { cert: certificate, key },
-    address: { host: "127.0.0.1", port: 0 },
+    port: 0,
     metrics: createMetrics(),
     log: silentLog,
   });

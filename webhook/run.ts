@@ -24,9 +24,8 @@ export async function runWebhook(
   const metrics = createMetrics();
   let server: WebhookServer | undefined;
   let isEnding = false;
-  const host = "::";
   const health = await serveHealth({
-    address: { host, port: config.metricsPort },
+    port: config.metricsPort,
     metrics,
     isReady: () => server !== undefined && !isEnding,
   });
@@ -56,7 +55,7 @@ export async function runWebhook(
     log,
     async onChange(certificate) {
       if (server) server.replaceCertificate(certificate);
-      else server = await serveReviews({ reviewers, certificate, address: { host, port: config.port }, metrics, log });
+      else server = await serveReviews({ reviewers, certificate, port: config.port, metrics, log });
       log.info({ port: config.port }, "serving with a new certificate");
     },
   });

@@ -65,7 +65,7 @@ export async function sendGarbage(options: { readonly requests: number; readonly
       injector: { factsFor: () => injectionFacts, onSkip: () => undefined },
     }),
     certificate: { cert: certificate, key },
-    address: { host: "127.0.0.1", port: 0 },
+    port: 0,
     metrics: createMetrics(),
     log,
   });
