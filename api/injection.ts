@@ -23,7 +23,7 @@ export const skipSentences = {
   Windows: "The pod is for Windows nodes; the sidecar needs Linux.",
   NameTaken: "The pod has a container or volume of its own with a name that begins with squall-. Rename it.",
   ImageNotReady:
-    "Not every node has the sidecar's image yet, and pods are not made to wait for it. See: kubectl get daemonset -n squall-system squall-image",
+    "Fewer than half of the nodes have the sidecar's image yet, and pods are not made to wait for it. See: kubectl get daemonset -n squall-system squall-image",
   KubernetesTooOld: "Native sidecars need Kubernetes 1.29 or newer.",
   NamespaceRefuses: "The policies of the namespace refuse such a pod with a sidecar.",
   InternalError: "The injector failed; see its log. The pod was left as it came.",
@@ -36,7 +36,7 @@ export interface InjectionFacts {
   readonly version: string;
   readonly enrolmentAddress: string;
   readonly logLevel: string;
-  /** Whether every node has the image. */
+  /** Whether enough nodes have the image that pods may need it. */
   readonly isImageReady: boolean;
   /** 34 for Kubernetes 1.34; undefined before it is known. */
   readonly kubernetesMinor: number | undefined;
@@ -65,7 +65,7 @@ const IMAGE = /^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,300}$/;
 /**
  * What has to change in a pod to give it the sidecar, as JSON Patch (RFC 6902). Adds what is ours and touches nothing else, least of all the
  * application's command. `pod` is the object as the API server sent it. A trial is a dry run that is to find out what the policies of the
- * namespace say to the sidecar, now or once every node has the image.
+ * namespace say to the sidecar, now or once enough nodes have the image.
  */
 export function planInjection(
   pod: JsonObject,

@@ -38,7 +38,9 @@ export function startHaltReports({
       working = working.then(report);
     });
   };
-  const off = world.onChange(() => wake(EVERY_MS));
+  const wakeSoon = (): void => wake(EVERY_MS);
+  // Halts, too: there may be no experiment that anything concerns, and a status that was compared with an old copy is looked at once more.
+  const offs = [world.onChange(wakeSoon), world.limits.onHaltChange(wakeSoon)];
   wake(0);
 
   const known = new WeakMap<Experiment, Reaching>();
@@ -74,7 +76,7 @@ export function startHaltReports({
 
   return {
     async close() {
-      off();
+      for (const off of offs) off();
       disarm?.();
       await working;
     },

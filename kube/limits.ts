@@ -60,12 +60,32 @@ export class Limits {
     );
   }
 
-  /** Calls back when anything of it changed. The returned function ends it. */
+  /** Calls back when what it limits may have changed; a status limits nothing. The returned function ends it. */
   onChange(handler: () => void): () => void {
-    const offs = [this.#policies, this.#halts, this.#clusterHalts].map((reflector) => reflector.onChange(handler));
+    let known = this.#generations;
+    const tell = (): void => {
+      const now = this.#generations;
+      if (now === known) return;
+      known = now;
+      handler();
+    };
+    const offs = [this.#policies.onChange(tell), this.onHaltChange(tell)];
     return () => {
       for (const off of offs) off();
     };
+  }
+
+  /** Calls back when a halt came, changed or went, or its status did. The returned function ends it. */
+  onHaltChange(handler: () => void): () => void {
+    const offs = [this.#halts.onChange(handler), this.#clusterHalts.onChange(handler)];
+    return () => {
+      for (const off of offs) off();
+    };
+  }
+
+  /** Which objects there are, and which specs they have. */
+  get #generations(): string {
+    return [...this.#policies.list(), ...this.halts()].map(({ metadata: { uid, generation = 0 } }) => `${uid}/${generation}`).join(" ");
   }
 }
 

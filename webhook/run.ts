@@ -24,9 +24,8 @@ export async function runWebhook(
   const metrics = createMetrics();
   let server: WebhookServer | undefined;
   let isEnding = false;
-  const host = "::";
   const health = await serveHealth({
-    address: { host, port: config.metricsPort },
+    port: config.metricsPort,
     metrics,
     isReady: () => server !== undefined && !isEnding,
   });
@@ -51,17 +50,13 @@ export async function runWebhook(
     injector,
     clock,
   });
-  let starting: Promise<void> = Promise.resolve();
   const stopWatching = watchCertificate(config.tlsFolder, {
     clock,
     log,
-    onChange: (certificate) => {
-      starting = starting.then(async () => {
-        if (server) server.replaceCertificate(certificate);
-        else server = await serveReviews({ reviewers, certificate, address: { host, port: config.port }, metrics, log });
-        log.info({ port: config.port }, "serving with a new certificate");
-      });
-      starting.catch((error: unknown) => log.error({ err: error }, "the serving certificate cannot be used"));
+    async onChange(certificate) {
+      if (server) server.replaceCertificate(certificate);
+      else server = await serveReviews({ reviewers, certificate, port: config.port, metrics, log });
+      log.info({ port: config.port }, "serving with a new certificate");
     },
   });
   return {

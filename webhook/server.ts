@@ -35,13 +35,14 @@ const KEEP_ALIVE_MS = 120_000;
 export async function serveReviews({
   reviewers,
   certificate,
-  address,
+  port,
   metrics,
   log,
 }: {
   readonly reviewers: readonly Reviewer[];
   readonly certificate: ServingCertificate;
-  readonly address: { readonly host: string; readonly port: number };
+  /** 0 takes a free one. */
+  readonly port: number;
   readonly metrics: WebhookMetrics;
   readonly log: Log;
 }): Promise<WebhookServer> {
@@ -61,7 +62,7 @@ export async function serveReviews({
   server.requestTimeout = 30_000;
   const close = prepareClose(server);
   return {
-    port: await listen(server, address),
+    port: await listen(server, port),
     replaceCertificate: (renewed) => server.setSecureContext({ ...renewed, minVersion: "TLSv1.2" }),
     close,
   };
@@ -101,11 +102,12 @@ function explainError(log: Log): ErrorRequestHandler {
 
 /** Liveness, readiness and metrics, without TLS and read-only. */
 export async function serveHealth({
-  address,
+  port,
   metrics,
   isReady,
 }: {
-  readonly address: { readonly host: string; readonly port: number };
+  /** 0 takes a free one. */
+  readonly port: number;
   readonly metrics: WebhookMetrics;
   readonly isReady: () => boolean;
 }): Promise<{ readonly port: number; close(): Promise<void> }> {
@@ -118,13 +120,14 @@ export async function serveHealth({
   });
   const server = createHttpServer(app);
   const close = prepareClose(server);
-  return { port: await listen(server, address), close };
+  return { port: await listen(server, port), close };
 }
 
-function listen(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<number> {
+function listen(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(port, host, () => {
+    // Without an address Node takes both families, or the one that there is.
+    server.listen(port, () => {
       const bound = server.address();
       resolve(typeof bound === "object" && bound !== null ? bound.port : port);
     });

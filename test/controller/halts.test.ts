@@ -77,35 +77,56 @@ describe("a halt", () => {
     assert.equal(cluster.find("cut"), undefined);
   });
 
-  it("says how many it stopped and what is left, until nothing is", async () => {
-    const { kube, clock } = cluster;
-    const world = new World({ kube, clock, log: silentLog, random: () => 0 });
-    world.start();
-    await world.synced();
-    const end = new AbortController();
-    const reports = startHaltReports({ kube, world, clock, log: silentLog, signal: end.signal });
-    const statusOf = (): unknown => {
-      const { conditions = [], stopped, targetsLeft } = halts.parse(kube.peek(halts, { namespace: "shop", name: "stop" })).status;
+  describe("its status", () => {
+    let world: World;
+    let reports: ReturnType<typeof startHaltReports>;
+    beforeEach(async () => {
+      const { kube, clock } = cluster;
+      world = new World({ kube, clock, log: silentLog, random: () => 0 });
+      world.start();
+      await world.synced();
+      reports = startHaltReports({ kube, world, clock, log: silentLog, signal: new AbortController().signal });
+      await cluster.pass(1_000);
+    });
+    afterEach(async () => {
+      await reports.close();
+      await world.close();
+    });
+
+    const statusOfShop = (): unknown => {
+      const { conditions = [], stopped, targetsLeft } = halts.parse(cluster.kube.peek(halts, { namespace: "shop", name: "stop" })).status;
       return { halted: conditions[0]?.status, stopped, targetsLeft };
     };
-    try {
+
+    it("says how many it stopped and what is left, until nothing is", async () => {
       const uid = cluster.addPod("a");
       cluster.addPod("b");
       await cluster.partition("cut");
       cluster.agents.of(uid).isReachable = false;
       await cluster.halt("shop");
       await cluster.pass(3_000);
-      assert.deepEqual(statusOf(), { halted: "False", stopped: 1, targetsLeft: 1 });
+      assert.deepEqual(statusOfShop(), { halted: "False", stopped: 1, targetsLeft: 1 });
       cluster.agents.of(uid).isReachable = true;
       await cluster.pass(60_000);
-      assert.deepEqual(statusOf(), { halted: "True", stopped: 1, targetsLeft: 0 });
+      assert.deepEqual(statusOfShop(), { halted: "True", stopped: 1, targetsLeft: 0 });
       await cluster.halt("cluster");
       await cluster.pass(1_000);
-      assert.equal(clusterHalts.parse(kube.peek(clusterHalts, { name: "stop" })).status.targetsLeft, 0);
-    } finally {
-      end.abort();
-      await reports.close();
-      await world.close();
-    }
+      assert.equal(clusterHalts.parse(cluster.kube.peek(clusterHalts, { name: "stop" })).status.targetsLeft, 0);
+    });
+
+    it("says so where there is no experiment", async () => {
+      await cluster.halt("shop");
+      await cluster.pass(1_000);
+      assert.deepEqual(statusOfShop(), { halted: "True", stopped: 0, targetsLeft: 0 });
+    });
+
+    it("is mended when somebody else changes it", async () => {
+      await cluster.halt("shop");
+      await cluster.pass(1_000);
+      const ref = { namespace: "shop", name: "stop" };
+      await cluster.kube.patch(halts, ref, { status: { stopped: 7 } }, { type: "merge", subresource: "status" });
+      await cluster.pass(1_000);
+      assert.deepEqual(statusOfShop(), { halted: "True", stopped: 0, targetsLeft: 0 });
+    });
   });
 });

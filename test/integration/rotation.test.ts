@@ -107,7 +107,7 @@ describe("rotation of every certificate under load, against a real API server", 
         clock: systemClock,
       }),
       certificate: serving,
-      address: { host: "127.0.0.1", port: 0 },
+      port: 0,
       metrics: createMetrics(),
       log: silentLog,
     });

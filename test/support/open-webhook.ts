@@ -21,7 +21,7 @@ export function serveOpenWebhook(certificate: { readonly cert: string; readonly 
       clock: systemClock,
     }),
     certificate,
-    address: { host: "127.0.0.1", port: 0 },
+    port: 0,
     metrics: createMetrics(),
     log,
   });

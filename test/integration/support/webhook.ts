@@ -76,7 +76,7 @@ export async function startTestWebhook(kube: Kube, { asker = kube }: { readonly 
       },
     })),
     certificate: { cert: certificate, key },
-    address: { host: "127.0.0.1", port: 0 },
+    port: 0,
     metrics: createMetrics(),
     log: silentLog,
   });
