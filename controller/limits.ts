@@ -1,7 +1,7 @@
-import { workloadOf, whyOverBudget } from "../api/policy/budget.ts";
+import { sizeOf, workloadOf, whyOverBudget } from "../api/policy/budget.ts";
 import { actsOf } from "../api/policy/acts.ts";
 import { findViolations, minutesLeft, type Policy, policiesFor, protectorOf } from "../api/policy/violations.ts";
-import type { Skip } from "../api/selection.ts";
+import { isFinished, type Skip } from "../api/selection.ts";
 import type { ContainerRecord } from "../api/status.ts";
 import type { Experiment } from "../kube/experiments.ts";
 import { describeHalt, type Limits } from "../kube/limits.ts";
@@ -125,11 +125,11 @@ function explainBudget(
   for (const [workload, asked] of Map.groupBy(pods, workloadOf)) {
     const all = podsOf(workload);
     // Kills one after the other would take a workload down if what was killed before and is not ready again did not count.
-    const down = isKill ? all.filter((pod) => !isReady(pod)).map(({ metadata }) => metadata.uid) : [];
+    const down = isKill ? all.filter((pod) => !isReady(pod) && !isFinished(pod)).map(({ metadata }) => metadata.uid) : [];
     const inUse = new Set([...ledger.inUse(workload, uid), ...down]);
     const wanted = inUse.union(new Set(asked.map(({ metadata }) => metadata.uid)));
     const concerned = policiesFor(policies, [workload.slice(0, workload.indexOf("/"))], labelsOf);
-    const why = whyOverBudget(concerned, { workload, size: all.length, inUse: inUse.size, wanted: wanted.size });
+    const why = whyOverBudget(concerned, { workload, size: sizeOf(all), inUse: inUse.size, wanted: wanted.size });
     if (why !== undefined) return why;
   }
   return undefined;

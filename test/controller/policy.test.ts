@@ -98,6 +98,19 @@ describe("policies, while experiments run", () => {
     assert.ok(isInjected("second"), "room is given on at once");
   });
 
+  it("count only pods that are alive in the size of a workload", async () => {
+    for (const name of ["a", "b"]) cluster.addPod(name, { owner: "web" });
+    for (const name of ["failed", "failed-too"]) cluster.addPod(name, { owner: "web", phase: "Failed", isReady: false });
+    await cluster.setPolicy("half", { budget: { maxPercent: 50 } });
+    await cluster.partition("cut");
+    assert.equal(
+      selected("cut"),
+      "False BudgetExceeded: shop/StatefulSet/web has 2 pods, 0 of them faulted already, and 2 would be; policy half (spec.budget.maxPercent) allows 50 %, which is 1.",
+    );
+    await cluster.apply("PodChaos", "kill", { action: "pod-kill", mode: "one" });
+    assert.equal(["a", "b"].filter((name) => cluster.hasPod(name)).length, 1, "nor are those that have ended among those that are down");
+  });
+
   it("keep the place of an experiment that is paused", async () => {
     for (const name of ["a", "b"]) cluster.addPod(name, { owner: "web", labels: { pod: name } });
     await cluster.setPolicy("one", { budget: { maxPods: 1 } });
