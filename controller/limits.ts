@@ -18,7 +18,7 @@ export interface Restraint {
   readonly haltedBy: string | undefined;
   /** Why it may not run, by policies. */
   readonly refusal: Refusal | undefined;
-  /** Milliseconds until it may not run any more, if nothing else changes. */
+  /** Milliseconds until it may not run any more, if nothing else changes; more than 0. */
   readonly untilMs: number | undefined;
   /** Why a pod may never be a target of it. */
   readonly protects: (pod: Pod) => Skip | undefined;
@@ -26,7 +26,7 @@ export interface Restraint {
   readonly whyOverBudget: (pods: readonly Pod[]) => string | undefined;
 }
 
-const unlimited: Restraint = {
+export const unlimited: Restraint = {
   haltedBy: undefined,
   refusal: undefined,
   untilMs: undefined,
@@ -82,7 +82,8 @@ export function restrain(experiment: Experiment, podOf: (uid: string) => Pod | u
     haltedBy: halt && describeHalt(halt),
     refusal:
       message === undefined ? undefined : { problem: { reason: reasons.policyViolation, message }, untilMs: nowMs + RETRY_MS, times: 1 },
-    untilMs: minutes === undefined ? undefined : minutes * 60_000,
+    // At 0 it is forbidden already, and `refusal` says when to look again.
+    untilMs: minutes === undefined || minutes <= 0 ? undefined : minutes * 60_000,
     protects,
     whyOverBudget: (pods) =>
       explainBudget(pods, { isKill, policies, uid: metadata.uid, labelsOf, ledger, podsOf: (workload) => world.podsOf(workload) }),

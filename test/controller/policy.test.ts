@@ -57,6 +57,22 @@ describe("policies, while experiments run", () => {
     assert.ok(isInjected("cut"));
   });
 
+  it("leave a kill that is done as it is when their window closes and opens", async () => {
+    cluster.addPod("a");
+    await cluster.apply("PodChaos", "kill", { action: "pod-kill" });
+    const before = [cluster.events("kill"), cluster.writes];
+    const minutes = (offset: number): string => new Date(cluster.clock.now().getTime() + offset * 60_000).toISOString().slice(11, 16);
+    await cluster.setPolicy("hours", {
+      windows: [
+        { from: minutes(-10), to: minutes(5) },
+        { from: minutes(10), to: minutes(20) },
+      ],
+    });
+    for (let minute = 0; minute < 12; minute += 1) await cluster.pass(60_000);
+    assert.deepEqual([cluster.events("kill"), cluster.writes], before);
+    assert.equal(cluster.condition("kill", "AllInjected", "PodChaos").status, "True");
+  });
+
   it("leave protected pods out, and stop what has one already", async () => {
     cluster.addPod("a");
     cluster.addPod("b", { labels: { tier: "pay" } });
