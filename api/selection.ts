@@ -51,6 +51,7 @@ export const skipReasons = [
   "CannotCarry",
   "Protected",
   "BudgetExceeded",
+  "TooManyTargets",
 ] as const;
 export type SkipReason = (typeof skipReasons)[number];
 
