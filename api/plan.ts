@@ -1,5 +1,5 @@
 import type { OwnedPod } from "./policy/budget.ts";
-import { whyOverBudget, workloadOf } from "./policy/budget.ts";
+import { sizeOf, whyOverBudget, workloadOf } from "./policy/budget.ts";
 import type { Act } from "./policy/acts.ts";
 import { type Around, type Policy, policiesFor, protectorOf } from "./policy/violations.ts";
 import type { Selection } from "./kinds/definition.ts";
@@ -78,7 +78,7 @@ function sharesOf<P extends SelectablePod & OwnedPod>(
   selections: readonly PlannedSelection<P>[],
   pods: readonly P[],
 ): readonly WorkloadShare[] {
-  const sizes = new Map([...Map.groupBy(pods, workloadOf)].map(([workload, all]) => [workload, all.length]));
+  const sizes = new Map([...Map.groupBy(pods, workloadOf)].map(([workload, all]) => [workload, sizeOf(all)]));
   const faulted = new Map<string, number>();
   for (const { isFaulted, candidates, most } of selections) {
     if (!isFaulted) continue;

@@ -51,6 +51,7 @@ export const skipReasons = [
   "CannotCarry",
   "Protected",
   "BudgetExceeded",
+  "TooManyTargets",
 ] as const;
 export type SkipReason = (typeof skipReasons)[number];
 
@@ -140,6 +141,9 @@ function isOnNode(
   return nodes.includes(node) || (byLabels && has(nodeLabels(node), nodeSelectors));
 }
 
+/** Whether it has ended for good; its containers never run again. */
+export const isFinished = ({ status }: Pick<SelectablePod, "status">): boolean => status.phase === "Succeeded" || status.phase === "Failed";
+
 /** Why a pod cannot be a target now; undefined when it can. */
 export function whySkipped(pod: SelectablePod, need: TargetNeed, isOptedIn: (namespace: string) => boolean): Skip | undefined {
   const never = whyNever(pod, need, isOptedIn);
@@ -157,8 +161,7 @@ export function whyNever(pod: SelectablePod, need: TargetNeed, isOptedIn: (names
       message: `The namespace did not opt in. Run: kubectl label namespace ${namespace} ${labels.inject}=${OPTED_IN}`,
     };
   }
-  if (status.phase === "Succeeded" || status.phase === "Failed")
-    return { reason: "Finished", message: `The pod has ended (${status.phase}).` };
+  if (isFinished(pod)) return { reason: "Finished", message: `The pod has ended (${status.phase}).` };
   if (metadata.deletionTimestamp !== undefined) return { reason: "Terminating", message: "The pod is being deleted." };
   if (need !== "api" && spec.hostNetwork === true) {
     return { reason: "HostNetwork", message: "The pod is on its node's network; a fault there would hit the node and everything on it." };

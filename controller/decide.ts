@@ -149,34 +149,41 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
   if (before === undefined || before.length === 0) return { records: undefined, isUnderWay: false, wishes: [], kills: [] };
   const { experiment, now, nowMs, agents } = observed;
   const persisted = new Map((experiment.status.experiment.containerRecords ?? []).map((record) => [keyOfRecord(record), record]));
-  const faults = planFaults(before, observed, bound);
+  const plan = planFaults(before, observed, bound);
   const steps = before.map((record) => {
     const uid = record.targetUID ?? "";
-    const fault = faults.get(keyOfRecord(record));
-    const podNow = observed.findPod(record.targetUID ?? "");
+    const id = faultIdOf(experiment.metadata.uid, record);
+    const fault = plan.faults.get(keyOfRecord(record));
+    const pod = observed.findPod(uid);
     const isNew = !persisted.has(keyOfRecord(record));
-    const carries = bound === undefined ? podNow !== "gone" && podNow !== undefined && hasSidecar(podNow) : fault !== undefined;
+    // Nobody is left on the other side, so that nothing is to be in force on this one: the fault goes back, as at the end.
+    const isAlone = phase.desired === "Run" && fault === undefined && pod !== "gone" && plan.isAlone(record);
+    const desired = isAlone ? "Stop" : phase.desired;
+    const view = agents.get(uid);
+    const carries =
+      fault !== undefined ||
+      (pod !== undefined && pod !== "gone" && hasSidecar(pod) && mayCarry(record, { bound, desired, isReported: view?.reports.has(id) }));
     const evidence =
-      podNow === "gone"
+      pod === "gone"
         ? ({ is: "gone" } as const)
         : // What is not on record yet has not been sent, so nothing that an agent says is about it; and of a pod that
           // nothing is known of, nothing can be said.
-          podNow === undefined || isNew || (record.phase === "Not Injected" && phase.desired === "Run")
+          pod === undefined || isNew || (record.phase === "Not Injected" && desired === "Run")
           ? ({ is: "pending" } as const)
-          : carries
-            ? readEvidence(agents.get(uid), faultIdOf(experiment.metadata.uid, record), nowMs)
+          : carries && (fault !== undefined || desired === "Stop")
+            ? readEvidence(view, id, nowMs)
             : ({ is: "peer" } as const);
     const unmatchedServices = fault?.unmatchedServices ?? [];
-    const step = stepRecord(record, evidence, { desired: phase.desired, now, leaseMs: lease.ms, unmatchedServices });
-    return { ...step, before: record, carries, fault, evidence };
+    const step = stepRecord(record, evidence, { desired, isAlone, now, leaseMs: lease.ms, unmatchedServices });
+    return { ...step, before: record, desired, carries, fault, evidence };
   });
   const records = steps.map(({ record }) => record);
-  const wishes = steps.flatMap(({ before: old, record, carries, fault }): readonly Wish[] => {
+  const wishes = steps.flatMap(({ before: old, record, desired, carries, fault }): readonly Wish[] => {
     if (!carries || record.targetUID === undefined || isTargetGone(record)) return [];
     const wish = { podUid: record.targetUID, faultId: faultIdOf(experiment.metadata.uid, record) };
     // Until the end is on record the agent is kept at hand: forgotten too early, it would have to be asked again.
-    if (phase.desired === "Stop") return old.phase === "Not Injected" ? [] : [{ ...wish, fault: undefined }];
-    return fault === undefined ? [] : [{ ...wish, fault: wantedFault(observed, wish.faultId, { fault, phase, lease }) }];
+    if (desired === "Stop") return old.phase === "Not Injected" ? [] : [{ ...wish, fault: undefined }];
+    return [{ ...wish, fault: fault && wantedFault(observed, wish.faultId, { fault, phase, lease }) }];
   });
   // A lease that runs out unheard changes what the record should say.
   const leaseEnds = steps.flatMap(({ evidence }) =>
@@ -192,13 +199,31 @@ const keyOfRecord = ({ selectorKey, id, targetUID }: Pick<ContainerRecord, "sele
 export const faultIdOf = (experimentUid: string, { selectorKey }: Pick<ContainerRecord, "selectorKey">): string =>
   `${experimentUid}/${selectorKey}`;
 
-/** The faults of all targets that are still there, by record. */
-function planFaults(
-  records: readonly ContainerRecord[],
-  observed: Observed,
-  bound: BoundSpec | undefined,
-): ReadonlyMap<string, TargetFault> {
-  if (bound === undefined) return new Map();
+/**
+ * Whether the agent of a target that the plan has no fault for may still have one. Pods of some selectors carry one only at times (a partition
+ * acts on its other side, too, where there are sidecars): what an agent said of it is the sign there.
+ */
+function mayCarry(
+  { selectorKey, receipts }: ContainerRecord,
+  {
+    bound,
+    desired,
+    isReported,
+  }: { readonly bound: BoundSpec | undefined; readonly desired: "Run" | "Stop"; readonly isReported?: boolean | undefined },
+): boolean {
+  if (bound === undefined || receipts !== undefined || isReported === true) return true;
+  return desired === "Stop" && bound.selectors.some((selector) => selector.key === selectorKey && isFaulted(selector));
+}
+
+interface FaultPlan {
+  /** The faults of all targets that are still there, by record. */
+  readonly faults: ReadonlyMap<string, TargetFault>;
+  /** Whether a fault needs two sides, and nobody with an address is left on the other one. */
+  isAlone(record: ContainerRecord): boolean;
+}
+
+function planFaults(records: readonly ContainerRecord[], observed: Observed, bound: BoundSpec | undefined): FaultPlan {
+  if (bound === undefined) return { faults: new Map(), isAlone: () => false };
   const here = records.flatMap((record): readonly Target[] => {
     const pod = observed.findPod(record.targetUID ?? "");
     if (pod === undefined || pod === "gone") return [];
@@ -210,7 +235,11 @@ function planFaults(
     targets: here.filter(({ selectorKey }) => selectorKey === ".Target"),
     coverServices: (peers) => observed.coverServices(peers),
   });
-  return new Map(faults.map((fault) => [keyOfRecord({ ...fault.target, targetUID: fault.target.uid }), fault]));
+  const present = new Set(here.flatMap(({ selectorKey, addresses }) => (addresses.length > 0 ? [selectorKey] : [])));
+  return {
+    faults: new Map(faults.map((fault) => [keyOfRecord({ ...fault.target, targetUID: fault.target.uid }), fault])),
+    isAlone: ({ selectorKey }) => bound.selectors.some(({ key }) => key !== selectorKey && !present.has(key)),
+  };
 }
 
 function wantedFault(

@@ -114,7 +114,9 @@ function outcomeEvent(
 }
 
 /** Reasons that tell of a state and of no failure. */
-const plainReasons: ReadonlySet<string> = new Set([recordReasons.targetGone, recordReasons.serviceNotMatchable]);
+const plainReasons: ReadonlySet<string> = new Set([recordReasons.targetGone, recordReasons.noPeers, recordReasons.serviceNotMatchable]);
+/** Reasons that tell of a fault that is to go. */
+const recoveryReasons: ReadonlySet<string> = new Set([recordReasons.recoveryUnconfirmed, recordReasons.recoverFailed]);
 
 function failureEvents(pairs: readonly Pair[], { phase }: Context): readonly ExperimentEvent[] {
   const failed = pairs
@@ -122,7 +124,7 @@ function failureEvents(pairs: readonly Pair[], { phase }: Context): readonly Exp
     .map(([, now]) => now);
   const [first] = failed;
   if (first === undefined) return [];
-  const activity = phase.desired === "Run" ? "apply chaos" : "recover chaos";
+  const activity = phase.desired === "Stop" || recoveryReasons.has(first.reason ?? "") ? "recover chaos" : "apply chaos";
   const more = failed.length > 1 ? ` (and ${failed.length - 1} more)` : "";
   const err = `${first.id}: ${first.reason}: ${first.message ?? ""}${more}`;
   return [

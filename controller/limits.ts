@@ -1,7 +1,7 @@
-import { workloadOf, whyOverBudget } from "../api/policy/budget.ts";
+import { sizeOf, workloadOf, whyOverBudget } from "../api/policy/budget.ts";
 import { actsOf } from "../api/policy/acts.ts";
 import { findViolations, minutesLeft, type Policy, policiesFor, protectorOf } from "../api/policy/violations.ts";
-import type { Skip } from "../api/selection.ts";
+import { isFinished, type Skip } from "../api/selection.ts";
 import type { ContainerRecord } from "../api/status.ts";
 import type { Experiment } from "../kube/experiments.ts";
 import { describeHalt, type Limits } from "../kube/limits.ts";
@@ -18,7 +18,7 @@ export interface Restraint {
   readonly haltedBy: string | undefined;
   /** Why it may not run, by policies. */
   readonly refusal: Refusal | undefined;
-  /** Milliseconds until it may not run any more, if nothing else changes. */
+  /** Milliseconds until it may not run any more, if nothing else changes; more than 0. */
   readonly untilMs: number | undefined;
   /** Why a pod may never be a target of it. */
   readonly protects: (pod: Pod) => Skip | undefined;
@@ -26,7 +26,7 @@ export interface Restraint {
   readonly whyOverBudget: (pods: readonly Pod[]) => string | undefined;
 }
 
-const unlimited: Restraint = {
+export const unlimited: Restraint = {
   haltedBy: undefined,
   refusal: undefined,
   untilMs: undefined,
@@ -82,7 +82,8 @@ export function restrain(experiment: Experiment, podOf: (uid: string) => Pod | u
     haltedBy: halt && describeHalt(halt),
     refusal:
       message === undefined ? undefined : { problem: { reason: reasons.policyViolation, message }, untilMs: nowMs + RETRY_MS, times: 1 },
-    untilMs: minutes === undefined ? undefined : minutes * 60_000,
+    // At 0 it is forbidden already, and `refusal` says when to look again.
+    untilMs: minutes === undefined || minutes <= 0 ? undefined : minutes * 60_000,
     protects,
     whyOverBudget: (pods) =>
       explainBudget(pods, { isKill, policies, uid: metadata.uid, labelsOf, ledger, podsOf: (workload) => world.podsOf(workload) }),
@@ -125,11 +126,11 @@ function explainBudget(
   for (const [workload, asked] of Map.groupBy(pods, workloadOf)) {
     const all = podsOf(workload);
     // Kills one after the other would take a workload down if what was killed before and is not ready again did not count.
-    const down = isKill ? all.filter((pod) => !isReady(pod)).map(({ metadata }) => metadata.uid) : [];
+    const down = isKill ? all.filter((pod) => !isReady(pod) && !isFinished(pod)).map(({ metadata }) => metadata.uid) : [];
     const inUse = new Set([...ledger.inUse(workload, uid), ...down]);
     const wanted = inUse.union(new Set(asked.map(({ metadata }) => metadata.uid)));
     const concerned = policiesFor(policies, [workload.slice(0, workload.indexOf("/"))], labelsOf);
-    const why = whyOverBudget(concerned, { workload, size: all.length, inUse: inUse.size, wanted: wanted.size });
+    const why = whyOverBudget(concerned, { workload, size: sizeOf(all), inUse: inUse.size, wanted: wanted.size });
     if (why !== undefined) return why;
   }
   return undefined;

@@ -11,7 +11,7 @@ import type { ExperimentKey } from "./experiment-key.ts";
 import { binderOf } from "./kinds/translators.ts";
 import type { Binding } from "./kinds/translator.ts";
 import type { Ledger } from "./ledger.ts";
-import { restrain } from "./limits.ts";
+import { restrain, unlimited } from "./limits.ts";
 import type { Memories, Memory } from "./memory.ts";
 import { readRefusal, type Refusal } from "./permission.ts";
 import { isFaulted, type Surroundings } from "./picking.ts";
@@ -111,16 +111,14 @@ export function observeCached(
   const binding = binderOf(key.kind)({ metadata: experiment.metadata, spec: experiment.spec });
   const now = clock.now();
   const faultedKeys = new Set(binding.can === "run" ? binding.bound.selectors.filter(isFaulted).map(({ key: of }) => of) : []);
+  const isOneShot = binding.can === "run" && binding.bound.isOneShot;
   const isKill = binding.can === "run" && binding.bound.killGraceSeconds !== undefined;
-  const restraint = restrain(experiment, (uid) => world.pod(uid), {
-    world,
-    limits: world.limits,
-    ledger: deps.ledger,
-    faultedKeys,
-    isKill,
-    now,
-    nowMs,
-  });
+  const { limits } = world;
+  // What is done once and for all is neither stopped nor started again.
+  const isDone = isOneShot && records.length > 0 && records.every(({ phase }) => phase === "Injected");
+  const restraint = isDone
+    ? unlimited
+    : restrain(experiment, (uid) => world.pod(uid), { world, limits, ledger: deps.ledger, faultedKeys, isKill, now, nowMs });
   return {
     key,
     experiment,

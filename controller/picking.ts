@@ -103,34 +103,42 @@ export function joinTargets(current: Picked, selectors: readonly BoundSelector[]
   const joined: ContainerRecord[] = [];
   const byUid = new Map(around.pods.map((pod) => [pod.metadata.uid, pod]));
   const faulted = new Set(selectors.filter(isFaulted).map(({ key }) => key));
-  const held = kept.flatMap(({ selectorKey, targetUID = "" }) => (faulted.has(selectorKey) ? (byUid.get(targetUID) ?? []) : []));
+  const held = Map.groupBy(
+    kept.flatMap(({ selectorKey, targetUID = "" }) => (faulted.has(selectorKey) ? (byUid.get(targetUID) ?? []) : [])),
+    workloadOf,
+  );
   const skipped: SkippedTarget[] = [];
   for (const selector of selectors) {
     const { key, block, need } = selector;
     if (block.mode !== "all") continue;
     for (const pod of matchPods(block.selector, around.pods, around.nodes)) {
       if (known.has(`${key} ${pod.metadata.uid}`)) continue;
-      const skip =
-        whyNever(pod, need, around.isOptedIn) ??
-        whyNotFaulted(selector, pod, around) ??
-        whyNoRoom(selector, [...held.filter((other) => workloadOf(other) === workloadOf(pod)), pod], around);
+      const workload = workloadOf(pod);
+      const ofWorkload = [...(held.get(workload) ?? []), pod];
+      const skip = whyNever(pod, need, around.isOptedIn) ?? whyNotFaulted(selector, pod, around) ?? whyNoRoom(selector, ofWorkload, around);
       if (skip !== undefined && skip.reason !== "Finished" && skip.reason !== "Terminating") skipped.push({ id: podId(pod), ...skip });
       if (skip !== undefined || pod.spec.nodeName === undefined) continue;
       joined.push(newRecord(pod, key));
-      if (isFaulted(selector)) held.push(pod);
+      if (isFaulted(selector)) held.set(workload, ofWorkload);
     }
   }
   // Two records of one id would be two answers to one question: an old one waits for its end first.
   const ids = new Set(kept.map(({ selectorKey, id }) => `${selectorKey} ${id}`));
   const fresh = joined.filter(({ selectorKey, id }) => !ids.has(`${selectorKey} ${id}`));
   if (kept.length + fresh.length === 0) return current;
-  const records = [...kept, ...fresh];
-  if (isTooLarge(records)) return current;
-  const picked = new Set(records.map(({ id }) => id));
+  const isFull = isTooLarge([...kept, ...fresh]);
+  const records = isFull ? current.records : [...kept, ...fresh];
+  const leftOut = isFull ? fresh.map(({ id }): SkippedTarget => ({ id, ...noRecord })) : [];
+  const judged = new Set([...records, ...leftOut].map(({ id }) => id));
   const present = new Set(around.pods.map((pod) => podId(pod)));
-  const stillSkipped = current.skipped.filter(({ id }) => present.has(id) && !picked.has(id));
-  return { records, skipped: uniqueById([...stillSkipped, ...skipped]).slice(0, MOST_SKIPPED) };
+  const stillSkipped = current.skipped.filter(({ id }) => present.has(id) && !judged.has(id));
+  return { records, skipped: uniqueById([...leftOut, ...stillSkipped, ...skipped]).slice(0, MOST_SKIPPED) };
 }
+
+const noRecord: Skip = {
+  reason: "TooManyTargets",
+  message: "One object cannot hold the records of more pods. Split the experiment in two, by namespaces or labels.",
+};
 
 function whyNoRoom(selector: BoundSelector, pods: readonly Pod[], { whyOverBudget }: Surroundings): Skip | undefined {
   const message = isFaulted(selector) ? whyOverBudget(pods) : undefined;

@@ -4,6 +4,8 @@
 export const recordReasons = {
   /** There is no pod of that UID any more. */
   targetGone: "TargetGone",
+  /** Every pod of the other side is gone: there is nothing to fault until one comes. */
+  noPeers: "NoPeers",
   /** The sidecar could not be dialled, so the fault is not in force yet. */
   unreachable: "Unreachable",
   /** No heartbeat reached the sidecar for longer than the lease: the fault is lifted until one does. */

@@ -1,5 +1,6 @@
 import type { ContainerRecord, RecordEvent, RecordPhase } from "../api/status.ts";
 import { assertNever } from "../common/assert-never.ts";
+import { annotations } from "../common/names.ts";
 import type { Effect, Evidence } from "./evidence.ts";
 import { recordReasons } from "./reasons.ts";
 
@@ -12,6 +13,8 @@ export interface Step {
 
 export interface StepContext {
   readonly desired: "Run" | "Stop";
+  /** Whether "Stop" is desired only as long as nobody is on the other side of the fault. */
+  readonly isAlone?: boolean;
   readonly now: Date;
   readonly leaseMs: number;
   /** Services that the fault should reach and cannot. */
@@ -42,10 +45,13 @@ const EVENTS_KEPT = 5;
  * | Stop    | refused, failed      | NI/Wait RecoverFailed   | I/Wait RecoverFailed    |
  * | Stop    | active, lease-ended, pending | as it was       | I/Wait                  |
  *
- * A plain NI record stays as it is under Stop: nothing was ever sent to its target.
+ * A plain NI record stays as it is under Stop: nothing is on its target. While nobody is on the other side of the fault the end has a
+ * reason, NoPeers.
  */
 export function stepRecord(record: ContainerRecord, evidence: Evidence, context: StepContext): Step {
-  if (record.phase === "Not Injected" && (context.desired === "Stop" || isTargetGone(record))) return { record, isUnderWay: false };
+  if (isTargetGone(record)) return settled(record);
+  if (record.phase === "Not Injected" && context.desired === "Stop")
+    return settled(context.isAlone === true ? explained(record, "Not Injected", recordReasons.noPeers, ALONE) : record);
   return context.desired === "Run" ? stepForward(record, evidence, context) : stepBack(record, evidence, context);
 }
 
@@ -74,28 +80,35 @@ function stepForward(record: ContainerRecord, evidence: Evidence, context: StepC
       return underWay(explained(record, waiting, recordReasons.leaseExpired, message));
     }
     case "pending":
-    case "absent":
-      return underWay(wasInjected ? record : explained(record, waiting, record.reason, record.message));
+    case "absent": {
+      if (wasInjected) return underWay(record);
+      // A new beginning has nothing to do with why the last one ended.
+      const { reason, message } = record.phase === "Not Injected" ? {} : record;
+      return underWay(explained(record, waiting, reason, message));
+    }
     default:
       return assertNever(evidence);
   }
 }
 
+const ALONE = `No pod is left on the other side, so nothing is faulted. One that follows (annotation ${annotations.follow}) goes on when a pod comes.`;
+
 function stepBack(record: ContainerRecord, evidence: Evidence, context: StepContext): Step {
   const waiting: RecordPhase = isInjected(record) ? "Injected/Wait" : "Not Injected/Wait";
+  const [reason, message] = context.isAlone === true ? [recordReasons.noPeers, ALONE] : [];
   switch (evidence.is) {
     case "gone":
       return settled(endRecord(record, recordReasons.targetGone, "The pod is gone, and the fault with it.", context));
     case "peer":
-      return settled(endRecord(record, undefined, undefined, context));
+      return settled(endRecord(record, reason, message, context));
     case "absent": {
       const { receipts, interruptions, resolved } = evidence;
       const seen = receipts && interruptions && resolved ? withEffect(record, { receipts, interruptions, resolved }) : record;
-      return settled(endRecord(seen, undefined, undefined, context));
+      return settled(endRecord(seen, reason, message, context));
     }
     case "unreachable": {
-      const message = `Nobody confirmed that the fault is lifted; without heartbeats its lease lifts it. ${evidence.why}`;
-      return underWay(explained(record, waiting, recordReasons.recoveryUnconfirmed, message));
+      const unheard = `Nobody confirmed that the fault is lifted; without heartbeats its lease lifts it. ${evidence.why}`;
+      return underWay(explained(record, waiting, recordReasons.recoveryUnconfirmed, unheard));
     }
     case "refused":
     case "failed": {

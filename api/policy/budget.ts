@@ -1,3 +1,4 @@
+import { isFinished, type SelectablePod } from "../selection.ts";
 import type { Policy } from "./violations.ts";
 
 /** What owns a pod: all pods of one owner are one workload, and a pod without an owner is one by itself. */
@@ -26,10 +27,14 @@ export function workloadOf({ metadata }: OwnedPod): string {
   return isOfDeployment ? `${namespace}/Deployment/${owner.name.slice(0, -suffix.length)}` : `${namespace}/${owner.kind}/${owner.name}`;
 }
 
+/** How many pods a workload has: those that have ended or are being deleted serve nobody. */
+export const sizeOf = (pods: readonly Pick<SelectablePod, "metadata" | "status">[]): number =>
+  pods.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isFinished(pod)).length;
+
 /** The state of one workload when targets are picked. */
 export interface WorkloadUse {
   readonly workload: string;
-  /** Pods that it has. */
+  /** As `sizeOf` counts. */
   readonly size: number;
   /** Pods of it that other experiments fault now. */
   readonly inUse: number;

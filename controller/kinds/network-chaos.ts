@@ -91,7 +91,7 @@ export const networkChaos: Translator<Spec> = {
         }
         if (receivers === key && (shape === undefined || onArrival)) {
           const peers = senders && peersOf(senders, { withPods: true });
-          rules.push(ruleOf(spec, Direction.INGRESS, key, peers));
+          if (peers === undefined || !isEmpty(peers)) rules.push(ruleOf(spec, Direction.INGRESS, key, peers));
         }
       }
       if (rules.length === 0) return undefined;

@@ -3,32 +3,33 @@ import type { JsonObject } from "../../api/json.ts";
 import { planAct } from "../../api/plan.ts";
 import { actsOf } from "../../api/policy/acts.ts";
 import { readPolicy } from "../../api/policy/read.ts";
-import { pods, type Pod } from "../../kube/resources.ts";
+import { pods as podResource, type Pod } from "../../kube/resources.ts";
 
-function pod(name: string, { app = "web", owner = "web", hasSidecar = true } = {}): Pod {
-  return pods.parse({
+function pod(name: string, { app = "web", owner = "web", hasSidecar = true, phase = "Running", deletedAt = "" } = {}): Pod {
+  return podResource.parse({
     metadata: {
       name,
       namespace: "shop",
       uid: name,
       labels: { app, pod: name },
+      ...(deletedAt !== "" && { deletionTimestamp: deletedAt }),
       ownerReferences: [{ kind: "StatefulSet", name: owner, uid: owner, controller: true }],
     },
     spec: { nodeName: "n", initContainers: hasSidecar ? [{ name: "squall-sidecar" }] : [] },
-    status: { phase: "Running", podIP: "10.0.0.1" },
+    status: { phase, podIP: "10.0.0.1" },
   });
 }
 
 const all = [pod("a"), pod("b"), pod("c", { hasSidecar: false }), pod("d"), pod("db", { app: "db", owner: "db" })];
 
-function plan(spec: object, policies: readonly object[] = []) {
+function plan(spec: object, policies: readonly object[] = [], pods: readonly Pod[] = all) {
   const raw: JsonObject = {
     spec: { action: "delay", delay: { latency: "1ms" }, mode: "all", selector: { labelSelectors: { app: "web" } }, ...spec },
   };
   const [act] = actsOf("NetworkChaos", raw, { namespace: "shop" });
   assert.ok(act);
   return planAct<Pod>(act, {
-    pods: all,
+    pods,
     nodes: [],
     policies: policies.flatMap((policy, index) => readPolicy({ metadata: { name: `p${index}` }, spec: policy }) ?? []),
     labelsOf: () => ({}),
@@ -71,6 +72,12 @@ describe("planAct", () => {
       ],
     );
     assert.deepEqual(shares, [{ workload: "shop/StatefulSet/web", size: 4, most: 3 }]);
+  });
+
+  it("counts only pods that are alive in the size of a workload", () => {
+    const dead = [pod("x", { phase: "Failed" }), pod("y", { phase: "Succeeded" }), pod("z", { deletedAt: "2026-01-01T00:00:00Z" })];
+    const { shares, tooSmall } = plan({}, [{ budget: { maxPercent: 50 } }], [pod("a"), ...dead]);
+    assert.deepEqual([shares, tooSmall], [[{ workload: "shop/StatefulSet/web", size: 1, most: 1 }], ["p0"]]);
   });
 
   it("names the policies that have a say, leaves protected pods out, and finds budgets that are too small", () => {

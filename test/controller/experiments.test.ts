@@ -389,6 +389,146 @@ describe("a durable experiment", () => {
   });
 });
 
+describe("an experiment with two sides", () => {
+  let cluster: ExperimentCluster;
+  let source: string;
+  beforeEach(async () => {
+    cluster = new ExperimentCluster();
+    await cluster.start();
+    source = cluster.addPod("a");
+    cluster.addPod("db-1", { labels: { app: "db" } });
+  });
+  afterEach(() => cluster.stop());
+
+  const slow = (annotations: Readonly<Record<string, string>> = {}, own: object = {}) =>
+    cluster.apply(
+      "NetworkChaos",
+      "slow",
+      {
+        action: "delay",
+        delay: { latency: "1ms" },
+        target: { mode: "all", selector: { namespaces: ["shop"], labelSelectors: { app: "db" } } },
+        ...own,
+      },
+      annotations,
+    );
+  const removeTarget = async (): Promise<void> => {
+    cluster.kube.remove(pods, { namespace: "shop", name: "db-1" });
+    await cluster.pass(0);
+  };
+
+  it("has no fault while nobody is on the other side, and says so", async () => {
+    await slow();
+    assert.deepEqual(cluster.records("slow"), ["shop/a: Injected", "target shop/db-1: Injected"]);
+    await removeTarget();
+    assert.deepEqual(cluster.records("slow"), ["shop/a: Not Injected NoPeers", "target shop/db-1: Not Injected TargetGone"]);
+    assert.deepEqual(cluster.agents.of(source).inForce, []);
+    assert.equal(
+      cluster.condition("slow", "AllInjected").message,
+      "The fault is in force on 0 of 1 target. shop/a: NoPeers: No pod is left on the other side, so nothing is faulted. One that follows (annotation squall.dev/follow) goes on when a pod comes.",
+    );
+    assert.deepEqual(cluster.events("slow").slice(2), ["Recovered: Successfully recover chaos for shop/a"]);
+    await cluster.delete("slow");
+    assert.equal(cluster.find("slow"), undefined);
+  });
+
+  it("has the fault again when a pod comes, if it follows, and puts that on record first", async () => {
+    await slow({ "squall.dev/follow": "true" });
+    await removeTarget();
+    assert.deepEqual(cluster.records("slow"), ["shop/a: Not Injected NoPeers"]);
+    const held = Promise.withResolvers<void>();
+    cluster.agents.of(source).until = held.promise;
+    cluster.addPod("db-2", { labels: { app: "db" } });
+    await cluster.pass(2_000);
+    assert.equal(cluster.records("slow")[0], "shop/a: Not Injected/Wait");
+    held.resolve();
+    await cluster.pass(0);
+    assert.deepEqual(cluster.records("slow"), ["shop/a: Injected", "target shop/db-2: Injected"]);
+    assert.equal(cluster.agents.of(source).inForce.length, 1);
+    const [record] = cluster.experiment("slow").status.experiment.containerRecords ?? [];
+    assert.deepEqual([record?.injectedCount, record?.recoveredCount], [2, 1]);
+  });
+
+  it("knows a pod that goes while it waits for the other side", async () => {
+    await slow({ "squall.dev/follow": "true" });
+    await removeTarget();
+    cluster.addPod("a");
+    await cluster.pass(1_000);
+    assert.deepEqual(cluster.records("slow"), ["shop/a: Not Injected NoPeers"]);
+    const [record] = cluster.experiment("slow").status.experiment.containerRecords ?? [];
+    assert.equal(record?.targetUID, cluster.pod("a").metadata.uid);
+  });
+
+  it("stays on record while the agent that has its fault cannot be asked, whoever leads", async () => {
+    await slow();
+    cluster.agents.of(source).isReachable = false;
+    await removeTarget();
+    await cluster.pass(3_000);
+    assert.equal(cluster.records("slow")[0], "shop/a: Injected/Wait RecoveryUnconfirmed");
+    await cluster.takeOver();
+    await cluster.delete("slow");
+    await cluster.pass(LEASE_MS);
+    assert.ok(cluster.find("slow"));
+    await cluster.pass(GRACE_MS);
+    assert.equal(cluster.find("slow"), undefined);
+    assert.equal(cluster.unconfirmed, 1);
+    assert.deepEqual(cluster.agents.of(source).inForce, []);
+  });
+
+  it("goes as soon as the agent can be asked", async () => {
+    await slow();
+    cluster.agents.of(source).isReachable = false;
+    await removeTarget();
+    await cluster.delete("slow");
+    assert.ok(cluster.find("slow"));
+    cluster.agents.of(source).isReachable = true;
+    await cluster.pass(5_000);
+    assert.equal(cluster.find("slow"), undefined);
+    assert.equal(cluster.unconfirmed, 0);
+  });
+
+  it("asks no agent of a pod that is only the other side", async () => {
+    await slow();
+    const target = cluster.pod("db-1").metadata.uid;
+    cluster.kube.remove(pods, { namespace: "shop", name: "a" });
+    await cluster.pass(0);
+    assert.deepEqual(cluster.records("slow"), ["shop/a: Not Injected TargetGone", "target shop/db-1: Not Injected NoPeers"]);
+    await cluster.delete("slow");
+    assert.equal(cluster.find("slow"), undefined);
+    assert.deepEqual(cluster.agents.of(target).accepted, []);
+  });
+
+  it("asks the agents of both sides of a partition", async () => {
+    await slow({}, { action: "partition", delay: undefined });
+    const target = cluster.pod("db-1").metadata.uid;
+    assert.equal(cluster.agents.of(target).inForce.length, 1);
+    cluster.agents.of(target).isReachable = false;
+    cluster.kube.remove(pods, { namespace: "shop", name: "a" });
+    await cluster.delete("slow");
+    await cluster.pass(3_000);
+    assert.equal(cluster.records("slow")[1], "target shop/db-1: Injected/Wait RecoveryUnconfirmed");
+    cluster.agents.of(target).isReachable = true;
+    await cluster.pass(5_000);
+    assert.equal(cluster.find("slow"), undefined);
+    assert.deepEqual(cluster.agents.of(target).inForce, []);
+  });
+
+  it("leaves no half of a partition on the side that is left", async () => {
+    await slow({}, { action: "partition", delay: undefined });
+    const target = cluster.pod("db-1").metadata.uid;
+    cluster.kube.remove(pods, { namespace: "shop", name: "a" });
+    await cluster.pass(1_000);
+    assert.deepEqual(cluster.records("slow"), ["shop/a: Not Injected TargetGone", "target shop/db-1: Not Injected NoPeers"]);
+    assert.deepEqual(cluster.agents.of(target).inForce, []);
+  });
+
+  it("keeps the fault for external addresses when the pods beside them are gone", async () => {
+    await slow({}, { externalTargets: ["192.0.2.1"] });
+    await removeTarget();
+    assert.equal(cluster.records("slow")[0], "shop/a: Injected");
+  });
+});
+
 describe("an experiment without targets", () => {
   let cluster: ExperimentCluster;
   beforeEach(async () => {

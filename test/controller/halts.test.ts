@@ -59,6 +59,16 @@ describe("a halt", () => {
     assert.equal(cluster.condition("kill", "Selected", "PodChaos").reason, "Halted");
   });
 
+  it("does not stop a kill that is done", async () => {
+    cluster.addPod("a");
+    await cluster.apply("PodChaos", "kill", { action: "pod-kill" });
+    await cluster.pass(60_000);
+    await cluster.halt("cluster");
+    await cluster.pass(3_000);
+    assert.equal(cluster.experiment("kill", "PodChaos").status.halted, undefined);
+    assert.ok(!cluster.events("kill").some((event) => event.startsWith("Halted")));
+  });
+
   it("counts what it stopped, paused experiments too, and not what was over before", async () => {
     cluster.addPod("a");
     await cluster.partition("over", { duration: "1s" });

@@ -53,6 +53,22 @@ describe("policies, while experiments run", () => {
     assert.ok(isInjected("cut"));
   });
 
+  it("leave a kill that is done as it is when their window closes and opens", async () => {
+    cluster.addPod("a");
+    await cluster.apply("PodChaos", "kill", { action: "pod-kill" });
+    const before = [cluster.events("kill"), cluster.writes];
+    const minutes = (offset: number): string => new Date(cluster.clock.now().getTime() + offset * 60_000).toISOString().slice(11, 16);
+    await cluster.setPolicy("hours", {
+      windows: [
+        { from: minutes(-10), to: minutes(5) },
+        { from: minutes(10), to: minutes(20) },
+      ],
+    });
+    for (let minute = 0; minute < 12; minute += 1) await cluster.pass(60_000);
+    assert.deepEqual([cluster.events("kill"), cluster.writes], before);
+    assert.equal(cluster.condition("kill", "AllInjected", "PodChaos").status, "True");
+  });
+
   it("leave protected pods out, and stop what has one already", async () => {
     cluster.addPod("a");
     cluster.addPod("b", { labels: { tier: "pay" } });
@@ -92,6 +108,19 @@ describe("policies, while experiments run", () => {
     await cluster.delete("first");
     await cluster.pass(0);
     assert.ok(isInjected("second"), "room is given on at once");
+  });
+
+  it("count only pods that are alive in the size of a workload", async () => {
+    for (const name of ["a", "b"]) cluster.addPod(name, { owner: "web" });
+    for (const name of ["failed", "failed-too"]) cluster.addPod(name, { owner: "web", phase: "Failed", isReady: false });
+    await cluster.setPolicy("half", { budget: { maxPercent: 50 } });
+    await cluster.partition("cut");
+    assert.equal(
+      cluster.selected("cut"),
+      "False BudgetExceeded: shop/StatefulSet/web has 2 pods, 0 of them faulted already, and 2 would be; policy half (spec.budget.maxPercent) allows 50 %, which is 1.",
+    );
+    await cluster.apply("PodChaos", "kill", { action: "pod-kill", mode: "one" });
+    assert.equal(["a", "b"].filter((name) => cluster.hasPod(name)).length, 1, "nor are those that have ended among those that are down");
   });
 
   it("keep the place of an experiment that is paused", async () => {
