@@ -61,10 +61,12 @@ export class Dispatcher {
   readonly #owners = new Map<string, OwnerEntry>();
   readonly #pace: Pace;
   #isOpen = false;
-  #generation = 0;
+  /** Begins above every number of a dispatcher that this process had before, in microseconds: a leadership may be taken up anew within its epoch. */
+  #generation: number;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#generation = Math.floor(options.clock.monotonicMs() * 1_000);
     this.#pace = new Pace(options.clock);
   }
 

@@ -13,6 +13,7 @@ const AT_A_STRETCH = 32;
  */
 export class Pace {
   readonly #clock: Clock;
+  readonly #urgent: (() => void)[] = [];
   readonly #calls: (() => void)[] = [];
   readonly #leftForLater = new Set<() => void>();
   #taken = 0;
@@ -22,10 +23,13 @@ export class Pace {
     this.#clock = clock;
   }
 
-  /** Makes a call as soon as there is a place for it. Gives and throws what the call does. */
-  async call<T>(make: () => Promise<T>): Promise<T> {
+  /**
+   * Makes a call as soon as there is a place for it. Gives and throws what the call does. Urgent is one to an agent that has answered and
+   * hears nothing else until it is made: the leases of what it has in force run. There is one of those for each connection at most.
+   */
+  async call<T>(make: () => Promise<T>, { isUrgent = false }: { readonly isUrgent?: boolean } = {}): Promise<T> {
     if (this.#taken < CALLS_AT_ONCE) this.#taken += 1;
-    else await new Promise<void>((resolve) => this.#calls.push(resolve));
+    else await new Promise<void>((resolve) => (isUrgent ? this.#urgent : this.#calls).push(resolve));
     let hasPlace = true;
     const leave = (): void => {
       if (hasPlace) this.#passOn();
@@ -47,9 +51,9 @@ export class Pace {
     return () => void this.#leftForLater.delete(act);
   }
 
-  /** A place that becomes free goes to the call that has waited longest. */
+  /** A place that becomes free goes to the call that has waited longest, urgent ones first. */
   #passOn(): void {
-    const next = this.#calls.shift();
+    const next = this.#urgent.shift() ?? this.#calls.shift();
     if (next !== undefined) return next();
     this.#taken -= 1;
     if (!this.#isDoingLater) this.#doLater();
@@ -59,7 +63,7 @@ export class Pace {
     let left = AT_A_STRETCH;
     this.#isDoingLater = false;
     for (const act of this.#leftForLater) {
-      if (this.#calls.length > 0) return;
+      if (this.#urgent.length + this.#calls.length > 0) return;
       if (left === 0) {
         this.#isDoingLater = true;
         setImmediate(() => this.#doLater());

@@ -184,11 +184,12 @@ export class Sender {
     try {
       while (!signal.aborted) {
         if (link === undefined || !this.isCurrent) {
-          await pace.call(async () => {
+          const call = async (): Promise<void> => {
             if (signal.aborted) return;
             link ??= dial(where);
             await this.#apply(link, signal);
-          });
+          };
+          await pace.call(call, { isUrgent: link !== undefined });
           if (signal.aborted) return;
           onContact();
           if (!this.isCurrent) continue;

@@ -163,6 +163,37 @@ describe("Dispatcher and its senders", () => {
     assert.deepEqual(agents.of("a").inForce, ["two/."]);
   });
 
+  it("is not refused as old where it begins anew within a leadership", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("a", "one/.")]);
+    dispatcher.wish(owner("two"), [wish("a", "two/.")]);
+    await clock.advance(1_000);
+    await dispatcher.close();
+    lead(3);
+    dispatcher.wish(owner("one"), []);
+    dispatcher.wish(owner("two"), [wish("a", "two/.")]);
+    dispatcher.open();
+    await clock.advance(1_000);
+    assert.deepEqual(sent("a").at(-1), ["two/."]);
+  });
+
+  it("keeps leases while thousands of calls wait for agents that do not answer", async () => {
+    dispatcher.open();
+    dispatcher.wish(owner("one"), [wish("held", "one/.", { leaseMs: 5_000 })]);
+    await clock.advance(100);
+    const silent = Array.from({ length: 3_000 }, (_, index) => `silent-${index}`);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const uid of silent) agents.of(uid).until = promise;
+    dispatcher.wish(
+      owner("two"),
+      [...silent, "held"].map((uid) => wish(uid, "two/.")),
+    );
+    const before = agents.of("held").accepted.length;
+    await clock.advance(1_000);
+    assert.ok(agents.of("held").accepted.length > before, "the agent that answers has the new set");
+    resolve();
+  });
+
   it("says nothing any more once its leadership is over", async () => {
     dispatcher.open();
     dispatcher.wish(owner("one"), [wish("a", "one/.", { leaseMs: 3_000 })]);

@@ -50,6 +50,23 @@ describe("Pace", () => {
     assert.deepEqual(begun.slice(AT_ONCE), [AT_ONCE, AT_ONCE + 1, AT_ONCE + 2]);
   });
 
+  it("makes urgent calls before all others that wait, in their order", async () => {
+    call(AT_ONCE + 2);
+    const order: string[] = [];
+    for (const name of ["first", "second"])
+      void pace.call(
+        () => {
+          order.push(`${name} after ${begun.length}`);
+          return Promise.resolve();
+        },
+        { isUrgent: true },
+      );
+    answers[0]?.resolve();
+    await settle();
+    assert.deepEqual(order, [`first after ${AT_ONCE}`, `second after ${AT_ONCE}`]);
+    assert.equal(begun.length, AT_ONCE + 1);
+  });
+
   it("does not let calls that get no answer keep the others waiting", async () => {
     call(3 * AT_ONCE);
     await clock.advance(499);
