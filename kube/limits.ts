@@ -20,7 +20,8 @@ export class Limits {
     log,
     random,
   }: { readonly kube: Kube; readonly clock: Clock; readonly log: Log; readonly random?: (() => number) | undefined }) {
-    const reflect = <T extends KubeObject>(resource: Resource<T>): Reflector<T> => new Reflector({ kube, resource, clock, log, random });
+    const reflect = <T extends KubeObject>(resource: Resource<T>): Reflector<T> =>
+      new Reflector({ kube, resource, clock, log, random, mustReadAll: true });
     this.#policies = reflect(chaosPolicies);
     this.#halts = reflect(halts);
     this.#clusterHalts = reflect(clusterHalts);

@@ -1,9 +1,11 @@
+import * as z from "zod";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { createBackOff } from "./back-off.ts";
-import { isKubeError } from "./errors.ts";
-import type { Kube, KubeObject, ListOptions, Resource } from "./kube.ts";
+import { isKubeError, type KubeError } from "./errors.ts";
+import type { Kube, KubeObject, ListOptions, ObjectMeta, Resource } from "./kube.ts";
 import { keyOf } from "./object-key.ts";
+import { metaSchema } from "./resources.ts";
 import { wait } from "./wait.ts";
 
 export interface ReflectorOptions<T extends KubeObject> {
@@ -14,6 +16,8 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly clock: Clock;
   readonly log: Log;
   readonly random?: (() => number) | undefined;
+  /** Whether one object that cannot be read makes all of them unknown: for limits, where leaving one out would allow what it forbids. */
+  readonly mustReadAll?: boolean | undefined;
 }
 
 /** What may be asked of a reflector of any kind. */
@@ -33,12 +37,16 @@ const LONGEST_WAIT_MS = 10_000;
 /** A watch that ended sooner than this counts as a failure: a server that closes each one at once must not be asked in a tight loop. */
 const SHORT_WATCH_MS = 5_000;
 
+const withMetadata = z.object({ metadata: metaSchema });
+
 /**
  * A copy of all objects of a kind, kept fresh by one list and a chain of watches. Whatever goes wrong, it goes on trying;
- * `silentMs` tells how old the copy may be. Handlers get keys only and look up the rest when they come to it.
+ * `silentMs` tells how old the copy may be. Handlers get keys only and look up the rest when they come to it. An object that cannot be read,
+ * such as one that a newer Squall wrote, keeps the copy that it had, if any, and does not keep the others from being heard of.
  */
 export class Reflector<T extends KubeObject> {
   readonly #options: ReflectorOptions<T>;
+  readonly #resource: Resource<T | Unreadable>;
   readonly #objects = new Map<string, T>();
   readonly #indexes: Index<T>[] = [];
   readonly #handlers = new Set<(key: string) => void>();
@@ -50,6 +58,8 @@ export class Reflector<T extends KubeObject> {
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
+    const { resource, mustReadAll } = options;
+    this.#resource = mustReadAll === true ? resource : { ...resource, parse: (raw) => parseOrTell(resource, raw) };
     // Nobody may be waiting for it when `close` comes first.
     this.#firstSync.promise.catch(() => undefined);
   }
@@ -151,8 +161,8 @@ export class Reflector<T extends KubeObject> {
   #version: string | undefined;
 
   async #list(signal: AbortSignal): Promise<string> {
-    const { kube, resource, scope } = this.#options;
-    const { items, resourceVersion } = await kube.list(resource, scope, signal);
+    const { kube, scope } = this.#options;
+    const { items, resourceVersion } = await kube.list(this.#resource, scope, signal);
     this.#touch(resourceVersion);
     const listed = new Map(items.map((object) => [keyOf(object.metadata), object]));
     const changed: string[] = [];
@@ -162,6 +172,10 @@ export class Reflector<T extends KubeObject> {
       changed.push(key);
     }
     for (const [key, object] of listed) {
+      if (object instanceof Unreadable) {
+        this.#warnOf(key, object);
+        continue;
+      }
       const known = this.#objects.get(key)?.metadata;
       if (known?.resourceVersion === object.metadata.resourceVersion && known.uid === object.metadata.uid) continue;
       this.#put(key, object);
@@ -176,16 +190,20 @@ export class Reflector<T extends KubeObject> {
 
   /** Follows one watch to its end and gives the version to go on from. */
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<string> {
-    const { kube, resource, scope } = this.#options;
+    const { kube, scope } = this.#options;
     this.#version = resourceVersion;
-    for await (const event of kube.watch(resource, { ...scope, resourceVersion }, signal)) {
+    for await (const event of kube.watch(this.#resource, { ...scope, resourceVersion }, signal)) {
       if (event.type === "BOOKMARK") {
         this.#touch(event.resourceVersion);
         continue;
       }
       this.#touch(event.object.metadata.resourceVersion);
       const key = keyOf(event.object.metadata);
-      this.#put(key, event.type === "DELETED" ? undefined : event.object);
+      if (event.type === "DELETED") this.#put(key, undefined);
+      else if (event.object instanceof Unreadable) {
+        this.#warnOf(key, event.object);
+        continue;
+      } else this.#put(key, event.object);
       this.#tell(key);
     }
     return this.#version;
@@ -194,6 +212,11 @@ export class Reflector<T extends KubeObject> {
   #touch(version: string): void {
     this.#version = version;
     this.#lastContactMs = this.#options.clock.monotonicMs();
+  }
+
+  #warnOf(key: string, { error }: Unreadable): void {
+    const { log, resource } = this.#options;
+    log.error({ resource: resource.plural, key, err: error }, "an object cannot be read; the copy of it is out of date");
   }
 
   #put(key: string, object: T | undefined): void {
@@ -223,5 +246,26 @@ export class Reflector<T extends KubeObject> {
         this.#options.log.error({ resource: this.#options.resource.plural, key, err: error }, "handler of a change failed");
       }
     }
+  }
+}
+
+/** An object whose metadata alone can be read. */
+class Unreadable {
+  readonly metadata: ObjectMeta;
+  readonly error: KubeError;
+
+  constructor(metadata: ObjectMeta, error: KubeError) {
+    this.metadata = metadata;
+    this.error = error;
+  }
+}
+
+function parseOrTell<T>(resource: Resource<T>, raw: unknown): T | Unreadable {
+  try {
+    return resource.parse(raw);
+  } catch (error) {
+    const found = withMetadata.safeParse(raw);
+    if (!isKubeError(error, "unexpected") || !found.success) throw error;
+    return new Unreadable(found.data.metadata, error);
   }
 }

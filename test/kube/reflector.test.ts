@@ -66,6 +66,37 @@ describe("Reflector", () => {
     assert.deepEqual(changes, ["shop/cart", "shop/cart", "shop/cart"]);
   });
 
+  it("hears of all others while an object cannot be read, keeps the copy that it had of it, and hears of its deletion", async () => {
+    const unreadable = { ...pod("cart"), status: { phase: "Running", podIPs: "none" } };
+    const readable = (): readonly string[] => reflector.list().map(({ metadata }) => metadata.name);
+    kube.seed(pods, { ...unreadable, metadata: { ...unreadable.metadata, name: "never" } });
+    kube.seed(pods, pod("cart"));
+    await started();
+    assert.deepEqual(readable(), ["cart"]);
+    const { metadata } = reflector.get("shop/cart") ?? assert.fail();
+    kube.seed(pods, unreadable);
+    kube.seed(pods, pod("web"));
+    await settle();
+    assert.deepEqual(readable(), ["cart", "web"]);
+    kube.fail({ verb: "watch", error: new KubeError("gone", "compacted") });
+    kube.endWatches();
+    await clock.advance(60_000);
+    assert.equal(kube.requests.filter(({ verb }) => verb === "list").length, 2);
+    assert.deepEqual(readable(), ["cart", "web"]);
+    assert.equal(reflector.get("shop/cart")?.metadata.resourceVersion, metadata.resourceVersion);
+    kube.remove(pods, cart);
+    await settle();
+    assert.deepEqual(readable(), ["web"]);
+  });
+
+  it("knows nothing rather than a part where it must read all", async () => {
+    kube.seed(pods, { ...pod("cart"), status: { phase: "Running", podIPs: "none" } });
+    reflector = new Reflector({ kube, resource: pods, clock, log: silentLog, random: () => 1, mustReadAll: true });
+    reflector.start();
+    await clock.advance(60_000);
+    assert.equal(reflector.isSynced, false);
+  });
+
   it("watches on from where a watch ended, without listing again", async () => {
     await started();
     await clock.advance(300_000);
