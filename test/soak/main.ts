@@ -28,7 +28,7 @@ const [cycles, experiments, agents] = [count(values.cycles), count(values.experi
 const AT_ONCE = 8;
 const SAMPLES = 10;
 /** Descriptors and timers that come and go: connections to the API server among them. */
-const SPREAD = 40;
+const SPREAD = 20;
 /** What the first fifth of a run takes is kept for the rest of it. */
 const WARM_UP = 0.2;
 
