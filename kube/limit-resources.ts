@@ -12,8 +12,9 @@ export type ChaosPolicy = z.output<typeof policySchema>;
 
 const haltSchema = z.object({
   metadata: metaSchema,
-  spec: z.object({ reason: z.string().optional() }).prefault({}),
-  status: haltStatus.prefault({}),
+  // It halts by being there, whatever cannot be read in it.
+  spec: z.object({ reason: z.string().optional() }).prefault({}).catch({}),
+  status: haltStatus.prefault({}).catch({}),
 });
 /** Of either kind; a ClusterHalt has no namespace. */
 export type Halt = z.output<typeof haltSchema>;

@@ -174,6 +174,10 @@ export class Reflector<T extends KubeObject> {
     for (const [key, object] of listed) {
       if (object instanceof Unreadable) {
         this.#warnOf(key, object);
+        const other = this.#objects.get(key);
+        if (other === undefined || other.metadata.uid === object.metadata.uid) continue;
+        this.#put(key, undefined);
+        changed.push(key);
         continue;
       }
       const known = this.#objects.get(key)?.metadata;

@@ -55,6 +55,9 @@ interface Names {
   readonly isNamespaced: boolean;
 }
 
+/** An object with thousands of targets can have a mistake in each. */
+const MISTAKES_TOLD = 5;
+
 /** A resource that is parsed by a schema; what breaks it throws a KubeError "unexpected". */
 export function resourceOf<S extends z.ZodType>(names: Names, schema: S): Resource<z.output<S>> {
   return {
@@ -62,8 +65,10 @@ export function resourceOf<S extends z.ZodType>(names: Names, schema: S): Resour
     parse(raw) {
       const result = schema.safeParse(raw);
       if (result.success) return result.data;
-      const mistakes = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
-      throw new KubeError("unexpected", `The API server sent a ${names.kind} that cannot be read. ${mistakes}`);
+      const { issues } = result.error;
+      const mistakes = issues.slice(0, MISTAKES_TOLD).map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+      if (issues.length > MISTAKES_TOLD) mistakes.push(`and ${issues.length - MISTAKES_TOLD} more`);
+      throw new KubeError("unexpected", `The API server sent a ${names.kind} that cannot be read. ${mistakes.join("; ")}`);
     },
   };
 }

@@ -87,6 +87,14 @@ describe("Reflector", () => {
     kube.remove(pods, cart);
     await settle();
     assert.deepEqual(readable(), ["web"]);
+    // another one of the same name, whose predecessor was not seen to go
+    kube.fail({ verb: "watch", error: new KubeError("gone", "compacted") });
+    kube.endWatches();
+    await settle();
+    kube.remove(pods, { namespace: "shop", name: "web" });
+    kube.seed(pods, { ...unreadable, metadata: { ...unreadable.metadata, name: "web" } });
+    await clock.advance(60_000);
+    assert.deepEqual(readable(), []);
   });
 
   it("knows nothing rather than a part where it must read all", async () => {
