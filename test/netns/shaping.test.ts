@@ -268,17 +268,23 @@ for (const [family, to] of [
       await send({ count: 8, others }); // so that all neighbours are known
       const count = 16_000;
       const sampling = send({ count, gapMs: 1, burst: 4, waitMs: 600, others });
+      let engines: readonly string[] = [];
       for (let turn = 0; turn < 3; turn++) {
         await sleep(100);
         await applied(whole);
         await sleep(200);
-        await agent.apply([]);
+        ({ engines } = await agent.apply([]));
       }
       const arrived = new Set((await sampling).map(({ number }) => number));
-      const isFaulted = Array.from({ length: count }, (_, number) => !arrived.has(number));
-      const switches = isFaulted.flatMap((is, number) => (number > 0 && is !== isFaulted[number - 1] ? [number] : []));
-      assert.equal(isFaulted.at(0), false);
-      assert.equal(switches.length, 6, `switched at packets ${switches.join(", ")}`);
+      const gaps: number[] = [];
+      for (let number = 0; number < count; number++) {
+        if (arrived.has(number)) continue;
+        if (number === 0 || arrived.has(number - 1)) gaps.push(0);
+        gaps.push((gaps.pop() ?? 0) + 1);
+      }
+      // While the kernel swaps the root qdisc of a device it drops what is sent; that takes a moment on netem's way out.
+      const isSwap = (packets: number): boolean => engines.includes("netem") && packets <= 40;
+      assert.equal(gaps.filter((packets) => !isSwap(packets)).length, 3, `packets in a row that were lost: ${gaps.join(", ")}`);
     });
 
     it("moves from plan to plan without a moment in which a standing fault is lifted", async () => {
