@@ -1,4 +1,5 @@
 import { Resolver } from "node:dns/promises";
+import ipaddr from "ipaddr.js";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import type { ResolvedNames } from "./parse.ts";
@@ -42,7 +43,7 @@ export function followHostNames({ clock, log, lookup }: { readonly clock: Clock;
     const nowMs = clock.monotonicMs();
     const before = [...known.addresses.keys()].toSorted().join();
     const keepMs = 2 * Math.min(LONGEST_MS, Math.max(SHORTEST_MS, ttlSeconds * 1000));
-    for (const address of found) known.addresses.set(address, Math.max(known.addresses.get(address) ?? 0, nowMs + keepMs));
+    for (const address of found.map(spell)) known.addresses.set(address, Math.max(known.addresses.get(address) ?? 0, nowMs + keepMs));
     if (found.length > 0) for (const [address, untilMs] of known.addresses) if (untilMs <= nowMs) known.addresses.delete(address);
     return [...known.addresses.keys()].toSorted().join() !== before;
   }
@@ -102,6 +103,9 @@ export function followHostNames({ clock, log, lookup }: { readonly clock: Clock;
     },
   };
 }
+
+/** The same address always in the same way: resolvers and packets of DNS spell those of IPv6 differently. */
+const spell = (address: string): string => ipaddr.parse(address).toString();
 
 /** Asks the pod's own resolver for both families, by the search list and ndots of this text of a resolv.conf(5). */
 export function createLookup(resolvConf: string): Lookup {

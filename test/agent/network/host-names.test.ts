@@ -47,6 +47,14 @@ describe("followHostNames", () => {
     assert.deepEqual(names.resolved.get("db.example"), ["192.0.2.2"]);
   });
 
+  it("has an address once, however those who tell of it spell it", async () => {
+    zone.set("db.example", { addresses: ["fd5c:0:0:96::fc6d"], ttlSeconds: 30 });
+    await names.follow(["db.example"]);
+    names.learn("db.example", ["fd5c::96:0:0:0:fc6d", "FD5C:0:0:96::FC6D"], 30);
+    assert.deepEqual(names.resolved.get("db.example"), ["fd5c:0:0:96::fc6d"]);
+    assert.equal(changes, 1);
+  });
+
   it("keeps what it had while a name cannot be resolved, and goes on asking", async () => {
     await names.follow(["db.example", "nobody.example"]);
     assert.equal(names.resolved.has("nobody.example"), false);
