@@ -43,8 +43,10 @@ const counted = {
   },
 };
 
+const facts = await readPodFacts(programs, { hostIps: ["10.77.1.1"], podIps: ["10.77.1.2"], probePorts: [8080], agentPort: 9445 });
+const backend = facts.iptables;
+
 async function measureOurs(fault: Fault) {
-  const facts = await readPodFacts(programs, { hostIps: ["10.77.1.1"], podIps: ["10.77.1.2"], probePorts: [8080], agentPort: 9445 });
   const family = createNetworkFamily({
     facts,
     programs: counted,
@@ -92,7 +94,7 @@ async function runOne(argv: readonly string[]): Promise<void> {
 /** The sequences of its FlushIPSets, SetIptablesChains and SetTcs; see the source, pkg/chaosdaemon, and docs/benchmarks.md. */
 function upstreamSequence(name: string): readonly (readonly string[])[] {
   const hasSets = name !== "plain delay";
-  const iptables = (...parameters: readonly string[]): readonly string[] => ["iptables-nft", "-w", ...parameters];
+  const iptables = (...parameters: readonly string[]): readonly string[] => [`iptables-${backend}`, "-w", ...parameters];
   const sets = ["net", "netport", "set"].map(
     (kind) => [`b_${kind}_x`, { net: ["hash:net"], netport: ["hash:net,port"], set: ["list:set"] }[kind] ?? []] as const,
   );
@@ -165,8 +167,8 @@ async function measureUpstream(name: string) {
     );
     await runOne(["tc", "qdisc", "del", "dev", "eth0", "root"]);
     for (const table of ["filter", "mangle"]) {
-      await runOne(["iptables-nft", "-t", table, "-F"]);
-      await runOne(["iptables-nft", "-t", table, "-X"]);
+      await runOne([`iptables-${backend}`, "-t", table, "-F"]);
+      await runOne([`iptables-${backend}`, "-t", table, "-X"]);
     }
     await runOne(["ipset", "destroy"]);
   }
