@@ -7,12 +7,10 @@ import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import type { NewObject } from "../../kube/kube.ts";
 import { namespaces } from "../../kube/resources.ts";
-import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
-import { placesOf } from "../../lab/places.ts";
-import { silentProgress } from "../../lab/progress.ts";
 import { waitUntil } from "../../lab/wait-until.ts";
-import { createKubectl, type Kubectl } from "../cluster/support/kubectl.ts";
+import type { Kubectl } from "../cluster/support/kubectl.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
+import { adminKubectl } from "./support/installation.ts";
 import { anyResource, chaosResource, crds, serveKinds } from "./support/served-kinds.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -63,9 +61,7 @@ describe("the gates of manifests/policy, at a real API server", () => {
   before(async () => {
     api = await startTestApiServer();
     kube = connectKube({ process: "test", version: "0", kubeconfig: api.kubeconfig });
-    const { cache } = placesOf(process.env);
-    await ensureBinaries(["kubectl"], { cache, kubebuilderAssets: process.env["KUBEBUILDER_ASSETS"] }, silentProgress);
-    kubectl = createKubectl({ program: cachedPath(cache, "kubectl"), kubeconfig: api.kubeconfig });
+    kubectl = await adminKubectl(api);
     await kube.create(namespaces, { metadata: { name: shop } });
     await serveKinds(kube, plurals);
   });

@@ -2,12 +2,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { namespaces } from "../../kube/resources.ts";
-import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
-import { placesOf } from "../../lab/places.ts";
-import { silentProgress } from "../../lab/progress.ts";
 import { waitUntil } from "../../lab/wait-until.ts";
-import { createKubectl, type Kubectl } from "../cluster/support/kubectl.ts";
+import type { Kubectl } from "../cluster/support/kubectl.ts";
 import { startTestApiServer, type TestApiServer } from "../support/api-server.ts";
+import { adminKubectl } from "./support/installation.ts";
 import { chaosResource, serveKinds } from "./support/served-kinds.ts";
 
 const shop = "guarded-shop";
@@ -21,9 +19,7 @@ describe("manifests/guarded.yaml, at a real API server", () => {
   before(async () => {
     api = await startTestApiServer();
     kube = connectKube({ process: "test", version: "0", kubeconfig: api.kubeconfig });
-    const { cache } = placesOf(process.env);
-    await ensureBinaries(["kubectl"], { cache, kubebuilderAssets: process.env["KUBEBUILDER_ASSETS"] }, silentProgress);
-    kubectl = createKubectl({ program: cachedPath(cache, "kubectl"), kubeconfig: api.kubeconfig });
+    kubectl = await adminKubectl(api);
     for (const name of ["squall-system", shop]) await kube.create(namespaces, { metadata: { name } });
     await serveKinds(kube, { NetworkChaos: "networkchaos" });
     await kube.create(chaosResource("NetworkChaos", "networkchaos"), {
