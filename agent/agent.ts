@@ -1,11 +1,8 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { DesiredFaults, Fault, Order, Report } from "../proto/gen/agent.ts";
+import type { Carrier } from "./carrier.ts";
 import { checkDesired, isOlder } from "./desired.ts";
-import type { Executor } from "./executor.ts";
-import type { FaultFamily } from "./family.ts";
-import { emptyPlan } from "./plan.ts";
 import { type HeldFault, holdFault, nextChangeMs, passTime, remainingMs, renewLease, reportFault } from "./held-fault.ts";
 
 /** What a caller asked for contradicts what the agent knows, or is no sane request at all. */
@@ -20,11 +17,10 @@ export class RefusedError extends Error {
 }
 
 export interface AgentOptions {
-  /** UID of the pod. */
+  /** UID of the pod, or node/NAME. */
   readonly targetUid: string;
   readonly version: string;
-  readonly family: FaultFamily;
-  readonly executor: Executor;
+  readonly carrier: Carrier;
   readonly clock: Clock;
   readonly log: Log;
   /** Called after each visit to the kernel, with what is known and wanted then and what the faults in force compile to. */
@@ -34,9 +30,10 @@ export interface AgentOptions {
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
 const RECEIPTS_EVERY_MS = 2_000;
+const APPLY_FAILED = "ApplyFailed";
 
 /**
- * Keeps the kernel equal to what the controller wants, for as long as deadline and lease of each fault last. All work on the kernel goes
+ * Keeps its targets equal to what the controller wants, for as long as deadline and lease of each fault last. All work on them goes
  * through one chain; every public method may be called at any time.
  */
 export class Agent {
@@ -47,7 +44,6 @@ export class Agent {
   #removed: readonly HeldFault[] = [];
   #work: Promise<void> = Promise.resolve();
   #isWorkQueued = false;
-  #mustRebuild = false;
   #retryMs = FIRST_RETRY_MS;
   #cancelTimer: () => void = () => undefined;
   #cancelReceipts: () => void = () => undefined;
@@ -56,12 +52,7 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    options.family.onEngineDeath((reason) => {
-      options.log.error({ err: reason }, "the engine died; its faults are applied again");
-      this.#mustRebuild = true;
-      void this.#converge();
-    });
-    options.family.onChange(() => void this.#converge());
+    options.carrier.onChange(() => void this.#converge());
   }
 
   /** Converges to the complete set of faults and reports. Throws RefusedError for a set that is stale, for somebody else or malformed. */
@@ -95,15 +86,16 @@ export class Agent {
 
   /** Everything known now. */
   report(): Report {
-    const nowMs = this.#options.clock.monotonicMs();
+    const { carrier, clock, targetUid, version } = this.#options;
+    const nowMs = clock.monotonicMs();
     return {
-      targetUid: this.#options.targetUid,
+      targetUid,
       order: this.#order,
       faults: [...this.#held.values(), ...this.#removed].map((held) =>
-        reportFault(held, nowMs, [...this.#options.family.resolvedOf(held.fault)]),
+        reportFault(held, nowMs, { remark: carrier.remarkOf(held.fault), resolved: [...carrier.resolvedOf(held.fault)] }),
       ),
-      agentVersion: this.#options.version,
-      passport: this.#options.family.passport,
+      agentVersion: version,
+      passport: carrier.passport,
     };
   }
 
@@ -124,7 +116,7 @@ export class Agent {
     this.#cancelTimer();
     this.#held = new Map();
     await this.#converge();
-    await this.#options.family.close();
+    await this.#options.carrier.close();
   }
 
   #admit(desired: DesiredFaults): Order {
@@ -161,34 +153,34 @@ export class Agent {
 
   /** One visit: what time did, what is wanted, what was done. Never throws. */
   async #visit(): Promise<void> {
-    const { family, executor, clock, log } = this.#options;
+    const { carrier, clock, log } = this.#options;
     this.#held = mapValues(this.#held, (held) => passTime(held, clock.monotonicMs()));
     const isWanted = ({ outcome }: HeldFault): boolean => outcome.is === "wanted" || outcome.is === "failed";
-    await family.prepare([...this.#held.values()].filter(isWanted).map(({ fault }) => fault));
+    await carrier.prepare([...this.#held.values()].filter(isWanted).map(({ fault }) => fault));
     const inForce = [...this.#held.values()].filter(isWanted);
-    const plan = family.plan(inForce.map(({ fault }) => fault));
-    const refused = new Map(plan.refused.map((refusal) => [refusal.faultId, refusal]));
-    const applied = inForce.filter(({ fault }) => !refused.has(fault.id));
+    const heldOf = new Map(inForce.map((held) => [held.fault, held]));
+    let applied: readonly Fault[] = [];
     try {
-      if (executor.current.length > 0 && !isDeepStrictEqual(executor.current, plan.steps)) await this.#readReceipts();
-      if (this.#mustRebuild) await executor.converge(emptyPlan, () => undefined);
-      this.#mustRebuild = false;
-      await executor.converge(plan, () => {
-        const nowMs = clock.monotonicMs();
-        const left = applied.map((held) => ({ fault: held.fault, remainingMs: remainingMs(held, nowMs) }));
-        return family.planClock(left.filter((held) => held.remainingMs > 0));
+      const refusals = await carrier.converge([...heldOf.keys()], {
+        remainingMs: (fault) => {
+          const held = heldOf.get(fault);
+          return held === undefined ? 0 : remainingMs(held, clock.monotonicMs());
+        },
+        beforeReplacing: () => this.#readReceipts(),
       });
+      const refused = new Map(refusals.map((refusal) => [refusal.faultId, refusal]));
+      applied = [...heldOf.keys()].filter(({ id }) => !refused.has(id));
       this.#settle(inForce, (held) => {
         const refusal = refused.get(held.fault.id);
         if (!refusal) return { ...held, outcome: { is: "wanted", isApplied: true } };
         const { reason, message, isTransient } = refusal;
-        return { ...held, outcome: isTransient === true ? { is: "failed", message } : { is: "refused", reason, message } };
+        return { ...held, outcome: isTransient === true ? { is: "failed", reason, message } : { is: "refused", reason, message } };
       });
-      if (!plan.refused.some(({ isTransient }) => isTransient === true)) this.#retryMs = FIRST_RETRY_MS;
+      if (!refusals.some(({ isTransient }) => isTransient === true)) this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
       log.error({ err: error }, "faults could not be applied; everything was taken back and is tried again");
       const message = error instanceof Error ? error.message : String(error);
-      this.#settle(inForce, (held) => ({ ...held, outcome: { is: "failed", message } }));
+      this.#settle(inForce, (held) => ({ ...held, outcome: { is: "failed", reason: APPLY_FAILED, message } }));
     }
     // A visit may take long, and a frozen process does not notice: what ended meanwhile is not said to be in force.
     const nowMs = clock.monotonicMs();
@@ -196,7 +188,7 @@ export class Agent {
     this.#armTimer();
     this.#notify();
     const wanted = [...this.#held.values()].map(({ fault }) => fault);
-    this.#options.onVisited?.(this.report(), wanted, family.explain(applied.map(({ fault }) => fault)));
+    this.#options.onVisited?.(this.report(), wanted, carrier.explain(applied));
   }
 
   /** Writes outcomes of a visit back, for faults that did not change meanwhile. */
@@ -209,7 +201,7 @@ export class Agent {
 
   async #readReceipts(): Promise<void> {
     const ids = [...this.#held.values(), ...this.#removed].map(({ fault }) => fault.id);
-    const receipts = await this.#options.family.readReceipts(ids);
+    const receipts = await this.#options.carrier.readReceipts(ids);
     const update = (held: HeldFault): HeldFault => {
       const present = receipts.get(held.fault.id);
       return present && present.matched + present.exempted >= held.present.matched + held.present.exempted ? { ...held, present } : held;
@@ -238,7 +230,7 @@ export class Agent {
     this.#cancelReceipts = this.#options.clock.after(RECEIPTS_EVERY_MS, () => {
       const before = JSON.stringify(this.report().faults);
       this.#work = this.#work
-        .then(() => (this.#options.executor.current.length > 0 ? this.#readReceipts() : undefined))
+        .then(() => (this.#options.carrier.isIdle ? undefined : this.#readReceipts()))
         .catch((error: unknown) => this.#options.log.warn({ err: error }, "receipts could not be read"))
         .then(() => {
           if (JSON.stringify(this.report().faults) !== before) this.#notify();

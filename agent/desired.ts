@@ -1,7 +1,8 @@
 import type { DesiredFaults, Order } from "../proto/gen/agent.ts";
 
-const MOST_FAULTS = 200;
-const LONGEST_ID = 128;
+/** A node has up to some hundred pods, and a pod may have several faults. */
+const MOST_FAULTS = 2_000;
+const LONGEST_ID = 256;
 const LONGEST_LEASE_MS = 24 * 3_600_000;
 const LONGEST_REMAINING_MS = 100 * 365 * 24 * 3_600_000;
 
@@ -9,11 +10,11 @@ const LONGEST_REMAINING_MS = 100 * 365 * 24 * 3_600_000;
 export function checkDesired({ order, faults }: DesiredFaults): string | undefined {
   if (order === undefined || !isCount(order.leaderEpoch) || !isCount(order.generation))
     return "The order is missing or no pair of whole numbers.";
-  if (faults.length > MOST_FAULTS) return `${faults.length} faults are more than the ${MOST_FAULTS} that one target may have.`;
+  if (faults.length > MOST_FAULTS) return `${faults.length} faults are more than the ${MOST_FAULTS} that one agent may have.`;
   const ids = new Set<string>();
   for (const { id, leaseMs, remainingMs } of faults) {
     if (id === "" || id.length > LONGEST_ID || /[^\u0021-\u007e]/.test(id))
-      return "The id of a fault is empty, longer than 128 characters or not printable.";
+      return `The id of a fault is empty, longer than ${LONGEST_ID} characters or not printable.`;
     if (ids.has(id)) return `The fault ${id} is there twice.`;
     ids.add(id);
     if (!isCount(leaseMs) || leaseMs < 1 || leaseMs > LONGEST_LEASE_MS)

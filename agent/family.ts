@@ -7,7 +7,7 @@ export interface FaultInForce {
   readonly remainingMs: number;
 }
 
-/** What the core of the agent needs to know of a family of faults. */
+/** A family of faults that is carried out by plans, see planned-carrier.ts. */
 export interface FaultFamily {
   readonly name: "network";
   /** Pure: what all these faults, combined, mean for the kernel here. Same input, same plan, same order. */

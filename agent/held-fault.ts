@@ -1,4 +1,5 @@
 import { type Fault, type FaultReport, FaultState, type Receipt } from "../proto/gen/agent.ts";
+import type { Remark } from "./carrier.ts";
 
 /** One wanted fault and what has become of it. Times are monotonic milliseconds. */
 export interface HeldFault {
@@ -21,7 +22,7 @@ export type Outcome =
   /** To be in force; `isApplied` once it is. */
   | { readonly is: "wanted"; readonly isApplied: boolean }
   | { readonly is: "refused"; readonly reason: string; readonly message: string }
-  | { readonly is: "failed"; readonly message: string }
+  | { readonly is: "failed"; readonly reason: string; readonly message: string }
   | { readonly is: "lease-ended" }
   | { readonly is: "ended" };
 
@@ -35,6 +36,8 @@ export const noReceipt: Receipt = {
   duplicated: 0,
   corrupted: 0,
   reordered: 0,
+  processes: 0,
+  oomKills: 0,
 };
 
 export function addReceipts(one: Receipt, other: Receipt): Receipt {
@@ -49,6 +52,9 @@ export function addReceipts(one: Receipt, other: Receipt): Receipt {
     duplicated: one.duplicated + other.duplicated,
     corrupted: one.corrupted + other.corrupted,
     reordered: one.reordered + other.reordered,
+    // how many there are, not how many there were
+    processes: other.processes,
+    oomKills: one.oomKills + other.oomKills,
   };
 }
 
@@ -128,11 +134,14 @@ export function remainingMs(held: HeldFault, nowMs: number): number {
   return Math.min(held.leaseUntilMs, held.deadlineMs ?? Infinity) - nowMs;
 }
 
-export function reportFault(held: HeldFault, nowMs: number, resolved: FaultReport["resolved"]): FaultReport {
-  const { outcome } = held;
+export function reportFault(
+  held: HeldFault,
+  nowMs: number,
+  { remark, resolved }: { readonly remark: Remark | undefined; readonly resolved: FaultReport["resolved"] },
+): FaultReport {
   return {
     id: held.fault.id,
-    ...explainOutcome(outcome),
+    ...explainOutcome(held.outcome, remark),
     receipt: addReceipts(held.before, held.present),
     interruptions: held.interruptions,
     resolved,
@@ -140,16 +149,16 @@ export function reportFault(held: HeldFault, nowMs: number, resolved: FaultRepor
   };
 }
 
-function explainOutcome(outcome: Outcome): Pick<FaultReport, "state" | "reason" | "message"> {
+function explainOutcome(outcome: Outcome, remark: Remark = { reason: "", message: "" }): Pick<FaultReport, "state" | "reason" | "message"> {
   switch (outcome.is) {
     case "wanted":
       return outcome.isApplied
-        ? { state: FaultState.ACTIVE, reason: "", message: "" }
+        ? { state: FaultState.ACTIVE, ...remark }
         : { state: FaultState.FAILED, reason: "Applying", message: "The fault is being applied." };
     case "refused":
       return { state: FaultState.REFUSED, reason: outcome.reason, message: outcome.message };
     case "failed":
-      return { state: FaultState.FAILED, reason: "ApplyFailed", message: outcome.message };
+      return { state: FaultState.FAILED, reason: outcome.reason, message: outcome.message };
     case "lease-ended":
       return {
         state: FaultState.LEASE_ENDED,

@@ -53,9 +53,10 @@ export function planAct<P extends SelectablePod & OwnedPod>(act: Act, around: Pl
 }
 
 function planSelection<P extends SelectablePod & OwnedPod>(
-  { key, block, need }: Selection,
+  selection: Selection,
   { pods, nodes, policies, labelsOf, isOptedIn }: PlanSurroundings<P>,
 ): PlannedSelection<P> {
+  const { key, block, need } = selection;
   const isFaulted = need !== "address";
   const judged = matchPods(block.selector, pods, nodes).map((pod) => {
     const protector = isFaulted
@@ -65,7 +66,7 @@ function planSelection<P extends SelectablePod & OwnedPod>(
       reason: "Protected",
       message: `Policy ${protector.name} (spec.protected) protects it.`,
     };
-    return { pod, skip: whySkipped(pod, need, isOptedIn) ?? isProtected };
+    return { pod, skip: whySkipped(pod, selection, isOptedIn) ?? isProtected };
   });
   const candidates = judged.flatMap(({ pod, skip }) => (skip === undefined ? [pod] : []));
   const skipped = judged.flatMap(({ pod, skip }) => (skip === undefined ? [] : [{ pod, skip }]));

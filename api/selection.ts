@@ -1,4 +1,5 @@
 import { labels, OPTED_IN, SIDECAR_CONTAINER, annotations as names } from "../common/names.ts";
+import { listWords } from "./text.ts";
 import { parseModeValue, type SelectorBlock, type PodSelector } from "./blocks/selector.ts";
 
 /** The part of a pod that selection reads. */
@@ -17,6 +18,7 @@ export interface SelectablePod {
     readonly serviceAccountName?: string | undefined;
     readonly restartPolicy?: string | undefined;
     readonly schedulerName?: string | undefined;
+    readonly containers: readonly { readonly name: string }[];
     readonly initContainers: readonly { readonly name: string }[];
   };
   readonly status: {
@@ -32,8 +34,11 @@ export interface SelectableNode {
   readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> | undefined };
 }
 
-/** What a target must have: the API server's word (pod-kill), a sidecar of ours, or only an address (the other side of a fault). */
-export type TargetNeed = "api" | "sidecar" | "address";
+/**
+ * What a target must have: the API server's word (pod-kill), a sidecar of ours, a daemon of ours on its node (time, stress), or only an address
+ * (the other side of a fault).
+ */
+export type TargetNeed = "api" | "sidecar" | "daemon" | "address";
 
 export interface Skip {
   readonly reason: SkipReason;
@@ -48,6 +53,8 @@ export const skipReasons = [
   "Finished",
   "Terminating",
   "NotRunning",
+  "NoContainer",
+  "NoDaemon",
   "CannotCarry",
   "Protected",
   "BudgetExceeded",
@@ -144,15 +151,32 @@ function isOnNode(
 /** Whether it has ended for good; its containers never run again. */
 export const isFinished = ({ status }: Pick<SelectablePod, "status">): boolean => status.phase === "Succeeded" || status.phase === "Failed";
 
+/** What is asked of a pod: the part of a selection that the pod must answer for itself. */
+export interface Wanted {
+  readonly need: TargetNeed;
+  readonly containers?: readonly string[] | undefined;
+}
+
+/** The containers of a pod that are meant by these names, in the pod's order: regular ones, and the first where none is named. */
+export function containersOf({ spec }: Pick<SelectablePod, "spec">, names: readonly string[]): readonly string[] {
+  const all = spec.containers.map(({ name }) => name);
+  return names.length === 0 ? all.slice(0, 1) : all.filter((name) => names.includes(name));
+}
+
 /** Why a pod cannot be a target now; undefined when it can. */
-export function whySkipped(pod: SelectablePod, need: TargetNeed, isOptedIn: (namespace: string) => boolean): Skip | undefined {
-  const never = whyNever(pod, need, isOptedIn);
+export function whySkipped(pod: SelectablePod, wanted: Wanted, isOptedIn: (namespace: string) => boolean): Skip | undefined {
+  const never = whyNever(pod, wanted, isOptedIn);
+  const { need } = wanted;
   if (never !== undefined || need === "api") return never;
+  if (need === "daemon")
+    return pod.status.phase === "Running"
+      ? undefined
+      : { reason: "NotRunning", message: `The pod is not running yet (${pod.status.phase ?? "no phase"}).` };
   return addressesOf(pod).length === 0 ? { reason: "NotRunning", message: "The pod has no address yet." } : undefined;
 }
 
 /** The reasons that waiting does not mend. Nothing is done to a pod that is only the other side, so it need not have opted in. */
-export function whyNever(pod: SelectablePod, need: TargetNeed, isOptedIn: (namespace: string) => boolean): Skip | undefined {
+export function whyNever(pod: SelectablePod, { need, containers }: Wanted, isOptedIn: (namespace: string) => boolean): Skip | undefined {
   const { metadata, spec, status } = pod;
   const namespace = metadata.namespace ?? "";
   if (need !== "address" && !isOptedIn(namespace)) {
@@ -163,7 +187,11 @@ export function whyNever(pod: SelectablePod, need: TargetNeed, isOptedIn: (names
   }
   if (isFinished(pod)) return { reason: "Finished", message: `The pod has ended (${status.phase}).` };
   if (metadata.deletionTimestamp !== undefined) return { reason: "Terminating", message: "The pod is being deleted." };
-  if (need !== "api" && spec.hostNetwork === true) {
+  if (containers !== undefined && containersOf(pod, containers).length === 0) {
+    const message = `The pod has no container ${listWords(containers)}. It has ${listWords(spec.containers.map(({ name }) => name))}.`;
+    return { reason: "NoContainer", message };
+  }
+  if ((need === "sidecar" || need === "address") && spec.hostNetwork === true) {
     return { reason: "HostNetwork", message: "The pod is on its node's network; a fault there would hit the node and everything on it." };
   }
   return need === "sidecar" && !hasSidecar(pod) ? whyNotInjected(pod) : undefined;

@@ -42,6 +42,8 @@ const receipts = z
     duplicated: count().optional(),
     corrupted: count().optional(),
     reordered: count().optional().describe("Packets sent earlier than others that came before them."),
+    processes: count().optional().describe("Processes of the target that the fault acts on now."),
+    oomKills: count().optional().describe("Stressors that the kernel killed because memory was short."),
     firstTime: time().optional(),
     lastTime: time().optional(),
   })
@@ -60,6 +62,10 @@ const containerRecord = z.object({
   recoveredCount: countOrNone(),
   events: z.array(recordEvent).optional(),
   targetUID: z.string().optional().describe("UID of the pod that was picked: another one of the same name is another target."),
+  containerID: z
+    .string()
+    .optional()
+    .describe("For container-kill: the container that was picked. One that was started in its place is left alone."),
   reason: z.string().optional(),
   message: z.string().optional(),
   receipts: receipts.optional(),

@@ -20,6 +20,15 @@ export function podUri({ namespace, uid }: PodIdentity): string {
   return `spiffe://squall/ns/${namespace}/pod/${uid}`;
 }
 
+/** A name of a node is a DNS subdomain (https://kubernetes.io/docs/concepts/architecture/nodes/#node-name-uniqueness). */
+const NODE = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
+
+/** Throws for a name that no API server could have given a node. */
+export function nodeUri(node: string): string {
+  if (!NODE.test(node)) throw new Error(`${JSON.stringify(node.slice(0, 100))} is no name of a node.`);
+  return `spiffe://squall/node/${node}`;
+}
+
 /** The pod of a URI that `podUri` made; undefined for any other text. */
 export function parsePodUri(uri: string): PodIdentity | undefined {
   const [, namespace = "", uid = ""] = /^spiffe:\/\/squall\/ns\/([^/]+)\/pod\/([^/]+)$/.exec(uri) ?? [];

@@ -37,6 +37,15 @@ export const FINALIZER = "chaos-mesh/records";
 /** On what the controller needs to the end, while it leads: when Squall is uninstalled it comes off last. */
 export const UNINSTALL_FINALIZER = "squall.dev/uninstall";
 
+/** Label `app` of the pods of the daemon, and its service account. */
+export const DAEMON = "squall-daemon";
+
+/** The agent of a node, where agents are told apart by the UID of their pod: no UID has a slash. */
+export const nodeAgent = (node: string): string => `node/${node}`;
+
+/** The node of an agent's name; undefined for the UID of a pod. */
+export const nodeOfAgent = (agent: string): string | undefined => (agent.startsWith("node/") ? agent.slice("node/".length) : undefined);
+
 export const SIDECAR_CONTAINER = "squall-sidecar";
 
 /** ConfigMap with the CA certificates (key `ca.crt`, PEM), written into every opted-in namespace. */

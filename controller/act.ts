@@ -1,12 +1,14 @@
 import type { ContainerRecord } from "../api/status.ts";
 import { type ExperimentName, isExperimentName } from "../api/kinds/experiments.ts";
+import { assertNever } from "../common/assert-never.ts";
 import { FINALIZER } from "../common/names.ts";
 import { isKubeError, isTransient } from "../kube/errors.ts";
 import { type Experiment, experimentResource } from "../kube/experiments.ts";
 import type { Kube } from "../kube/kube.ts";
 import { pods } from "../kube/resources.ts";
+import type { ContainerRequest } from "../proto/gen/agent.ts";
 import type { Owner, Wish } from "./agents/dispatcher.ts";
-import type { Decision, Kill } from "./decide.ts";
+import { type Decision, type Kill, targetOf } from "./decide.ts";
 import { planEvents } from "./events.ts";
 import type { Memory } from "./memory.ts";
 import type { Observed } from "./observe.ts";
@@ -18,6 +20,8 @@ export interface ActDeps {
   readonly kube: Kube;
   readonly agents: { wish(owner: Owner, wishes: readonly Wish[]): void };
   readonly recorder: Recorder;
+  /** Has the daemon of a node end a container, unless it has ended already. Throws when that cannot be done now. */
+  readonly killContainer: (node: string, request: Omit<ContainerRequest, "targetUid" | "leaderEpoch">) => Promise<"killed" | "gone">;
   /** The end of the leadership. */
   readonly signal: AbortSignal;
   /** Throws when this process no longer leads. Asked before each write: a frozen process wakes up without knowing. */
@@ -32,7 +36,7 @@ export interface Results {
   readonly mustRetry: boolean;
 }
 
-/** Pods deleted at a time. */
+/** Pods deleted, or containers killed, at a time. */
 const KILLS_AT_ONCE = 16;
 
 /**
@@ -50,7 +54,7 @@ export async function act(observed: Observed, decision: Decision, memory: Memory
   if (decision.kills.length === 0) return { experiment, records: decision.records, mustRetry: false };
   const { outcomes, mustRetry } = await killAll(decision.kills, deps);
   const records = (decision.records ?? []).map((record) => {
-    const outcome = outcomes.get(record.targetUID ?? "");
+    const outcome = outcomes.get(keyOf(record));
     return outcome === undefined ? record : stepKill(record, outcome, observed.now);
   });
   return { experiment, records, mustRetry };
@@ -96,7 +100,9 @@ function kindNameOf(kind: string): ExperimentName {
   return kind;
 }
 
-/** Deletes pods, each only if it is still the one that was chosen. An attempt that time may mend has no outcome yet. */
+const keyOf = ({ id, targetUID }: ContainerRecord): string => `${targetUID ?? ""} ${id}`;
+
+/** Each only if it is still the one that was chosen. An attempt that time may mend may have no outcome yet. */
 async function killAll(
   kills: readonly Kill[],
   deps: ActDeps,
@@ -108,7 +114,7 @@ async function killAll(
       kills.slice(start, start + KILLS_AT_ONCE).map(async (kill) => {
         const outcome = await killOne(kill, deps);
         if (outcome === "retry") mustRetry = true;
-        else outcomes.set(kill.uid, outcome);
+        else outcomes.set(keyOf(kill.record), outcome);
         if (outcome !== "retry" && outcome.is === "failed") mustRetry = true;
       }),
     );
@@ -116,9 +122,35 @@ async function killAll(
   return { outcomes, mustRetry };
 }
 
-async function killOne({ id, uid, graceSeconds }: Kill, { kube, signal, mustLead }: ActDeps): Promise<KillOutcome | "retry"> {
-  const [namespace = "", name = ""] = id.split("/");
-  mustLead();
+function killOne(kill: Kill, deps: ActDeps): Promise<KillOutcome | "retry"> {
+  deps.mustLead();
+  switch (kill.act.do) {
+    case "delete-pod":
+      return deletePod(kill, kill.act, deps);
+    case "kill-container":
+      return killContainer(kill, deps);
+    default:
+      return assertNever(kill.act);
+  }
+}
+
+async function killContainer({ record, uid, node }: Kill, deps: ActDeps): Promise<KillOutcome | "retry"> {
+  // The caches do not have the pod yet, or not any more: the next visit knows.
+  if (node === undefined || record.containerID === undefined) return "retry";
+  try {
+    const outcome = await deps.killContainer(node, { target: targetOf({ id: record.id, uid }), containerId: record.containerID });
+    return { is: outcome };
+  } catch (error) {
+    return { is: "failed", message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function deletePod(
+  { record, uid }: Kill,
+  { graceSeconds }: { readonly graceSeconds: number },
+  { kube, signal }: ActDeps,
+): Promise<KillOutcome | "retry"> {
+  const [namespace = "", name = ""] = record.id.split("/");
   try {
     await kube.delete(pods, { namespace, name }, { gracePeriodSeconds: graceSeconds, uid }, signal);
     return { is: "killed" };

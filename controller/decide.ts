@@ -1,11 +1,14 @@
-import { addressesOf, hasSidecar } from "../api/selection.ts";
+import type { Actor } from "../api/kinds/definition.ts";
+import { addressesOf } from "../api/selection.ts";
 import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
 import { FINALIZER } from "../common/names.ts";
 import type { Wish } from "./agents/dispatcher.ts";
+import type { Target as MessageTarget } from "../proto/gen/agent.ts";
 import type { WantedFault } from "./agents/sender.ts";
+import { agentOf } from "./agents/whose.ts";
 import { isOfSelection, type Problem } from "./conditions.ts";
 import { readEvidence } from "./evidence.ts";
-import type { BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
+import type { Act, BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
 import { explainHalted } from "./limits.ts";
 import type { Observed } from "./observe.ts";
 import { decidePhase, isFollowing, isForced, type Lease, leaseOf, type Phase } from "./phase.ts";
@@ -34,11 +37,14 @@ export interface Decision {
   readonly nextMs: number | undefined;
 }
 
-/** A pod to delete. */
+/** What is to be done to a target once and for all. */
 export interface Kill {
-  readonly id: string;
+  readonly record: ContainerRecord;
+  /** UID of the pod. */
   readonly uid: string;
-  readonly graceSeconds: number;
+  readonly act: Act;
+  /** The node of the pod. */
+  readonly node: string | undefined;
 }
 
 /** How long after its lease a deletion waits for a confirmation. */
@@ -126,14 +132,17 @@ interface Moved {
 
 /** A one-shot act is done by the visit itself; its records move by what comes of it. */
 function stayPut(records: readonly ContainerRecord[] | undefined, bound: BoundSpec, phase: Phase, observed: Observed): Moved {
-  const graceSeconds = bound.killGraceSeconds;
+  const { act } = bound;
   if (records === undefined || records.length === 0) return { records: undefined, isUnderWay: false, wishes: [], kills: [] };
-  if (phase.desired === "Stop" || graceSeconds === undefined) return { records, isUnderWay: false, wishes: [], kills: [] };
+  if (phase.desired === "Stop" || act === undefined) return { records, isUnderWay: false, wishes: [], kills: [] };
   const isDue = ({ phase: at }: ContainerRecord): boolean => at === "Not Injected";
   const isGone = ({ targetUID }: ContainerRecord): boolean => targetUID !== undefined && observed.findPod(targetUID) === "gone";
-  const kills = records.flatMap((record) =>
-    isDue(record) && !isGone(record) && record.targetUID !== undefined ? [{ id: record.id, uid: record.targetUID, graceSeconds }] : [],
-  );
+  const kills = records.flatMap((record): readonly Kill[] => {
+    const uid = record.targetUID;
+    const pod = uid === undefined ? undefined : observed.findPod(uid);
+    if (!isDue(record) || uid === undefined || pod === "gone") return [];
+    return [{ record, uid, act, node: pod?.spec.nodeName }];
+  });
   // Killed before a crash, or gone by itself: either way there is nothing left to kill.
   const seen = records.map((record) => (isDue(record) && isGone(record) ? stepKill(record, { is: "gone" }, observed.now) : record));
   return { records: seen, isUnderWay: false, wishes: [], kills };
@@ -149,10 +158,11 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
   if (before === undefined || before.length === 0) return { records: undefined, isUnderWay: false, wishes: [], kills: [] };
   const { experiment, now, nowMs, agents } = observed;
   const persisted = new Map((experiment.status.experiment.containerRecords ?? []).map((record) => [keyOfRecord(record), record]));
+  const actor = bound?.actor ?? "sidecar";
   const plan = planFaults(before, observed, bound);
   const steps = before.map((record) => {
     const uid = record.targetUID ?? "";
-    const id = faultIdOf(experiment.metadata.uid, record);
+    const id = faultIdOf(experiment.metadata.uid, record, actor);
     const fault = plan.faults.get(keyOfRecord(record));
     const pod = observed.findPod(uid);
     const isNew = !persisted.has(keyOfRecord(record));
@@ -160,9 +170,8 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
     const isAlone = phase.desired === "Run" && fault === undefined && pod !== "gone" && plan.isAlone(record);
     const desired = isAlone ? "Stop" : phase.desired;
     const view = agents.get(uid);
-    const carries =
-      fault !== undefined ||
-      (pod !== undefined && pod !== "gone" && hasSidecar(pod) && mayCarry(record, { bound, desired, isReported: view?.reports.has(id) }));
+    const agent = pod === undefined || pod === "gone" ? undefined : agentOf(actor, pod);
+    const carries = fault !== undefined || (agent !== undefined && mayCarry(record, { bound, desired, isReported: view?.reports.has(id) }));
     const evidence =
       pod === "gone"
         ? ({ is: "gone" } as const)
@@ -175,15 +184,15 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
             : ({ is: "peer" } as const);
     const unmatchedServices = fault?.unmatchedServices ?? [];
     const step = stepRecord(record, evidence, { desired, isAlone, now, leaseMs: lease.ms, unmatchedServices });
-    return { ...step, before: record, desired, carries, fault, evidence };
+    return { ...step, before: record, desired, agent, carries, fault, evidence };
   });
   const records = steps.map(({ record }) => record);
-  const wishes = steps.flatMap(({ before: old, record, desired, carries, fault }): readonly Wish[] => {
-    if (!carries || record.targetUID === undefined || isTargetGone(record)) return [];
-    const wish = { podUid: record.targetUID, faultId: faultIdOf(experiment.metadata.uid, record) };
+  const wishes = steps.flatMap(({ before: old, record, desired, agent, carries, fault }): readonly Wish[] => {
+    if (!carries || agent === undefined || isTargetGone(record)) return [];
+    const wish = { agent, faultId: faultIdOf(experiment.metadata.uid, record, actor) };
     // Until the end is on record the agent is kept at hand: forgotten too early, it would have to be asked again.
     if (desired === "Stop") return old.phase === "Not Injected" ? [] : [{ ...wish, fault: undefined }];
-    return [{ ...wish, fault: fault && wantedFault(observed, wish.faultId, { fault, phase, lease }) }];
+    return [{ ...wish, fault: fault && wantedFault(observed, wish.faultId, { fault, actor, phase, lease }) }];
   });
   // A lease that runs out unheard changes what the record should say.
   const leaseEnds = steps.flatMap(({ evidence }) =>
@@ -195,9 +204,15 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
 const keyOfRecord = ({ selectorKey, id, targetUID }: Pick<ContainerRecord, "selectorKey" | "id" | "targetUID">): string =>
   `${selectorKey} ${id} ${targetUID ?? ""}`;
 
-/** Unique on a target: a pod that is both source and target of an experiment carries two faults. */
-export const faultIdOf = (experimentUid: string, { selectorKey }: Pick<ContainerRecord, "selectorKey">): string =>
-  `${experimentUid}/${selectorKey}`;
+/**
+ * Unique on an agent: a pod that is both source and target of an experiment carries two faults, and a daemon carries those of all containers of
+ * its node.
+ */
+export function faultIdOf(experimentUid: string, { selectorKey, id, targetUID }: ContainerRecord, actor: Actor): string {
+  if (actor !== "daemon") return `${experimentUid}/${selectorKey}`;
+  const [, , container] = id.split("/");
+  return [experimentUid, selectorKey, targetUID, container].filter((part) => part !== undefined).join("/");
+}
 
 /**
  * Whether the agent of a target that the plan has no fault for may still have one. Pods of some selectors carry one only at times (a partition
@@ -228,14 +243,17 @@ function planFaults(records: readonly ContainerRecord[], observed: Observed, bou
     const pod = observed.findPod(record.targetUID ?? "");
     if (pod === undefined || pod === "gone") return [];
     const { selectorKey, id } = record;
-    return [{ selectorKey, id, uid: pod.metadata.uid, addresses: addressesOf(pod), hasSidecar: hasSidecar(pod) }];
+    const hasAgent = agentOf(bound.actor, pod) !== undefined;
+    return [{ selectorKey, id, uid: pod.metadata.uid, addresses: addressesOf(pod), hasAgent }];
   });
   const faults = bound.faultsOf({
     sources: here.filter(({ selectorKey }) => selectorKey === "."),
     targets: here.filter(({ selectorKey }) => selectorKey === ".Target"),
     coverServices: (peers) => observed.coverServices(peers),
   });
-  const present = new Set(here.flatMap(({ selectorKey, addresses }) => (addresses.length > 0 ? [selectorKey] : [])));
+  const present = new Set(
+    here.flatMap(({ selectorKey, addresses }) => (addresses.length > 0 || bound.actor === "daemon" ? [selectorKey] : [])),
+  );
   return {
     faults: new Map(faults.map((fault) => [keyOfRecord({ ...fault.target, targetUID: fault.target.uid }), fault])),
     isAlone: ({ selectorKey }) => bound.selectors.some(({ key }) => key !== selectorKey && !present.has(key)),
@@ -245,9 +263,10 @@ function planFaults(records: readonly ContainerRecord[], observed: Observed, bou
 function wantedFault(
   { key, experiment }: Observed,
   id: string,
-  { fault, phase, lease }: { readonly fault: TargetFault; readonly phase: Phase; readonly lease: Lease },
+  { fault, actor, phase, lease }: { readonly fault: TargetFault; readonly actor: Actor; readonly phase: Phase; readonly lease: Lease },
 ): WantedFault {
   return {
+    ...(actor === "daemon" && { target: targetOf(fault.target) }),
     id,
     experimentUid: experiment.metadata.uid,
     experiment: key.text,
@@ -255,6 +274,12 @@ function wantedFault(
     deadlineMs: phase.deadlineMs,
     family: fault.family,
   };
+}
+
+/** As a daemon is told whom it acts on. */
+export function targetOf({ id, uid }: { readonly id: string; readonly uid: string }): MessageTarget {
+  const [namespace = "", pod = "", container = ""] = id.split("/");
+  return { podUid: uid, namespace, pod, container };
 }
 
 /** A killed pod counts against budgets a while longer: what comes in its place is not there at once. */
@@ -275,7 +300,7 @@ function heldPods(
     const comesBack = phase.desired === "Run" || phase.cause === "Paused" || phase.cause === "Unable";
     return record.phase !== "Not Injected" || (comesBack && !isTargetGone(record));
   };
-  return records.flatMap((record) => (record.targetUID !== undefined && isHeld(record) ? [record.targetUID] : []));
+  return [...new Set(records.flatMap((record) => (record.targetUID !== undefined && isHeld(record) ? [record.targetUID] : [])))];
 }
 
 /** Since when a pod is killed; forever where no event says it. */

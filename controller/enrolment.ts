@@ -2,11 +2,11 @@ import { isIP } from "node:net";
 import { type sendUnaryData, Server, type ServerUnaryCall, status } from "@grpc/grpc-js";
 import type { Credential } from "../certs/authority.ts";
 import { RenewableServerCredentials } from "../certs/grpc-server-credentials.ts";
-import type { PodIdentity } from "../certs/identity.ts";
+import { nodeUri, podUri } from "../certs/identity.ts";
 import { parseAgentKey, verifyProof } from "../certs/keys.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
-import { ports } from "../common/names.ts";
+import { DAEMON, nodeAgent, ports, SYSTEM_NAMESPACE } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import type { Kube, ObjectRef } from "../kube/kube.ts";
 import type { DesiredFaults, EnrolReply, EnrolRequest, Passport } from "../proto/gen/agent.ts";
@@ -16,15 +16,23 @@ import { reviewToken, type TokenPod } from "./token-review.ts";
 
 /** An agent that just proved who it is. */
 export interface EnrolledAgent extends TokenPod {
+  /** UID of the pod whose sidecar it is, or node/NAME of the node whose daemon it is. */
+  readonly agent: string;
   /** Where it says it can be dialled: IP addresses. Whoever answers there still has to prove to be this pod. */
   readonly addresses: readonly string[];
   readonly agentVersion: string;
 }
 
+/** What enrolment asks of a pod beside its token. */
+export interface EnrollingPod {
+  readonly uid: string;
+  readonly nodeName?: string | undefined;
+}
+
 /** The part of the certificate keeper that enrolment needs. */
 export interface EnrolmentCertificates {
   enrolmentCredential(): Credential;
-  issueAgent(pod: PodIdentity, publicKey: Buffer): { readonly certificate: string; readonly trusted: string };
+  issueAgent(uri: string, publicKey: Buffer): { readonly certificate: string; readonly trusted: string };
   onRenewal(handler: () => void): () => void;
 }
 
@@ -33,9 +41,9 @@ export interface EnrolmentOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly certificates: EnrolmentCertificates;
-  /** The UID of the pod of this name now; undefined where there is none. May fail, which the agent hears as "try again". */
-  readonly findPodUid: (ref: ObjectRef & { readonly namespace: string }, signal: AbortSignal) => Promise<string | undefined>;
-  /** What already applies to the agent's pod, so that it is faulted from its first packet. */
+  /** The pod of this name now; undefined where there is none. May fail, which the agent hears as "try again". */
+  readonly findPod: (ref: ObjectRef & { readonly namespace: string }, signal: AbortSignal) => Promise<EnrollingPod | undefined>;
+  /** What already applies to the agent, so that a pod is faulted from its first packet. */
   readonly desiredFor: (agent: EnrolledAgent) => Promise<DesiredFaults | undefined> | DesiredFaults | undefined;
   readonly onPassport: (agent: EnrolledAgent, passport: Passport) => void;
   /** Asked at each call: a leader that was frozen must not sign. */
@@ -140,19 +148,30 @@ async function enrol(request: EnrolRequest, options: EnrolmentOptions, signal: A
   const verdict = await reviewToken(kube, request.token, signal);
   if (!verdict.ok) throw new Refusal(status.UNAUTHENTICATED, verdict.reason);
   const { pod } = verdict;
-  const uid = await options.findPodUid({ namespace: pod.namespace, name: pod.name }, signal);
-  if (uid !== pod.uid) throw new Refusal(status.UNAUTHENTICATED, "The pod of this token is gone.");
-  const agent: EnrolledAgent = { ...pod, addresses, agentVersion: printable(request.agentVersion) };
+  const found = await options.findPod({ namespace: pod.namespace, name: pod.name }, signal);
+  if (found?.uid !== pod.uid) throw new Refusal(status.UNAUTHENTICATED, "The pod of this token is gone.");
+  const identity = identify(pod, found);
+  const agent: EnrolledAgent = { ...pod, agent: identity.agent, addresses, agentVersion: printable(request.agentVersion) };
   const desired = await options.desiredFor(agent);
   // Asked again: all this took a while, and somebody else may lead by now.
   if (!options.isLeading()) throw new Refusal(status.UNAVAILABLE, "This controller does not lead. Try again.");
-  const { certificate, trusted } = certificates.issueAgent(pod, request.publicKey);
+  const { certificate, trusted } = certificates.issueAgent(identity.uri, request.publicKey);
   if (request.passport !== undefined) options.onPassport(agent, request.passport);
   log.info(
     { target: `${pod.namespace}/${pod.name}`, uid: pod.uid, agentVersion: agent.agentVersion, faults: desired?.faults.length ?? 0 },
     "agent enrolled",
   );
   return { certificate, caCertificates: trusted, desired };
+}
+
+/**
+ * Pods of the daemon's service account act for their node; all others for themselves alone. The node is the one that the API server has for the
+ * pod, whatever it says of itself.
+ */
+function identify(pod: TokenPod, { nodeName }: EnrollingPod): { readonly agent: string; readonly uri: string } {
+  if (pod.namespace !== SYSTEM_NAMESPACE || pod.serviceAccount !== DAEMON) return { agent: pod.uid, uri: podUri(pod) };
+  if (nodeName === undefined) throw new Refusal(status.UNAVAILABLE, "The pod of this daemon is on no node yet. Try again.");
+  return { agent: nodeAgent(nodeName), uri: nodeUri(nodeName) };
 }
 
 function parseAddresses(addresses: readonly string[]): readonly string[] {

@@ -21,6 +21,8 @@ export type Evidence =
 export interface Effect {
   readonly receipts: Receipts;
   readonly interruptions: { readonly count: number; readonly seconds: number };
+  /** What keeps a fault in force from its full effect; undefined where nothing does. */
+  readonly remark?: { readonly reason: string; readonly message: string } | undefined;
   /** Addresses of the fault's host names. */
   readonly resolved: Readonly<Record<string, string[]>>;
 }
@@ -52,8 +54,9 @@ export function readEvidence(view: AgentView | undefined, faultId: string, nowMs
   }
 }
 
-function effectOf({ receipt, interruptions, interruptedMs, resolved }: FaultReport): Effect {
+function effectOf({ receipt, interruptions, interruptedMs, resolved, state, reason, message }: FaultReport): Effect {
   return {
+    ...(state === FaultState.ACTIVE && reason !== "" && { remark: { reason, message } }),
     receipts: receiptsOf(receipt),
     interruptions: { count: interruptions, seconds: Math.round(interruptedMs / 100) / 10 },
     resolved: Object.fromEntries(resolved.map(({ name, addresses }) => [name, addresses])),
@@ -69,6 +72,8 @@ function receiptsOf(receipt: Receipt | undefined): Receipts {
     duplicated = 0,
     corrupted = 0,
     reordered = 0,
+    processes = 0,
+    oomKills = 0,
     firstMs = 0,
     lastMs = 0,
   } = receipt ?? {};
@@ -80,6 +85,8 @@ function receiptsOf(receipt: Receipt | undefined): Receipts {
     ...(duplicated > 0 && { duplicated }),
     ...(corrupted > 0 && { corrupted }),
     ...(reordered > 0 && { reordered }),
+    ...(processes > 0 && { processes }),
+    ...(oomKills > 0 && { oomKills }),
     ...(firstMs > 0 && { firstTime: new Date(firstMs).toISOString() }),
     ...(lastMs > 0 && { lastTime: new Date(lastMs).toISOString() }),
   };

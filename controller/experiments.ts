@@ -6,6 +6,7 @@ import type { Leadership } from "../kube/lease.ts";
 import type { DesiredFaults, Passport } from "../proto/gen/agent.ts";
 import { Dispatcher } from "./agents/dispatcher.ts";
 import type { Dial } from "./agents/link.ts";
+import { createContainerKill } from "./agents/container-kill.ts";
 import { Passports } from "./agents/passports.ts";
 import { Ledger } from "./ledger.ts";
 import { Memories } from "./memory.ts";
@@ -34,10 +35,10 @@ export interface ExperimentsOptions {
 
 /** The experiments of one leadership, being looked after. */
 export interface Experiments {
-  /** What applies to a pod now; undefined while that is not known. */
-  desiredFor(podUid: string): DesiredFaults | undefined;
+  /** What an agent is to carry now, the sidecar of the pod of this UID or the daemon of node/NAME; undefined while that is not known. */
+  desiredFor(agent: string): DesiredFaults | undefined;
   /** An agent said what its surroundings allow. */
-  learnPassport(podUid: string, passport: Passport): void;
+  learnPassport(agent: string, passport: Passport): void;
   /** Stops visiting and sending. Faults in force go on under their leases. */
   close(): Promise<void>;
 }
@@ -53,10 +54,10 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     },
   });
   const passports = new Passports();
-  const learnPassport = (podUid: string, passport: Passport): void => {
-    passports.learn(podUid, passport);
+  const learnPassport = (agent: string, passport: Passport): void => {
+    passports.learn(agent, passport);
     // pods come and go: those that went are looked for when there are twice as many passports as pods
-    if (passports.size > 2 * world.podCount + 64) passports.keepOnly((uid) => world.pod(uid) !== undefined);
+    if (passports.size > 2 * world.podCount + 64) passports.keepOnly((known) => world.locate(known) !== "gone");
   };
   const recorder = createRecorder({ kube, clock, log, signal });
   const mustLead = (): void => {
@@ -65,7 +66,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
   const agents = new Dispatcher({
     leaderEpoch: epoch,
     dial,
-    locate: (uid) => world.locate(uid),
+    locate: (agent) => world.locate(agent),
     clock,
     log,
     signal,
@@ -87,6 +88,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     access: createAccessReviews({ kube, clock }),
     clock,
     recorder,
+    killContainer: createContainerKill({ epoch, dial, locate: (agent) => world.locate(agent), signal, mustLead }),
     signal,
     randomBelow: options.randomBelow,
     countUnconfirmed: (targets: number) => metrics.countUnconfirmed(targets),
@@ -115,7 +117,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
   for (const { text } of keys) queue.add(text);
   log.info({ epoch, experiments: keys.length }, "experiments taken over");
   return {
-    desiredFor: (podUid) => agents.desiredFor(podUid),
+    desiredFor: (agent) => agents.desiredFor(agent),
     learnPassport,
     async close() {
       off();

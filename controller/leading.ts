@@ -13,7 +13,7 @@ import { caConfigMapScope } from "./certificates/ca-config-maps.ts";
 import { CertificateKeeper } from "./certificates/keeper.ts";
 import type { ControllerConfig } from "./config.ts";
 import { writeEnrolmentEndpoint } from "./enrolment-endpoint.ts";
-import { startEnrolmentServer } from "./enrolment.ts";
+import { type EnrollingPod, startEnrolmentServer } from "./enrolment.ts";
 import { startExperiments } from "./experiments.ts";
 import { startHaltReports } from "./halts.ts";
 import type { ControllerMetrics } from "./metrics.ts";
@@ -84,9 +84,9 @@ async function work(leadership: Leadership, deps: LeadingDeps): Promise<void> {
       clock,
       log,
       certificates: keeper,
-      findPodUid: (ref, within) => findPodUid(kube, ref, within),
-      desiredFor: ({ uid }) => experiments.desiredFor(uid),
-      onPassport: ({ uid }, passport) => experiments.learnPassport(uid, passport),
+      findPod: (ref, within) => findPod(kube, ref, within),
+      desiredFor: ({ agent }) => experiments.desiredFor(agent),
+      onPassport: ({ agent }, passport) => experiments.learnPassport(agent, passport),
       isLeading,
       // A node without IPv6 has no [::] to listen on.
       address: `${config.podIps.some((ip) => isIPv6(ip)) ? "[::]" : "0.0.0.0"}:${config.enrolmentPort}`,
@@ -111,9 +111,10 @@ async function keepEndpoint({ config, kube, clock, log }: LeadingDeps, signal: A
   }
 }
 
-async function findPodUid(kube: Kube, ref: ObjectRef, signal: AbortSignal): Promise<string | undefined> {
+async function findPod(kube: Kube, ref: ObjectRef, signal: AbortSignal): Promise<EnrollingPod | undefined> {
   try {
-    return (await kube.get(pods, ref, signal)).metadata.uid;
+    const { metadata, spec } = await kube.get(pods, ref, signal);
+    return { uid: metadata.uid, nodeName: spec.nodeName };
   } catch (error) {
     if (isKubeError(error, "not-found")) return undefined;
     throw error;

@@ -7,6 +7,7 @@ import type { Kube } from "../kube/kube.ts";
 import { type Pod, pods as podResource } from "../kube/resources.ts";
 import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
+import { agentOf } from "./agents/whose.ts";
 import type { ExperimentKey } from "./experiment-key.ts";
 import { binderOf } from "./kinds/translators.ts";
 import type { Binding } from "./kinds/translator.ts";
@@ -30,7 +31,7 @@ export interface Observed {
   readonly nowMs: number;
   /** The pod of a UID, or that the API server says it is gone; undefined for one that nothing is known of. */
   findPod(uid: string): Pod | "gone" | undefined;
-  /** Agents of those pods, as far as anything is known of them. */
+  /** The agents of those pods, by the pods' UIDs, as far as anything is known of them. */
   readonly agents: ReadonlyMap<string, AgentView>;
   /** For picking targets. */
   readonly around: Surroundings;
@@ -49,7 +50,7 @@ export interface Observed {
 export interface ObserveDeps {
   readonly kube: Kube;
   readonly world: World;
-  readonly agents: { view(podUid: string): AgentView | undefined };
+  readonly agents: { view(agent: string): AgentView | undefined };
   readonly passports: Passports;
   readonly memories: Memories;
   readonly access: AccessReviews;
@@ -112,7 +113,14 @@ export function observeCached(
   const now = clock.now();
   const faultedKeys = new Set(binding.can === "run" ? binding.bound.selectors.filter(isFaulted).map(({ key: of }) => of) : []);
   const isOneShot = binding.can === "run" && binding.bound.isOneShot;
-  const isKill = binding.can === "run" && binding.bound.killGraceSeconds !== undefined;
+  const isKill = binding.can === "run" && binding.bound.act !== undefined;
+  const actor = binding.can === "run" ? binding.bound.actor : "sidecar";
+  const findPod = (uid: string): Pod | "gone" | undefined => world.pod(uid) ?? lost.get(uid);
+  const viewOf = (uid: string): AgentView | undefined => {
+    const pod = findPod(uid);
+    const agent = pod === undefined || pod === "gone" ? uid : agentOf(actor, pod);
+    return agent === undefined ? undefined : deps.agents.view(agent);
+  };
   const { limits } = world;
   // What is done once and for all is neither stopped nor started again.
   const isDone = isOneShot && records.length > 0 && records.every(({ phase }) => phase === "Injected");
@@ -125,10 +133,10 @@ export function observeCached(
     binding,
     now,
     nowMs,
-    findPod: (uid) => world.pod(uid) ?? lost.get(uid),
+    findPod,
     agents: new Map(
       [...targets].flatMap((uid) => {
-        const view = deps.agents.view(uid);
+        const view = viewOf(uid);
         return view === undefined ? [] : [[uid, view]];
       }),
     ),
@@ -140,7 +148,8 @@ export function observeCached(
         return world.nodes();
       },
       isOptedIn: (namespace) => world.isOptedIn(namespace),
-      passportOf: (uid) => deps.passports.of(uid),
+      passportOf: (agent) => deps.passports.of(agent),
+      hasDaemon: (node) => world.daemonOn(node) !== undefined,
       protects: restraint.protects,
       whyOverBudget: restraint.whyOverBudget,
     },

@@ -1,10 +1,12 @@
 import { workloadOf } from "../api/policy/budget.ts";
-import { drawTargets, matchPods, podId, type SelectableNode, type Skip, whyNever, whySkipped } from "../api/selection.ts";
+import { containersOf, drawTargets, matchPods, podId, type SelectableNode, type Skip, whyNever, whySkipped } from "../api/selection.ts";
 import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
 import type { Pod } from "../kube/resources.ts";
 import type { Passport } from "../proto/gen/agent.ts";
 import { type Problem, describeSkips } from "./conditions.ts";
-import type { SelectorKey } from "../api/kinds/definition.ts";
+import { listWords } from "../api/text.ts";
+import { nodeAgent } from "../common/names.ts";
+import { explainNoDaemon } from "./agents/whose.ts";
 import type { BoundSelector } from "./kinds/translator.ts";
 import { isTooLarge } from "./fit.ts";
 import { isTargetGone } from "./records.ts";
@@ -14,8 +16,9 @@ export interface Surroundings {
   readonly pods: readonly Pod[];
   readonly nodes: readonly SelectableNode[];
   readonly isOptedIn: (namespace: string) => boolean;
-  /** What the agent of a pod said of its surroundings; undefined where none did. */
-  readonly passportOf: (podUid: string) => Passport | undefined;
+  /** What an agent said of its surroundings; undefined where it did not. */
+  readonly passportOf: (agent: string) => Passport | undefined;
+  readonly hasDaemon: (node: string) => boolean;
   /** Why policies keep a pod from being faulted. */
   readonly protects: (pod: Pod) => Skip | undefined;
   /** Why these are too many pods to be faulted at the same time. */
@@ -37,15 +40,15 @@ export function pickTargets(
   randomBelow: (bound: number) => number,
 ): { readonly pick: Picked; readonly problem: Problem | undefined } {
   const sides = selectors.map((selector) => {
-    const { key, block, need } = selector;
+    const { block } = selector;
     const judged = matchPods(block.selector, around.pods, around.nodes).map((pod) => ({
       pod,
-      skip: whySkipped(pod, need, around.isOptedIn) ?? whyNotFaulted(selector, pod, around),
+      skip: whySkipped(pod, selector, around.isOptedIn) ?? whyNotFaulted(selector, pod, around),
     }));
     const skipped = judged.flatMap(({ pod, skip }) => (skip === undefined ? [] : [{ id: podId(pod), ...skip }]));
     const eligible = judged.flatMap(({ pod, skip }) => (skip === undefined ? [pod] : []));
     const drawn = drawTargets(eligible, block, randomBelow);
-    return { selector, skipped, drawn, records: drawn.map((pod) => newRecord(pod, key)), matched: judged.length };
+    return { selector, skipped, drawn, records: drawn.flatMap((pod) => newRecords(pod, selector)), matched: judged.length };
   });
   const skipped = uniqueById(sides.flatMap((side) => side.skipped)).slice(0, MOST_SKIPPED);
   const empty = sides.find(({ records }) => records.length === 0);
@@ -63,9 +66,29 @@ export function pickTargets(
 /** Whether pods of this selector are faulted, and not only the other side of a fault. */
 export const isFaulted = ({ need }: BoundSelector): boolean => need !== "address";
 
-function whyNotFaulted(selector: BoundSelector, pod: Pod, { passportOf, protects }: Surroundings): Skip | undefined {
-  const passport = passportOf(pod.metadata.uid);
-  return (isFaulted(selector) ? protects(pod) : undefined) ?? (passport && selector.whyUnable(passport));
+function whyNotFaulted(selector: BoundSelector, pod: Pod, { passportOf, hasDaemon, protects }: Surroundings): Skip | undefined {
+  const protection = isFaulted(selector) ? protects(pod) : undefined;
+  if (protection !== undefined) return protection;
+  const { nodeName = "" } = pod.spec;
+  if (selector.need === "daemon" && !hasDaemon(nodeName)) return { reason: "NoDaemon", message: explainNoDaemon(nodeName) };
+  const passport = passportOf(selector.need === "daemon" ? nodeAgent(nodeName) : pod.metadata.uid);
+  return (passport && selector.whyUnable(passport)) ?? (selector.mustRun ? whyNotRunning(pod, selector.containers ?? []) : undefined);
+}
+
+/** What has no running container cannot be killed. */
+function whyNotRunning(pod: Pod, names: readonly string[]): Skip | undefined {
+  const meant = containersOf(pod, names);
+  if (meant.some((name) => runningIdOf(pod, name) !== undefined)) return undefined;
+  return {
+    reason: "NotRunning",
+    message: `${meant.length === 1 ? "Container" : "None of the containers"} ${listWords(meant)} of the pod is${meant.length === 1 ? " not" : ""} running now.`,
+  };
+}
+
+/** The id of a container that runs, such as containerd://ID. */
+function runningIdOf({ status }: Pod, container: string): string | undefined {
+  const found = status.containerStatuses.find(({ name }) => name === container);
+  return found?.state?.running === undefined || found.containerID === "" ? undefined : found.containerID;
 }
 
 const explainMany = (count: number): string =>
@@ -109,16 +132,17 @@ export function joinTargets(current: Picked, selectors: readonly BoundSelector[]
   );
   const skipped: SkippedTarget[] = [];
   for (const selector of selectors) {
-    const { key, block, need } = selector;
+    const { key, block } = selector;
     if (block.mode !== "all") continue;
     for (const pod of matchPods(block.selector, around.pods, around.nodes)) {
       if (known.has(`${key} ${pod.metadata.uid}`)) continue;
       const workload = workloadOf(pod);
       const ofWorkload = [...(held.get(workload) ?? []), pod];
-      const skip = whyNever(pod, need, around.isOptedIn) ?? whyNotFaulted(selector, pod, around) ?? whyNoRoom(selector, ofWorkload, around);
+      const skip =
+        whyNever(pod, selector, around.isOptedIn) ?? whyNotFaulted(selector, pod, around) ?? whyNoRoom(selector, ofWorkload, around);
       if (skip !== undefined && skip.reason !== "Finished" && skip.reason !== "Terminating") skipped.push({ id: podId(pod), ...skip });
       if (skip !== undefined || pod.spec.nodeName === undefined) continue;
-      joined.push(newRecord(pod, key));
+      joined.push(...newRecords(pod, selector));
       if (isFaulted(selector)) held.set(workload, ofWorkload);
     }
   }
@@ -145,8 +169,16 @@ function whyNoRoom(selector: BoundSelector, pods: readonly Pod[], { whyOverBudge
   return message === undefined ? undefined : { reason: "BudgetExceeded", message };
 }
 
-function newRecord(pod: Pod, selectorKey: SelectorKey): ContainerRecord {
-  return { id: podId(pod), selectorKey, phase: "Not Injected", injectedCount: 0, recoveredCount: 0, targetUID: pod.metadata.uid };
+/** One for the pod, or one for each of its containers that is meant. */
+function newRecords(pod: Pod, { key, containers, mustRun }: BoundSelector): readonly ContainerRecord[] {
+  const plain = { selectorKey: key, phase: "Not Injected", injectedCount: 0, recoveredCount: 0, targetUID: pod.metadata.uid } as const;
+  if (containers === undefined) return [{ id: podId(pod), ...plain }];
+  return containersOf(pod, containers).flatMap((name): readonly ContainerRecord[] => {
+    const record = { id: `${podId(pod)}/${name}`, ...plain };
+    const containerID = runningIdOf(pod, name);
+    if (!mustRun) return [record];
+    return containerID === undefined ? [] : [{ ...record, containerID }];
+  });
 }
 
 const uniqueById = (skipped: readonly SkippedTarget[]): readonly SkippedTarget[] => [

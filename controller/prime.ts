@@ -1,5 +1,6 @@
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
+import { nodeOfAgent } from "../common/names.ts";
 import type { Owner, Wish } from "./agents/dispatcher.ts";
 import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
@@ -12,7 +13,7 @@ import type { World } from "./world.ts";
 
 export interface PrimeDeps {
   readonly world: World;
-  readonly agents: { view(podUid: string): AgentView | undefined; wish(owner: Owner, wishes: readonly Wish[]): void };
+  readonly agents: { view(agent: string): AgentView | undefined; wish(owner: Owner, wishes: readonly Wish[]): void };
   readonly passports: Passports;
   readonly memories: Memories;
   readonly ledger: Ledger;
@@ -43,7 +44,7 @@ function prime(key: ExperimentKey, deps: PrimeDeps): void {
   const onRecord = new Set(
     (observed.experiment.status.experiment.containerRecords ?? [])
       .filter(({ phase }) => phase !== "Not Injected")
-      .map((record) => `${record.targetUID ?? ""} ${faultIdOf(uid, record)}`),
+      .flatMap((record) => [`${record.targetUID ?? ""} ${faultIdOf(uid, record, "sidecar")}`, faultIdOf(uid, record, "daemon")]),
   );
   const { wishes, held } = decide(observed, () => 0);
   // What is only drawn now is granted by the visit, once everything that is on record is entered.
@@ -55,6 +56,7 @@ function prime(key: ExperimentKey, deps: PrimeDeps): void {
   );
   deps.agents.wish(
     { uid, key: key.text },
-    wishes.filter(({ podUid, faultId }) => onRecord.has(`${podUid} ${faultId}`)),
+    // A fault of a daemon names its pod itself.
+    wishes.filter(({ agent, faultId }) => onRecord.has(nodeOfAgent(agent) === undefined ? `${agent} ${faultId}` : faultId)),
   );
 }

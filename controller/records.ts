@@ -62,7 +62,7 @@ function stepForward(record: ContainerRecord, evidence: Evidence, context: StepC
     case "gone":
       return settled(endRecord(record, recordReasons.targetGone, "The pod is gone, and the fault with it.", context));
     case "active":
-      return settled(applied(withEffect(record, evidence), context));
+      return settled(applied(withEffect(record, evidence), context, evidence.remark));
     case "peer":
       return settled(applied(record, context));
     case "refused":
@@ -128,9 +128,13 @@ const settled = (record: ContainerRecord): Step => ({ record, isUnderWay: false 
 const underWay = (record: ContainerRecord): Step => ({ record, isUnderWay: true });
 
 /** The fault is in force. */
-function applied(record: ContainerRecord, { now, unmatchedServices }: StepContext): ContainerRecord {
+function applied(record: ContainerRecord, { now, unmatchedServices }: StepContext, remark?: Effect["remark"]): ContainerRecord {
   const isNew = !isInjected(record);
-  const [reason, message] = unmatchedServices.length === 0 ? [] : [recordReasons.serviceNotMatchable, describeServices(unmatchedServices)];
+  const services =
+    unmatchedServices.length === 0
+      ? undefined
+      : { reason: recordReasons.serviceNotMatchable, message: describeServices(unmatchedServices) };
+  const { reason, message } = remark ?? services ?? {};
   const injected = explained(record, "Injected", reason, message);
   if (!isNew) return injected;
   return withEvent(
@@ -196,17 +200,20 @@ function explained(record: ContainerRecord, phase: RecordPhase, reason: string |
   return { ...rest, phase, ...(reason !== undefined && { reason }), ...(message !== undefined && { message }) };
 }
 
-/** What came of deleting a pod. */
+const explainGone = ({ containerID }: ContainerRecord): string =>
+  containerID === undefined ? "The pod was gone already." : "The container that was picked had ended already.";
+
+/** What came of deleting a pod or killing a container. */
 export type KillOutcome = { readonly is: "killed" } | { readonly is: "gone" } | { readonly is: "failed"; readonly message: string };
 
-/** Moves the record of a pod-kill on. A pod that went by itself between choice and act counts: it is dead. */
+/** Moves the record of a pod-kill or container-kill on. A target that went by itself between choice and act counts: it is dead. */
 export function stepKill(record: ContainerRecord, outcome: KillOutcome, now: Date): ContainerRecord {
   const context: StepContext = { desired: "Run", now, leaseMs: 0, unmatchedServices: [] };
   switch (outcome.is) {
     case "killed":
       return applied(record, context);
     case "gone":
-      return explained(applied(record, context), "Injected", recordReasons.targetGone, "The pod was gone already.");
+      return explained(applied(record, context), "Injected", recordReasons.targetGone, explainGone(record));
     case "failed":
       return failed(record, "Not Injected", { reason: recordReasons.killFailed, message: outcome.message, operation: "Apply" }, context);
     default:

@@ -1,8 +1,9 @@
-import { labels, OPTED_IN } from "../common/names.ts";
+import { nodeUri, podUri } from "../certs/identity.ts";
+import { DAEMON, labels, nodeOfAgent, OPTED_IN, SYSTEM_NAMESPACE } from "../common/names.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { workloadOf } from "../api/policy/budget.ts";
-import { addressesOf } from "../api/selection.ts";
+import { addressesOf, isFinished } from "../api/selection.ts";
 import { type ExperimentName, experimentNames } from "../api/kinds/experiments.ts";
 import { type Experiment, experimentResource } from "../kube/experiments.ts";
 import type { Kube, KubeObject, Resource } from "../kube/kube.ts";
@@ -49,6 +50,7 @@ export class World {
   readonly #services: Reflector<Service>;
   readonly #slices: Reflector<EndpointSlice>;
   readonly #podsByUid: (uid: string) => readonly Pod[];
+  readonly #daemonsOn: (node: string) => readonly Pod[];
   readonly #podsOfWorkload: (workload: string) => readonly Pod[];
   readonly #servicesIn: (namespace: string) => readonly Service[];
   readonly #slicesIn: (namespace: string) => readonly EndpointSlice[];
@@ -67,6 +69,7 @@ export class World {
     this.#experiments = new Map(experimentNames.map((kind) => [kind, reflect(experimentResource(kind))]));
     const inNamespace = ({ metadata }: KubeObject): readonly string[] => [metadata.namespace ?? ""];
     this.#podsByUid = this.#pods.addIndex(({ metadata }) => [metadata.uid]);
+    this.#daemonsOn = this.#pods.addIndex((pod) => (isDaemon(pod) ? [pod.spec.nodeName ?? ""] : []));
     this.#podsOfWorkload = this.#pods.addIndex((pod) => [workloadOf(pod)]);
     this.#servicesIn = this.#services.addIndex(inNamespace);
     this.#slicesIn = this.#slices.addIndex(inNamespace);
@@ -174,12 +177,21 @@ export class World {
     return [...inNamespaces].flatMap((namespace) => this.#slicesIn(namespace));
   }
 
-  /** Where the sidecar of a pod is dialled. */
-  locate(podUid: string): Whereabouts {
-    const pod = this.pod(podUid);
-    if (pod === undefined) return "gone";
+  /** The pod of our daemon on a node; undefined where none runs. */
+  daemonOn(node: string): Pod | undefined {
+    return this.#daemonsOn(node).find((pod) => addressesOf(pod).length > 0 && !isFinished(pod));
+  }
+
+  /** Where an agent is dialled: the sidecar of the pod of this UID, or the daemon of node/NAME. */
+  locate(agent: string): Whereabouts {
+    const node = nodeOfAgent(agent);
+    if (node !== undefined && this.#nodes.get(node) === undefined) return "gone";
+    const pod = node === undefined ? this.pod(agent) : this.daemonOn(node);
+    if (pod === undefined) return node === undefined ? "gone" : "nowhere";
     const [address] = addressesOf(pod);
-    return address === undefined ? "nowhere" : { uid: podUid, namespace: pod.metadata.namespace ?? "", address };
+    if (address === undefined) return "nowhere";
+    const { namespace = "", uid } = pod.metadata;
+    return { uid: agent, uri: node === undefined ? podUri({ namespace, uid }) : nodeUri(node), address };
   }
 
   #all(): readonly AnyReflector[] {
@@ -188,6 +200,8 @@ export class World {
     return [this.namespaces, this.#pods, this.#nodes, this.#services, this.#slices, ...others, ...experiments];
   }
 }
+
+const isDaemon = ({ metadata }: Pod): boolean => metadata.namespace === SYSTEM_NAMESPACE && metadata.labels?.["app"] === DAEMON;
 
 /** Experiments that are over are left alone; the others care for their pods, for Services around them and perhaps for new pods. */
 function concernsOf(experiment: Experiment): readonly Concern[] {

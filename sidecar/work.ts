@@ -8,6 +8,7 @@ import { startEngine } from "../agent/network/engine/engine.ts";
 import type { CompiledClass } from "../agent/network/explain.ts";
 import type { PodFacts } from "../agent/network/facts.ts";
 import { createLookup } from "../agent/network/host-names.ts";
+import { createPlannedCarrier } from "../agent/planned-carrier.ts";
 import type { Programs } from "../agent/programs.ts";
 import { type AgentServer, createAgentServer } from "../agent/server.ts";
 import type { Wakefulness } from "../agent/wakefulness.ts";
@@ -53,8 +54,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const agent = new Agent({
     targetUid: options.podUid,
     version: VERSION,
-    family,
-    executor,
+    carrier: createPlannedCarrier({ family, executor, log }),
     clock,
     log,
     onVisited: (report, wanted, compiled) =>

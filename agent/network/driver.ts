@@ -152,5 +152,7 @@ function receiptOf(rules: ReturnType<RunningCounters["of"]>, shaped: FaultCounte
     reordered: shaped.reordered,
     firstMs: starts.length === 0 ? 0 : Math.min(...starts),
     lastMs: Math.max(rules.lastMs, shaped.lastMs),
+    processes: 0,
+    oomKills: 0,
   };
 }

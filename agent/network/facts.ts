@@ -115,6 +115,7 @@ export function passportOf(facts: PodFacts): Passport {
     hasIfb: facts.hasIfb,
     hasMeshRedirect: facts.hasMeshRedirect,
     hasBpf: facts.hasBpf,
+    familiesOfFaults: ["network"],
   };
 }
 

@@ -35,10 +35,13 @@ export interface Column {
   readonly type?: "boolean" | "integer";
 }
 
+/** The process that carries a spec out. */
+export type Actor = "controller" | "sidecar" | "daemon";
+
 /** A kind that faults targets. It is namespaced, its spec never changes, and its status is the one of all experiments. */
 export interface ExperimentDefinition<S extends z.ZodType> extends AnyDefinition<S> {
   /** The process that carries this spec's faults out; it decides what a target needs to have. */
-  actorOf(spec: z.output<S>): "controller" | "sidecar" | "daemon";
+  actorOf(spec: z.output<S>): Actor;
   /** What one target of this spec is: it gives the shape of the record id. */
   targetOf(spec: z.output<S>): "pod" | "container" | "machine" | "cloud";
   /** Whose pods it picks; none of a kind whose targets are no pods. */
@@ -55,6 +58,8 @@ export interface Selection {
   readonly key: SelectorKey;
   readonly block: SelectorBlock;
   readonly need: TargetNeed;
+  /** Where targets are containers: names of those in each pod, its first one where none is named. Absent: pods as a whole. */
+  readonly containers?: readonly string[] | undefined;
 }
 
 /** Any kind. */

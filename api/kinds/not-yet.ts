@@ -24,15 +24,13 @@ export const notYetKinds = [
   "RemoteCluster",
   "Schedule",
   "StatusCheck",
-  "StressChaos",
-  "TimeChaos",
   "Workflow",
   "WorkflowNode",
 ] as const satisfies readonly string[];
 export type NotYetKind = (typeof notYetKinds)[number];
 
 export const notYetActions: Readonly<Record<string, readonly string[]>> = {
-  PodChaos: ["pod-failure", "container-kill"],
+  PodChaos: ["pod-failure"],
 };
 
 /** What of a spec cannot be carried out yet, by its kind, its action and the cluster it is to run in. */

@@ -47,7 +47,11 @@ export const podChaos: ExperimentDefinition<typeof schema> = {
   columns: [{ name: "action", jsonPath: ".spec.action" }],
   actorOf: (spec) => (spec.action === "container-kill" ? "daemon" : "controller"),
   targetOf: (spec) => (spec.action === "container-kill" ? "container" : "pod"),
-  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
+  selections: (spec) => [
+    spec.action === "container-kill"
+      ? { key: ".", block: spec, need: "daemon", containers: spec.containerNames ?? [] }
+      : { key: ".", block: spec, need: "api" },
+  ],
   isOneShot: (spec) => spec.action !== "pod-failure",
   schema,
   prepare: fillNamespaces,

@@ -122,7 +122,7 @@ export const stressChaos: ExperimentDefinition<typeof schema> = {
   columns: [{ name: "duration", jsonPath: ".spec.duration" }],
   actorOf: () => "daemon",
   targetOf: () => "container",
-  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
+  selections: (spec) => [{ key: ".", block: spec, need: "daemon", containers: spec.containerNames ?? [] }],
   isOneShot: () => false,
   schema,
   prepare: fillNamespaces,

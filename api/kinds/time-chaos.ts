@@ -60,7 +60,7 @@ export const timeChaos: ExperimentDefinition<typeof schema> = {
   columns: [{ name: "duration", jsonPath: ".spec.duration" }],
   actorOf: () => "daemon",
   targetOf: () => "container",
-  selections: (spec) => [{ key: ".", block: spec, need: "api" }],
+  selections: (spec) => [{ key: ".", block: spec, need: "daemon", containers: spec.containerNames ?? [] }],
   isOneShot: () => false,
   schema,
   prepare: (spec, namespace) => {

@@ -1,10 +1,9 @@
 import { isIPv6 } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { type PodIdentity, podUri } from "../../certs/identity.ts";
-import { ports } from "../../common/names.ts";
+import { nodeOfAgent, ports } from "../../common/names.ts";
 import type { Report } from "../../proto/gen/agent.ts";
-import { AgentClient } from "../../proto/gen/services.ts";
+import { AgentClient, NodeClient } from "../../proto/gen/services.ts";
 import { AgentCredentials } from "./agent-credentials.ts";
 import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
 
@@ -18,11 +17,15 @@ export interface DialCredentials {
 export interface DialOptions {
   /** Asked for each connection, so that a renewed certificate is used from then on. */
   readonly credentials: () => DialCredentials;
+  /** Of all agents; by default, sidecars and daemons have one each. */
   readonly port?: number | undefined;
 }
 
 /** An agent under a starved CPU takes its time; one that is frozen must not hold a sender up for long. */
 const APPLY_TIMEOUT_MS = 10_000;
+
+/** A container runtime that is asked to end a container answers once it has ended. */
+const KILL_TIMEOUT_MS = 20_000;
 
 const SERVER_NAME = "sidecar.squall.invalid";
 
@@ -39,8 +42,8 @@ const CHANNEL_OPTIONS = {
   "grpc.enable_channelz": 0,
 } as const;
 
-/** Dials agents over mTLS 1.3; the server must be the very pod that is meant, whoever has its address now. */
-export function createDial({ credentials: read, port = ports.sidecar }: DialOptions): Dial {
+/** Dials agents over mTLS 1.3; the server must be the very pod or node that is meant, whoever has its address now. */
+export function createDial({ credentials: read, port: onlyPort }: DialOptions): Dial {
   let shared: { readonly of: DialCredentials; readonly context: SecureContext } | undefined;
   /** One for all connections: reading certificates and keys anew takes a quarter of the time of a connection. */
   const contextNow = (): SecureContext => {
@@ -59,16 +62,18 @@ export function createDial({ credentials: read, port = ports.sidecar }: DialOpti
     return shared.context;
   };
   return (target) => {
-    const channel = new AgentCredentials({ context: contextNow(), serverName: SERVER_NAME, uri: podUri(identityOf(target)) });
+    const channel = new AgentCredentials({ context: contextNow(), serverName: SERVER_NAME, uri: target.uri });
+    const port = onlyPort ?? (nodeOfAgent(target.uid) === undefined ? ports.sidecar : ports.daemon);
     const address = isIPv6(target.address) ? `ipv6:[${target.address}]:${port}` : `ipv4:${target.address}:${port}`;
-    return linkOver(new AgentClient(address, channel, CHANNEL_OPTIONS), target);
+    return linkOver(new AgentClient(address, channel, CHANNEL_OPTIONS), { address, channel, target });
   };
 }
 
-const identityOf = ({ namespace, uid }: AgentTarget): PodIdentity => ({ namespace, uid });
-
-function linkOver(client: AgentClient, { address }: AgentTarget): AgentLink {
-  const explain = (error: ServiceError): Error => describeError(error, address);
+function linkOver(
+  client: AgentClient,
+  { address, channel, target }: { readonly address: string; readonly channel: AgentCredentials; readonly target: AgentTarget },
+): AgentLink {
+  const explain = (error: ServiceError): Error => describeError(error, target);
   return {
     apply: (desired) =>
       new Promise((resolve, reject) => {
@@ -77,6 +82,13 @@ function linkOver(client: AgentClient, { address }: AgentTarget): AgentLink {
         );
       }),
     hold: (onReport) => openHold(client, onReport, explain),
+    killContainer: (request) =>
+      new Promise((resolve, reject) => {
+        const node = new NodeClient(address, channel, { channelOverride: client.getChannel() });
+        node.containerKill(request, new Metadata(), { deadline: Date.now() + KILL_TIMEOUT_MS }, (error, reply) =>
+          error === null ? resolve(reply) : reject(explain(error)),
+        );
+      }),
     close: () => client.close(),
   };
 }
@@ -98,12 +110,12 @@ function openHold(client: AgentClient, onReport: (report: Report) => void, expla
 }
 
 /** In words for a record: what was tried, what came of it, what to look at. */
-function describeError({ code, details }: ServiceError, address: string): Error {
+function describeError({ code, details }: ServiceError, { uid, address }: AgentTarget): Error {
+  const node = nodeOfAgent(uid);
+  const agent = node === undefined ? `The sidecar at ${address}` : `The daemon of node ${node} at ${address}`;
   if (code === status.UNAVAILABLE) {
-    return new Error(
-      `The sidecar at ${address} cannot be reached (${details}). A NetworkPolicy, a mesh or a stopped container may be the cause.`,
-    );
+    return new Error(`${agent} cannot be reached (${details}). A NetworkPolicy, a mesh or a stopped container may be the cause.`);
   }
-  if (code === status.DEADLINE_EXCEEDED) return new Error(`The sidecar at ${address} did not answer in time.`);
-  return new Error(`The sidecar at ${address} answered ${status[code]}: ${details}`);
+  if (code === status.DEADLINE_EXCEEDED) return new Error(`${agent} did not answer in time.`);
+  return new Error(`${agent} answered ${status[code]}: ${details}`);
 }

@@ -5,9 +5,10 @@ import type { Dial } from "./link.ts";
 import { Pace } from "./pace.ts";
 import { type AgentView, Sender, type WantedFault, type Whereabouts } from "./sender.ts";
 
-/** What one experiment wants of one pod: a fault in force, or proof that it is not. */
+/** What one experiment wants of one agent: a fault in force, or proof that it is not. */
 export interface Wish {
-  readonly podUid: string;
+  /** UID of the pod whose sidecar it is, or node/NAME. */
+  readonly agent: string;
   readonly faultId: string;
   /** Undefined: the fault is to be gone, and the agent is to confirm it. */
   readonly fault: WantedFault | undefined;
@@ -23,8 +24,8 @@ export interface Owner {
 export interface DispatcherOptions {
   readonly leaderEpoch: number;
   readonly dial: Dial;
-  /** Where a pod of this UID is now. */
-  readonly locate: (podUid: string) => Whereabouts;
+  /** Where an agent is now. */
+  readonly locate: (agent: string) => Whereabouts;
   readonly clock: Clock;
   readonly log: Log;
   readonly random?: (() => number) | undefined;
@@ -32,32 +33,32 @@ export interface DispatcherOptions {
   readonly signal: AbortSignal;
   /** Throws when this process no longer leads. */
   readonly mustLead: () => void;
-  readonly onPassport: (podUid: string, passport: Passport) => void;
-  /** Something became known of a pod that this owner has wishes for. With very many pods it may wait a moment for more: `withinMs`. */
+  readonly onPassport: (agent: string, passport: Passport) => void;
+  /** Something became known of an agent that this owner has wishes for. With very many agents it may wait a moment for more: `withinMs`. */
   readonly onChange: (owner: Owner, withinMs: number) => void;
 }
 
-interface PodEntry {
+interface AgentEntry {
   readonly sender: Sender;
   readonly wishes: Map<string, { readonly owner: Owner; readonly wishes: readonly Wish[] }>;
 }
 
 interface OwnerEntry {
-  readonly pods: readonly string[];
-  /** Those of them whose agents have not confirmed the newest set yet. */
+  readonly agents: readonly string[];
+  /** Those of them that have not confirmed the newest set yet. */
   readonly unconfirmed: Set<string>;
 }
 
-/** A look at all of an owner's pods takes up to a tenth of this for each of them: whoever looked at every change would do nothing else. */
-const NEWS_MS_PER_POD = 0.2;
+/** A look at all of an owner's agents takes up to a tenth of this for each of them: whoever looked at every change would do nothing else. */
+const NEWS_MS_PER_AGENT = 0.2;
 
 /**
- * All senders of one leadership, one for each pod UID. Nothing is sent before `open`: the set that an agent gets is complete,
+ * All senders of one leadership, one for each agent. Nothing is sent before `open`: the set that an agent gets is complete,
  * so every experiment must have had its say first, or a new leader would take faults back that another experiment wants.
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #pods = new Map<string, PodEntry>();
+  readonly #agents = new Map<string, AgentEntry>();
   readonly #owners = new Map<string, OwnerEntry>();
   readonly #pace: Pace;
   #isOpen = false;
@@ -73,26 +74,26 @@ export class Dispatcher {
   /** Lets senders start. */
   open(): void {
     this.#isOpen = true;
-    for (const { sender } of this.#pods.values()) sender.start();
+    for (const { sender } of this.#agents.values()) sender.start();
   }
 
   /** Replaces all wishes of an experiment. One that it no longer mentions is taken back without waiting for a confirmation. */
   wish(owner: Owner, wishes: readonly Wish[]): void {
-    const byPod = Map.groupBy(wishes, ({ podUid }) => podUid);
-    const touched = new Set([...(this.#owners.get(owner.uid)?.pods ?? []), ...byPod.keys()]);
+    const byAgent = Map.groupBy(wishes, ({ agent }) => agent);
+    const touched = new Set([...(this.#owners.get(owner.uid)?.agents ?? []), ...byAgent.keys()]);
     const unconfirmed = new Set<string>();
-    if (byPod.size === 0) this.#owners.delete(owner.uid);
-    else this.#owners.set(owner.uid, { pods: [...byPod.keys()], unconfirmed });
-    for (const podUid of touched) {
-      const entry = this.#entryOf(podUid);
-      const own = byPod.get(podUid);
+    if (byAgent.size === 0) this.#owners.delete(owner.uid);
+    else this.#owners.set(owner.uid, { agents: [...byAgent.keys()], unconfirmed });
+    for (const agent of touched) {
+      const entry = this.#entryOf(agent);
+      const own = byAgent.get(agent);
       if (own === undefined) entry.wishes.delete(owner.uid);
       else entry.wishes.set(owner.uid, { owner, wishes: own });
       entry.sender.want([...entry.wishes.values()].flatMap((one) => one.wishes.flatMap(({ fault }) => fault ?? [])));
-      if (own !== undefined && !entry.sender.isCurrent) unconfirmed.add(podUid);
+      if (own !== undefined && !entry.sender.isCurrent) unconfirmed.add(agent);
       // Not before it knows what to send: the first set of a new sender would be an empty one.
       if (this.#isOpen) entry.sender.start();
-      this.#forgetIfDone(podUid, entry);
+      this.#forgetIfDone(agent, entry);
     }
   }
 
@@ -101,78 +102,78 @@ export class Dispatcher {
     this.wish({ uid: experimentUid, key: "" }, []);
   }
 
-  /** A pod is gone for good, and whatever was on it. */
-  dropPod(podUid: string): void {
-    const entry = this.#pods.get(podUid);
+  /** An agent is gone for good, and whatever it carried. */
+  drop(agent: string): void {
+    const entry = this.#agents.get(agent);
     if (entry === undefined) return;
-    this.#pods.delete(podUid);
+    this.#agents.delete(agent);
     void entry.sender.close();
   }
 
-  /** What is known of a pod's agent; undefined where nobody has a wish for it. */
-  view(podUid: string): AgentView | undefined {
-    return this.#pods.get(podUid)?.sender.view;
+  /** What is known of an agent; undefined where nobody has a wish for it. */
+  view(agent: string): AgentView | undefined {
+    return this.#agents.get(agent)?.sender.view;
   }
 
-  /** What applies to a pod now, for an agent that enrols; undefined while that is not known. */
-  desiredFor(podUid: string): DesiredFaults | undefined {
+  /** What an agent that enrols is to carry; undefined while that is not known. */
+  desiredFor(agent: string): DesiredFaults | undefined {
     if (!this.#isOpen || this.#options.signal.aborted) return undefined;
-    const entry = this.#pods.get(podUid);
+    const entry = this.#agents.get(agent);
     if (entry !== undefined) return entry.sender.desired();
-    return { targetUid: podUid, order: { leaderEpoch: this.#options.leaderEpoch, generation: this.#generation }, faults: [] };
+    return { targetUid: agent, order: { leaderEpoch: this.#options.leaderEpoch, generation: this.#generation }, faults: [] };
   }
 
-  /** Number of pods that somebody has a wish for or that still owe a confirmation. */
+  /** Number of agents that somebody has a wish for or that still owe a confirmation. */
   get size(): number {
-    return this.#pods.size;
+    return this.#agents.size;
   }
 
   /** Stops all senders. */
   async close(): Promise<void> {
-    await Promise.all([...this.#pods.values()].map(({ sender }) => sender.close()));
-    this.#pods.clear();
+    await Promise.all([...this.#agents.values()].map(({ sender }) => sender.close()));
+    this.#agents.clear();
   }
 
-  #entryOf(podUid: string): PodEntry {
-    const known = this.#pods.get(podUid);
+  #entryOf(agent: string): AgentEntry {
+    const known = this.#agents.get(agent);
     if (known !== undefined) return known;
     const { leaderEpoch, dial, locate, clock, log, signal, mustLead, random = Math.random } = this.#options;
-    const wishes: PodEntry["wishes"] = new Map();
-    const entry: PodEntry = {
+    const wishes: AgentEntry["wishes"] = new Map();
+    const entry: AgentEntry = {
       wishes,
       sender: new Sender({
-        podUid,
+        agent,
         leaderEpoch,
         nextGeneration: () => (this.#generation += 1),
         dial,
         pace: this.#pace,
-        locate: () => locate(podUid),
+        locate: () => locate(agent),
         clock,
         log,
         random,
         signal,
         mustLead,
-        onPassport: (passport) => this.#options.onPassport(podUid, passport),
+        onPassport: (passport) => this.#options.onPassport(agent, passport),
         onChange: () => {
-          for (const { owner } of wishes.values()) this.#tell(owner, podUid, entry);
-          this.#forgetIfDone(podUid, entry);
+          for (const { owner } of wishes.values()) this.#tell(owner, agent, entry);
+          this.#forgetIfDone(agent, entry);
         },
       }),
     };
-    this.#pods.set(podUid, entry);
+    this.#agents.set(agent, entry);
     return entry;
   }
 
-  /** At once when it was the last pod that the owner waited for. */
-  #tell(owner: Owner, podUid: string, { sender }: PodEntry): void {
-    const { pods = [], unconfirmed } = this.#owners.get(owner.uid) ?? {};
-    const isLast = sender.isCurrent && unconfirmed?.delete(podUid) === true && unconfirmed.size === 0;
-    this.#options.onChange(owner, isLast ? 0 : Math.floor(pods.length * NEWS_MS_PER_POD));
+  /** At once when it was the last agent that the owner waited for. */
+  #tell(owner: Owner, agent: string, { sender }: AgentEntry): void {
+    const { agents = [], unconfirmed } = this.#owners.get(owner.uid) ?? {};
+    const isLast = sender.isCurrent && unconfirmed?.delete(agent) === true && unconfirmed.size === 0;
+    this.#options.onChange(owner, isLast ? 0 : Math.floor(agents.length * NEWS_MS_PER_AGENT));
   }
 
-  /** Nobody asks, and either the agent confirmed that nothing is left or there is no pod to ask. */
-  #forgetIfDone(podUid: string, { sender, wishes }: PodEntry): void {
+  /** Nobody asks, and either the agent confirmed that nothing is left or there is nobody to ask. */
+  #forgetIfDone(agent: string, { sender, wishes }: AgentEntry): void {
     if (wishes.size > 0) return;
-    if (sender.isIdle || this.#options.locate(podUid) === "gone") this.dropPod(podUid);
+    if (sender.isIdle || this.#options.locate(agent) === "gone") this.drop(agent);
   }
 }

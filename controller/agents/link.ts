@@ -1,9 +1,11 @@
-import type { DesiredFaults, Heartbeat, Report } from "../../proto/gen/agent.ts";
+import type { ContainerKillReply, ContainerRequest, DesiredFaults, Heartbeat, Report } from "../../proto/gen/agent.ts";
 
 /** Where an agent is and who it must prove to be. */
 export interface AgentTarget {
+  /** UID of the pod whose sidecar it is, or node/NAME. */
   readonly uid: string;
-  readonly namespace: string;
+  /** The one URI that its certificate names. */
+  readonly uri: string;
   readonly address: string;
 }
 
@@ -12,6 +14,8 @@ export interface AgentLink {
   /** Throws when there is no answer in time or the agent refuses the call. */
   apply(desired: DesiredFaults): Promise<Report>;
   hold(onReport: (report: Report) => void): HoldStream;
+  /** Has a daemon end a container; throws as `apply` does. */
+  killContainer(request: ContainerRequest): Promise<ContainerKillReply>;
   /** Breaks off what is under way. */
   close(): void;
 }

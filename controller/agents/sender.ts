@@ -3,9 +3,11 @@ import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import { createBackOff } from "../../kube/back-off.ts";
 import { wait } from "../../kube/wait.ts";
-import type { DesiredFaults, Fault, FaultReport, Passport, Report } from "../../proto/gen/agent.ts";
+import type { DesiredFaults, Fault, FaultReport, Passport, Report, Target } from "../../proto/gen/agent.ts";
+import { nodeOfAgent } from "../../common/names.ts";
 import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
 import type { Pace } from "./pace.ts";
+import { explainNoDaemon } from "./whose.ts";
 
 /** A fault as an experiment wants it on one target. */
 export interface WantedFault {
@@ -16,6 +18,8 @@ export interface WantedFault {
   readonly leaseMs: number;
   /** Monotonic end; undefined for none. */
   readonly deadlineMs: number | undefined;
+  /** What is faulted, where the agent has many targets. */
+  readonly target?: Target | undefined;
   readonly family: NonNullable<Fault["family"]>;
 }
 
@@ -33,13 +37,14 @@ export type Contact =
   /** `sinceMs` is monotonic: when something was last sent on a connection that worked. */
   | { readonly is: "lost"; readonly sinceMs: number; readonly why: string };
 
-/** Where a pod is dialled; "nowhere" while it has no address. */
+/** Where an agent is dialled; "nowhere" while it has no address. */
 export type Whereabouts = AgentTarget | "gone" | "nowhere";
 
 export interface SenderOptions {
-  readonly podUid: string;
+  /** UID of the pod, or node/NAME. */
+  readonly agent: string;
   readonly leaderEpoch: number;
-  /** Numbers that only grow, for this pod even across senders: an agent refuses what is older than it has seen. */
+  /** Numbers that only grow, for this agent even across senders: an agent refuses what is older than it has seen. */
   readonly nextGeneration: () => number;
   readonly dial: Dial;
   /** Shared with all other senders. */
@@ -72,7 +77,7 @@ const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 
 /**
- * The one sender to one pod: sends the complete set of wanted faults whenever it changes, holds the stream and keeps the
+ * The one sender to one agent: sends the complete set of wanted faults whenever it changes, holds the stream and keeps the
  * leases alive while there are any, and starts over whenever the connection breaks. Never takes anything back by itself.
  */
 export class Sender {
@@ -120,7 +125,7 @@ export class Sender {
   desired(): DesiredFaults {
     const nowMs = this.#options.clock.monotonicMs();
     return {
-      targetUid: this.#options.podUid,
+      targetUid: this.#options.agent,
       order: { leaderEpoch: this.#options.leaderEpoch, generation: this.#generation },
       faults: this.#faults.flatMap(({ deadlineMs, ...fault }) => {
         const remainingMs = deadlineMs === undefined ? undefined : Math.floor(deadlineMs - nowMs);
@@ -146,7 +151,7 @@ export class Sender {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { clock, log, podUid, random } = this.#options;
+    const { clock, log, agent, random } = this.#options;
     const backOff = createBackOff({ firstMs: FIRST_RETRY_MS, longestMs: LONGEST_RETRY_MS, random });
     while (!signal.aborted) {
       if (this.isIdle) {
@@ -159,7 +164,7 @@ export class Sender {
         if (signal.aborted) return;
         const why = error instanceof Error ? error.message : String(error);
         if (this.#contact.is !== "lost" || this.#contact.why !== why) {
-          log.warn({ uid: podUid, why }, "agent cannot be reached");
+          log.warn({ uid: agent, why }, "agent cannot be reached");
           this.#contact = { is: "lost", sinceMs: this.#contact.is === "lost" ? this.#contact.sinceMs : this.#lastSentMs, why };
           this.#options.onChange();
         }
@@ -170,10 +175,11 @@ export class Sender {
 
   /** One connection, from dialling until nothing is left to do on it. Throws when it breaks. */
   async #session(signal: AbortSignal, onContact: () => void): Promise<void> {
-    const { dial, pace, locate, mustLead, clock, podUid, leaderEpoch } = this.#options;
+    const { dial, pace, locate, mustLead, clock, agent, leaderEpoch } = this.#options;
     const where = locate();
-    if (where === "gone") throw new Error("The pod is gone.");
-    if (where === "nowhere") throw new Error("The pod has no address yet.");
+    if (where === "gone") throw new Error("The target is gone.");
+    if (where === "nowhere")
+      throw new Error(nodeOfAgent(agent) === undefined ? "The pod has no address yet." : explainNoDaemon(nodeOfAgent(agent) ?? ""));
     let link: AgentLink | undefined;
     let stream: HoldStream | undefined;
     let broken: Error | undefined;
@@ -202,7 +208,7 @@ export class Sender {
           });
           mustLead();
           this.#lastSentMs = clock.monotonicMs();
-          stream.beat({ targetUid: podUid, leaderEpoch });
+          stream.beat({ targetUid: agent, leaderEpoch });
         } else {
           cancelStream ??= pace.later(() => {
             isStreamDue = true;
@@ -248,7 +254,7 @@ export class Sender {
     if (signal.aborted) return;
     this.#acknowledged = generation;
     this.#lastSentMs = this.#options.clock.monotonicMs();
-    if (this.#contact.is === "lost") this.#options.log.info({ uid: this.#options.podUid }, "agent can be reached again");
+    if (this.#contact.is === "lost") this.#options.log.info({ uid: this.#options.agent }, "agent can be reached again");
     this.#contact = { is: "up" };
     this.#hear(report);
   }

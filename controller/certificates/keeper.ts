@@ -1,5 +1,5 @@
 import { type Authority, type Credential, openAuthority } from "../../certs/authority.ts";
-import { CONTROLLER_URI, type PodIdentity, podUri } from "../../certs/identity.ts";
+import { CONTROLLER_URI } from "../../certs/identity.ts";
 import { renewAt, validityOf } from "../../certs/renewal.ts";
 import { ROTATION_RULES, type RotationRules } from "../../certs/rotation.ts";
 import type { Clock } from "../../common/clock.ts";
@@ -93,11 +93,11 @@ export class CertificateKeeper {
     return this.#mustHold().enrolment;
   }
 
-  /** Signs the key of an agent that proved to be this pod. Throws before `ready`. */
-  issueAgent(pod: PodIdentity, publicKey: Buffer): { readonly certificate: string; readonly trusted: string } {
+  /** Signs the key of an agent that proved to be who this URI names. Throws before `ready`. */
+  issueAgent(uri: string, publicKey: Buffer): { readonly certificate: string; readonly trusted: string } {
     const { authority, trusted } = this.#mustHold();
     const validity = { now: this.#options.clock.now(), lifetimeMs: this.#rules.leafLifetimeMs };
-    return { certificate: authority.issueAgent(podUri(pod), publicKey, validity), trusted };
+    return { certificate: authority.issueAgent(uri, publicKey, validity), trusted };
   }
 
   /** Calls back whenever one of the controller's own certificates or the trusted CAs changed. The returned function takes the handler off. */

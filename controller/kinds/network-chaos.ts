@@ -50,7 +50,7 @@ export const networkChaos: Translator<Spec> = {
       message: `The pod's kernel cannot shape packets by ${engine === "auto" ? "any engine" : engine}. ${why}${wayOut}`,
     };
   },
-  killGraceSecondsOf: () => undefined,
+  actOf: () => undefined,
   faultsOf(spec, around) {
     const { sources, targets } = around;
     const podsOf = (key: SelectorKey): readonly Target[] => (key === "." ? sources : targets);
@@ -67,7 +67,7 @@ export const networkChaos: Translator<Spec> = {
       senders !== undefined &&
       receivers !== undefined &&
       coverage[receivers].partly.length > 0 &&
-      podsOf(receivers).every(({ hasSidecar }) => hasSidecar) &&
+      podsOf(receivers).every(({ hasAgent }) => hasAgent) &&
       shape !== undefined &&
       shape.duplicatePercent === 0 &&
       spec.engine !== "netem";
@@ -86,7 +86,7 @@ export const networkChaos: Translator<Spec> = {
           const peers = receivers && peersOf(receivers, { withPods: !onArrival });
           if (peers === undefined || !isEmpty(peers)) rules.push(ruleOf(spec, Direction.EGRESS, key, peers));
           // A partition drops packets at the other end, too, where that end has a sidecar.
-          const isDroppedThere = shape === undefined && receivers !== undefined && podsOf(receivers).every(({ hasSidecar }) => hasSidecar);
+          const isDroppedThere = shape === undefined && receivers !== undefined && podsOf(receivers).every(({ hasAgent }) => hasAgent);
           if (receivers !== undefined && !onArrival && !isDroppedThere) for (const name of coverage[receivers].partly) unmatched.add(name);
         }
         if (receivers === key && (shape === undefined || onArrival)) {
@@ -106,7 +106,7 @@ export const networkChaos: Translator<Spec> = {
     const excluded = excludedBy(spec);
     return [...sources, ...targets].flatMap((target): readonly TargetFault[] => {
       const fault = faults[target.selectorKey];
-      if (fault === undefined || !target.hasSidecar || (target.selectorKey === ".Target" && excluded(target))) return [];
+      if (fault === undefined || !target.hasAgent || (target.selectorKey === ".Target" && excluded(target))) return [];
       return [{ target, ...fault }];
     });
   },

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { describeErrors } from "../../api/field-error.ts";
-import type { Selection, SelectorKey } from "../../api/kinds/definition.ts";
+import type { Actor, Selection, SelectorKey } from "../../api/kinds/definition.ts";
 import type { ExperimentKind, Kind } from "../../api/kinds/define-kind.ts";
 import type { Skip } from "../../api/selection.ts";
 import type { Fault, Passport } from "../../proto/gen/agent.ts";
@@ -9,10 +9,10 @@ import type { Peer, ServiceCoverage } from "../services.ts";
 /** A pod that an experiment has picked. */
 export interface Target extends Peer {
   readonly selectorKey: SelectorKey;
-  /** NAMESPACE/POD. */
+  /** NAMESPACE/POD, or NAMESPACE/POD/CONTAINER. */
   readonly id: string;
-  /** Whether it can carry a fault, and is not only the other side of one. */
-  readonly hasSidecar: boolean;
+  /** Whether an agent can carry a fault for it, and it is not only the other side of one. */
+  readonly hasAgent: boolean;
 }
 
 export interface Targets {
@@ -32,16 +32,21 @@ export interface TargetFault {
 
 /** What one kind means for pods: pure functions of its spec. */
 export interface Translator<Spec> {
-  /** Why a target of this selector that needs a sidecar cannot carry the fault, going by its passport; undefined where the passport says nothing against it. */
+  /** Why a target of this selector that needs an agent cannot carry the fault, going by the agent's passport; undefined where that says nothing against it. */
   whyUnable(spec: Spec, key: SelectorKey, passport: Passport): Skip | undefined;
   /** Faults for agents; a target without one is only somebody's other side. */
   faultsOf(spec: Spec, targets: Targets): readonly TargetFault[];
-  /** Where the act is the deletion of pods: seconds that each gets to end. */
-  killGraceSecondsOf(spec: Spec): number | undefined;
+  /** What is done to each target once and for all; undefined where the spec means faults with a duration. */
+  actOf(spec: Spec): Act | undefined;
 }
+
+/** What the controller does to a target, or has done, without a duration. */
+export type Act = { readonly do: "delete-pod"; readonly graceSeconds: number } | { readonly do: "kill-container" };
 
 /** A selection, with what is asked of the agents of its pods. */
 export interface BoundSelector extends Selection {
+  /** Whether only containers that run can be targets, and those of this moment alone. */
+  readonly mustRun: boolean;
   whyUnable(passport: Passport): Skip | undefined;
 }
 
@@ -52,7 +57,8 @@ export interface BoundSpec {
   /** The duration as written. */
   readonly duration: string | undefined;
   readonly selectors: readonly BoundSelector[];
-  readonly killGraceSeconds: number | undefined;
+  readonly actor: Actor;
+  readonly act: Act | undefined;
   faultsOf(targets: Targets): readonly TargetFault[];
 }
 
@@ -85,9 +91,12 @@ export function bindKind<S extends z.ZodType>(
         duration: durationOf(spec),
         selectors: kind.selections(spec).map((selection) => ({
           ...selection,
-          whyUnable: (passport) => (selection.need === "sidecar" ? translator.whyUnable(spec, selection.key, passport) : undefined),
+          mustRun: translator.actOf(spec)?.do === "kill-container",
+          whyUnable: (passport) =>
+            selection.need === "sidecar" || selection.need === "daemon" ? translator.whyUnable(spec, selection.key, passport) : undefined,
         })),
-        killGraceSeconds: translator.killGraceSecondsOf(spec),
+        actor: kind.actorOf(spec),
+        act: translator.actOf(spec),
         faultsOf: (targets) => translator.faultsOf(spec, targets),
       },
     };

@@ -1,13 +1,21 @@
 import { type ExperimentName, experiments } from "../../api/kinds/experiments.ts";
 import type { NotYetKind } from "../../api/kinds/not-yet.ts";
+import { problemWithDuration } from "../../api/blocks/scalars.ts";
 import { networkChaos } from "./network-chaos.ts";
 import { podChaos } from "./pod-chaos.ts";
+import { stressChaos } from "./stress-chaos.ts";
+import { timeChaos } from "./time-chaos.ts";
 import { type Binder, bindKind, bindNothing } from "./translator.ts";
 
 /** Each kind with its translator; one that is not in the list of not-yet.ts does not compile without. */
 const binders: { readonly [K in Exclude<ExperimentName, NotYetKind>]: Binder } = {
   NetworkChaos: bindKind(experiments.NetworkChaos, networkChaos, (spec) => spec.duration),
   PodChaos: bindKind(experiments.PodChaos, podChaos, (spec) => spec.duration),
+  StressChaos: bindKind(experiments.StressChaos, stressChaos, (spec) => spec.duration),
+  // What is no duration counts as none, as in Chaos Mesh.
+  TimeChaos: bindKind(experiments.TimeChaos, timeChaos, ({ duration = "" }) =>
+    problemWithDuration(duration) === undefined ? duration : undefined,
+  ),
 };
 
 /** Reads experiments of a kind, whether this version can carry them out or only say that it cannot. */

@@ -6,7 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { NetworkFault } from "./faults.ts";
+import { NetworkFault, StressFault, TimeFault } from "./faults.ts";
 
 export const protobufPackage = "squall.agent.v1";
 
@@ -47,14 +47,14 @@ export interface Order {
 }
 
 export interface DesiredFaults {
-  /** UID of the pod (sidecar) or name of the node (daemon) that is meant. */
+  /** UID of the pod (sidecar) or node/NAME (daemon): the agent that is meant. */
   targetUid: string;
   order: Order | undefined;
   faults: Fault[];
 }
 
 export interface Fault {
-  /** Unique on the target: EXPERIMENT_UID/SELECTOR_KEY. At most 128 characters. */
+  /** Unique on the agent: EXPERIMENT_UID/SELECTOR_KEY, followed by /POD_UID and perhaps /CONTAINER for a daemon. At most 256 characters. */
   id: string;
   /** UID of the experiment. */
   experimentUid: string;
@@ -64,7 +64,25 @@ export interface Fault {
   remainingMs?: number | undefined;
   /** How long the fault outlives the last heartbeat, in milliseconds. */
   leaseMs: number;
-  family: { $case: "network"; value: NetworkFault } | undefined;
+  /** What is faulted, where the agent is a node's daemon. Absent: the agent's own pod. */
+  target?: Target | undefined;
+  family:
+    | { $case: "network"; value: NetworkFault }
+    | { $case: "time"; value: TimeFault }
+    | {
+        $case: "stress";
+        value: StressFault;
+      }
+    | undefined;
+}
+
+/** A pod of the node, or one of its containers. */
+export interface Target {
+  podUid: string;
+  namespace: string;
+  pod: string;
+  /** Empty: the pod as a whole. */
+  container: string;
 }
 
 export interface Heartbeat {
@@ -85,7 +103,10 @@ export interface Report {
 export interface FaultReport {
   id: string;
   state: FaultState;
-  /** CamelCase reason of a state that is not plain: a refusal, a failed undo, an ended lease. Empty otherwise. */
+  /**
+   * CamelCase reason of a state that is not plain: a refusal, a failed undo, an ended lease, a fault in force without its full effect. Empty
+   * otherwise.
+   */
   reason: string;
   /** One sentence for people. */
   message: string;
@@ -116,9 +137,13 @@ export interface Receipt {
   corrupted: number;
   /** Packets sent earlier than others that came before them. */
   reordered: number;
+  /** Processes of the target that the fault acts on now: skewed ones, stressors. */
+  processes: number;
+  /** Stressors that the kernel killed because memory was short. */
+  oomKills: number;
 }
 
-/** What the kernel and the spec of this pod allow, measured when the agent starts. */
+/** What the kernel and the spec of this pod or node allow, measured when the agent starts. */
 export interface Passport {
   /** Engines that shape packets here: "netem", "nfqueue". */
   engines: string[];
@@ -136,6 +161,29 @@ export interface Passport {
   hasMeshRedirect: boolean;
   /** Whether an eBPF program sits on a device of the pod: it may send packets past every rule. */
   hasBpf: boolean;
+  /** Families of faults that can be carried out here: "network", "time", "stress". Empty: "network" (agents older than this field). */
+  familiesOfFaults: string[];
+}
+
+/** Which container a daemon acts on. */
+export interface ContainerRequest {
+  /** node/NAME of the daemon that is meant. */
+  targetUid: string;
+  /** Epoch of the sender; one that is older than one seen before is refused with FAILED_PRECONDITION. */
+  leaderEpoch: number;
+  target: Target | undefined;
+  /** The container as it was when it was picked, as in the pod's status: containerd://ID. One that was started since is left alone. */
+  containerId: string;
+}
+
+export interface ContainerKillReply {
+  /** Whether it had ended before it could be killed. */
+  wasGone: boolean;
+}
+
+export interface ContainerPid {
+  /** Process id on the node of the container's first process. */
+  pid: number;
 }
 
 export interface EnrolRequest {
@@ -286,7 +334,15 @@ export const DesiredFaults: MessageFns<DesiredFaults> = {
 };
 
 function createBaseFault(): Fault {
-  return { id: "", experimentUid: "", experiment: "", remainingMs: undefined, leaseMs: 0, family: undefined };
+  return {
+    id: "",
+    experimentUid: "",
+    experiment: "",
+    remainingMs: undefined,
+    leaseMs: 0,
+    target: undefined,
+    family: undefined,
+  };
 }
 
 export const Fault: MessageFns<Fault> = {
@@ -306,9 +362,18 @@ export const Fault: MessageFns<Fault> = {
     if (message.leaseMs !== 0) {
       writer.uint32(40).uint64(message.leaseMs);
     }
+    if (message.target !== undefined) {
+      Target.encode(message.target, writer.uint32(50).fork()).join();
+    }
     switch (message.family?.$case) {
       case "network":
         NetworkFault.encode(message.family.value, writer.uint32(82).fork()).join();
+        break;
+      case "time":
+        TimeFault.encode(message.family.value, writer.uint32(90).fork()).join();
+        break;
+      case "stress":
+        StressFault.encode(message.family.value, writer.uint32(98).fork()).join();
         break;
     }
     return writer;
@@ -367,12 +432,115 @@ export const Fault: MessageFns<Fault> = {
             message.leaseMs = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.target = Target.decode(reader, reader.uint32());
+            continue;
+          }
           case 10: {
             if (tag !== 82) {
               break;
             }
 
             message.family = { $case: "network", value: NetworkFault.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.family = { $case: "time", value: TimeFault.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.family = { $case: "stress", value: StressFault.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTarget(): Target {
+  return { podUid: "", namespace: "", pod: "", container: "" };
+}
+
+export const Target: MessageFns<Target> = {
+  encode(message: Target, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.podUid !== "") {
+      writer.uint32(10).string(message.podUid);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(18).string(message.namespace);
+    }
+    if (message.pod !== "") {
+      writer.uint32(26).string(message.pod);
+    }
+    if (message.container !== "") {
+      writer.uint32(34).string(message.container);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Target {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTarget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.podUid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pod = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.container = reader.string();
             continue;
           }
         }
@@ -735,6 +903,8 @@ function createBaseReceipt(): Receipt {
     duplicated: 0,
     corrupted: 0,
     reordered: 0,
+    processes: 0,
+    oomKills: 0,
   };
 }
 
@@ -766,6 +936,12 @@ export const Receipt: MessageFns<Receipt> = {
     }
     if (message.reordered !== 0) {
       writer.uint32(72).uint64(message.reordered);
+    }
+    if (message.processes !== 0) {
+      writer.uint32(80).uint64(message.processes);
+    }
+    if (message.oomKills !== 0) {
+      writer.uint32(88).uint64(message.oomKills);
     }
     return writer;
   },
@@ -855,6 +1031,22 @@ export const Receipt: MessageFns<Receipt> = {
             message.reordered = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.processes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.oomKills = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -878,6 +1070,7 @@ function createBasePassport(): Passport {
     hasIfb: false,
     hasMeshRedirect: false,
     hasBpf: false,
+    familiesOfFaults: [],
   };
 }
 
@@ -906,6 +1099,9 @@ export const Passport: MessageFns<Passport> = {
     }
     if (message.hasBpf !== false) {
       writer.uint32(64).bool(message.hasBpf);
+    }
+    for (const v of message.familiesOfFaults) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -985,6 +1181,185 @@ export const Passport: MessageFns<Passport> = {
             }
 
             message.hasBpf = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.familiesOfFaults.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseContainerRequest(): ContainerRequest {
+  return { targetUid: "", leaderEpoch: 0, target: undefined, containerId: "" };
+}
+
+export const ContainerRequest: MessageFns<ContainerRequest> = {
+  encode(message: ContainerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.targetUid !== "") {
+      writer.uint32(10).string(message.targetUid);
+    }
+    if (message.leaderEpoch !== 0) {
+      writer.uint32(16).uint64(message.leaderEpoch);
+    }
+    if (message.target !== undefined) {
+      Target.encode(message.target, writer.uint32(26).fork()).join();
+    }
+    if (message.containerId !== "") {
+      writer.uint32(34).string(message.containerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.targetUid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leaderEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = Target.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseContainerKillReply(): ContainerKillReply {
+  return { wasGone: false };
+}
+
+export const ContainerKillReply: MessageFns<ContainerKillReply> = {
+  encode(message: ContainerKillReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wasGone !== false) {
+      writer.uint32(8).bool(message.wasGone);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerKillReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerKillReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.wasGone = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseContainerPid(): ContainerPid {
+  return { pid: 0 };
+}
+
+export const ContainerPid: MessageFns<ContainerPid> = {
+  encode(message: ContainerPid, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pid !== 0) {
+      writer.uint32(8).uint64(message.pid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerPid {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerPid();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pid = longToNumber(reader.uint64());
             continue;
           }
         }

@@ -147,6 +147,46 @@ export interface TokenBucket {
   minBurstBytes: number;
 }
 
+/** Clocks of a container that are off. Offsets of several faults add up, clock by clock. */
+export interface TimeFault {
+  /** seconds + nanos is the offset; nanos counts forward from seconds, 0 to 999999999, so -0.5 s is -1 and 500000000. */
+  seconds: number;
+  nanos: number;
+  /** As clock_gettime(2) numbers them. */
+  clockIds: number[];
+}
+
+/** Load inside a container. */
+export interface StressFault {
+  cpu: CpuStress | undefined;
+  memory: MemoryStress | undefined;
+  /** Arguments for stress-ng(1) as it is; they win over the others. */
+  stressngArguments: string[];
+}
+
+export interface CpuStress {
+  /** Below 0: one for each processor. */
+  workers: number;
+  /** 1 to 100, of each worker. */
+  loadPercent: number;
+  /** More arguments for stress-ng(1). */
+  options: string[];
+}
+
+export interface MemoryStress {
+  workers: number;
+  /** Of all workers together. */
+  size:
+    | { $case: "bytes"; value: number } //
+    /** Of the container's limit, or of the node's memory where it has none. */
+    | { $case: "percent"; value: number }
+    | undefined;
+  /** See proc_pid_oom_score_adj(5). */
+  oomScoreAdj: number;
+  /** More arguments; `--time SECONDS` makes the memory grow over this time. */
+  options: string[];
+}
+
 function createBaseNetworkFault(): NetworkFault {
   return { rules: [], engine: 0, affectsProbes: false };
 }
@@ -957,6 +997,316 @@ export const TokenBucket: MessageFns<TokenBucket> = {
             }
 
             message.minBurstBytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTimeFault(): TimeFault {
+  return { seconds: 0, nanos: 0, clockIds: [] };
+}
+
+export const TimeFault: MessageFns<TimeFault> = {
+  encode(message: TimeFault, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seconds !== 0) {
+      writer.uint32(8).int64(message.seconds);
+    }
+    if (message.nanos !== 0) {
+      writer.uint32(16).uint32(message.nanos);
+    }
+    if (message.clockIds.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.clockIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TimeFault {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTimeFault();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.seconds = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nanos = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.clockIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.clockIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStressFault(): StressFault {
+  return { cpu: undefined, memory: undefined, stressngArguments: [] };
+}
+
+export const StressFault: MessageFns<StressFault> = {
+  encode(message: StressFault, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cpu !== undefined) {
+      CpuStress.encode(message.cpu, writer.uint32(10).fork()).join();
+    }
+    if (message.memory !== undefined) {
+      MemoryStress.encode(message.memory, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.stressngArguments) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StressFault {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStressFault();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cpu = CpuStress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.memory = MemoryStress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stressngArguments.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCpuStress(): CpuStress {
+  return { workers: 0, loadPercent: 0, options: [] };
+}
+
+export const CpuStress: MessageFns<CpuStress> = {
+  encode(message: CpuStress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.workers !== 0) {
+      writer.uint32(8).sint32(message.workers);
+    }
+    if (message.loadPercent !== 0) {
+      writer.uint32(16).uint32(message.loadPercent);
+    }
+    for (const v of message.options) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CpuStress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCpuStress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.workers = reader.sint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.loadPercent = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.options.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMemoryStress(): MemoryStress {
+  return { workers: 0, size: undefined, oomScoreAdj: 0, options: [] };
+}
+
+export const MemoryStress: MessageFns<MemoryStress> = {
+  encode(message: MemoryStress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.workers !== 0) {
+      writer.uint32(8).sint32(message.workers);
+    }
+    switch (message.size?.$case) {
+      case "bytes":
+        writer.uint32(16).uint64(message.size.value);
+        break;
+      case "percent":
+        writer.uint32(25).double(message.size.value);
+        break;
+    }
+    if (message.oomScoreAdj !== 0) {
+      writer.uint32(32).sint32(message.oomScoreAdj);
+    }
+    for (const v of message.options) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemoryStress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemoryStress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.workers = reader.sint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = { $case: "bytes", value: longToNumber(reader.uint64()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.size = { $case: "percent", value: reader.double() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.oomScoreAdj = reader.sint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.options.push(reader.string());
             continue;
           }
         }

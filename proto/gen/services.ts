@@ -19,7 +19,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { DesiredFaults, EnrolReply, EnrolRequest, Heartbeat, Report } from "./agent.ts";
+import { ContainerKillReply, ContainerPid, ContainerRequest, DesiredFaults, EnrolReply, EnrolRequest, Heartbeat, Report } from "./agent.ts";
 
 export const protobufPackage = "squall.agent.v1";
 
@@ -93,6 +93,74 @@ export interface AgentClient extends Client {
 export const AgentClient = makeGenericClientConstructor(AgentService, "squall.agent.v1.Agent") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): AgentClient;
   service: typeof AgentService;
+  serviceName: string;
+};
+
+/**
+ * Acts without a duration on containers of one node; served by daemons. FAILED_PRECONDITION when the daemon is not the one that is meant, when
+ * the container is another pod's or when a newer leader was seen, NOT_FOUND when there is no such container, UNAVAILABLE while the container
+ * runtime does not answer.
+ */
+export type NodeService = typeof NodeService;
+export const NodeService = {
+  /** Ends exactly this container by SIGKILL; its kubelet starts it again as the pod's restart policy says. */
+  containerKill: {
+    path: "/squall.agent.v1.Node/ContainerKill" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ContainerRequest): Buffer => Buffer.from(ContainerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ContainerRequest => ContainerRequest.decode(value),
+    responseSerialize: (value: ContainerKillReply): Buffer => Buffer.from(ContainerKillReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ContainerKillReply => ContainerKillReply.decode(value),
+  },
+  containerGetPid: {
+    path: "/squall.agent.v1.Node/ContainerGetPid" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ContainerRequest): Buffer => Buffer.from(ContainerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ContainerRequest => ContainerRequest.decode(value),
+    responseSerialize: (value: ContainerPid): Buffer => Buffer.from(ContainerPid.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ContainerPid => ContainerPid.decode(value),
+  },
+} as const;
+
+export interface NodeServer extends UntypedServiceImplementation {
+  /** Ends exactly this container by SIGKILL; its kubelet starts it again as the pod's restart policy says. */
+  containerKill: handleUnaryCall<ContainerRequest, ContainerKillReply>;
+  containerGetPid: handleUnaryCall<ContainerRequest, ContainerPid>;
+}
+
+export interface NodeClient extends Client {
+  /** Ends exactly this container by SIGKILL; its kubelet starts it again as the pod's restart policy says. */
+  containerKill(request: ContainerRequest, callback: (error: ServiceError | null, response: ContainerKillReply) => void): ClientUnaryCall;
+  containerKill(
+    request: ContainerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ContainerKillReply) => void,
+  ): ClientUnaryCall;
+  containerKill(
+    request: ContainerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ContainerKillReply) => void,
+  ): ClientUnaryCall;
+  containerGetPid(request: ContainerRequest, callback: (error: ServiceError | null, response: ContainerPid) => void): ClientUnaryCall;
+  containerGetPid(
+    request: ContainerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ContainerPid) => void,
+  ): ClientUnaryCall;
+  containerGetPid(
+    request: ContainerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ContainerPid) => void,
+  ): ClientUnaryCall;
+}
+
+export const NodeClient = makeGenericClientConstructor(NodeService, "squall.agent.v1.Node") as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): NodeClient;
+  service: typeof NodeService;
   serviceName: string;
 };
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { noReceipt } from "../../agent/held-fault.ts";
 import { Agent } from "../../agent/agent.ts";
+import { createPlannedCarrier } from "../../agent/planned-carrier.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
 import type { Command } from "../../agent/plan.ts";
@@ -32,7 +33,13 @@ function setUp(clock = new FakeClock(), kernel = new FakeKernel(clock), journal 
   family.sweep = () => (life.isOver ? never : sweep());
   const programs = { run: (command: Command) => (life.isOver ? never : kernel.run(command)) };
   const executor = createExecutor({ family, programs, journal, log: silentLog });
-  const agent = new Agent({ targetUid: UID, version: "test", family, executor, clock, log: silentLog });
+  const agent = new Agent({
+    targetUid: UID,
+    version: "test",
+    carrier: createPlannedCarrier({ family, executor, log: silentLog }),
+    clock,
+    log: silentLog,
+  });
   return { clock, kernel, journal, family, agent, life };
 }
 

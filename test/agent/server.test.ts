@@ -4,6 +4,7 @@ import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { type ChannelCredentials, Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { Agent } from "../../agent/agent.ts";
+import { createPlannedCarrier } from "../../agent/planned-carrier.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
 import { olderReflectionService } from "../../agent/reflection.ts";
@@ -12,6 +13,7 @@ import { CONTROLLER_URI, podUri } from "../../certs/identity.ts";
 import { createAgentKey } from "../../certs/keys.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
+import type { AgentTarget } from "../../controller/agents/link.ts";
 import { createDial } from "../../controller/agents/dial.ts";
 import type { DesiredFaults, Report } from "../../proto/gen/agent.ts";
 import { HealthCheckResponse_ServingStatus as Serving, HealthClient } from "../../proto/gen/grpc/health/v1/health.ts";
@@ -29,6 +31,8 @@ const HOUR = 3_600_000;
 const now = new Date();
 const NAME = "sidecar.squall.invalid";
 const UID = "u1";
+
+const at = (uid: string): AgentTarget => ({ uid, uri: podUri({ namespace: "shop", uid }), address: "127.0.0.1" });
 
 describe("an agent's gRPC server", () => {
   let authority: Authority;
@@ -49,7 +53,13 @@ describe("an agent's gRPC server", () => {
     const family = createFakeFamily(kernel);
     const journal: Journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
     const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
-    agent = new Agent({ targetUid: UID, version: "0.1.0", family, executor, clock: systemClock, log: silentLog });
+    agent = new Agent({
+      targetUid: UID,
+      version: "0.1.0",
+      carrier: createPlannedCarrier({ family, executor, log: silentLog }),
+      clock: systemClock,
+      log: silentLog,
+    });
     wakefulness = { stoodStill: false };
     server = await serveAgent({ agent, identity: await identity(UID), wakefulness, host: "127.0.0.1", port: 0 });
   });
@@ -244,7 +254,7 @@ describe("an agent's gRPC server", () => {
         credentials: () => ({ certificate: controller.certificate, key: controller.key, trusted: authority.certificate }),
         port: server.port,
       });
-      const link = dial({ uid: `renewed-${renewal}`, namespace: "shop", address: "127.0.0.1" });
+      const link = dial(at(`renewed-${renewal}`));
       await assert.rejects(link.apply(desired(1)), /FAILED_PRECONDITION/); // it got through to the agent, which knows better
       link.close();
     }
@@ -258,7 +268,7 @@ describe("an agent's gRPC server", () => {
       credentials: () => ({ certificate: controller.certificate, key: controller.key, trusted: authority.certificate }),
       port: server.port,
     });
-    const link = dial({ uid: "somebody-else", namespace: "shop", address: "127.0.0.1" });
+    const link = dial(at("somebody-else"));
     await assert.rejects(link.apply(desired(9)), /The sidecar at 127\.0\.0\.1 cannot be reached/);
     link.close();
     assert.deepEqual(agent.report().order, { leaderEpoch: 0, generation: 0 });

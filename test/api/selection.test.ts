@@ -18,7 +18,7 @@ function pod(
 ): SelectablePod {
   return {
     metadata: { name, namespace, uid: `uid-${name}`, labels, annotations, deletionTimestamp },
-    spec: { nodeName: "n1", initContainers: [{ name: "squall-sidecar" }], ...spec },
+    spec: { nodeName: "n1", containers: [{ name: "app" }], initContainers: [{ name: "squall-sidecar" }], ...spec },
     status: { phase: "Running", podIP: "10.0.0.1", podIPs: [{ ip: "10.0.0.1" }], ...status },
   };
 }
@@ -95,12 +95,12 @@ describe("whySkipped", () => {
   ];
   for (const [reason, candidate, need, isOptedIn = true] of rows) {
     it(`says ${reason ?? "nothing"} (${need}, ${isOptedIn ? "opted in" : "not opted in"})`, () =>
-      assert.equal(whySkipped(candidate, need, () => isOptedIn)?.reason, reason));
+      assert.equal(whySkipped(candidate, { need }, () => isOptedIn)?.reason, reason));
   }
 
   it("repeats why the injector left the pod alone", () => {
     const left = pod("a", { spec: { initContainers: [] }, annotations: { "squall.dev/injected": "ImageNotReady" } });
-    assert.match(whySkipped(left, "sidecar", () => true)?.message ?? "", /ImageNotReady/);
+    assert.match(whySkipped(left, { need: "sidecar" }, () => true)?.message ?? "", /ImageNotReady/);
   });
 });
 

@@ -3,7 +3,6 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { connect } from "node:tls";
 import { credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type Authority, createAuthority, openAuthority } from "../../certs/authority.ts";
-import { podUri } from "../../certs/identity.ts";
 import { type AgentKey, createAgentKey, proveKey } from "../../certs/keys.ts";
 import { checkServerDnsName, uriOf } from "../../certs/peer.ts";
 import { silentLog } from "../../common/log.ts";
@@ -70,8 +69,8 @@ describe("enrolment", () => {
       address: "127.0.0.1:0",
       certificates: {
         enrolmentCredential: () => serving,
-        issueAgent: (pod, publicKey) => ({
-          certificate: authority.issueAgent(podUri(pod), publicKey, hour),
+        issueAgent: (uri, publicKey) => ({
+          certificate: authority.issueAgent(uri, publicKey, hour),
           trusted: authority.certificate,
         }),
         onRenewal: (handler) => {
@@ -79,7 +78,7 @@ describe("enrolment", () => {
           return () => undefined;
         },
       },
-      findPodUid: () => Promise.resolve(podUid),
+      findPod: () => Promise.resolve(podUid === undefined ? undefined : { uid: podUid, nodeName: "node-1" }),
       desiredFor: (agent) => {
         enrolled.push(agent);
         return desired;
@@ -132,10 +131,29 @@ describe("enrolment", () => {
     assert.equal(certificate.publicKey.equals(createPublicKey(key.privateKey)), true);
     assert.equal(certificate.verify(new X509Certificate(reply.caCertificates).publicKey), true);
     assert.deepEqual(enrolled, [
-      { namespace: "shop", name: "cart", uid: "u1", serviceAccount: "default", addresses: ["10.244.0.7"], agentVersion: "0.1.0" },
+      {
+        agent: "u1",
+        namespace: "shop",
+        name: "cart",
+        uid: "u1",
+        serviceAccount: "default",
+        addresses: ["10.244.0.7"],
+        agentVersion: "0.1.0",
+      },
     ]);
     const [review] = kube.requests;
     assert.deepEqual(review?.body, { metadata: {}, spec: { token: "token-of-cart", audiences: ["squall-enrolment"] } });
+  });
+
+  it("signs for its node the key of a daemon, and of no other pod of the system's namespace or of the account's name", async () => {
+    const asAccount = async (account: string): Promise<string | undefined> => {
+      reviewed = { ...goodStatus, user: { ...goodStatus.user, username: `system:serviceaccount:${account}` } };
+      return uriOf(new X509Certificate((await enrol()).certificate));
+    };
+    assert.equal(await asAccount("squall-system:squall-daemon"), "spiffe://squall/node/node-1");
+    assert.equal(enrolled.at(-1)?.agent, "node/node-1");
+    assert.equal(await asAccount("squall-system:default"), "spiffe://squall/ns/squall-system/pod/u1");
+    assert.equal(await asAccount("shop:squall-daemon"), "spiffe://squall/ns/shop/pod/u1");
   });
 
   it("keeps what the agent says of its surroundings, once it has proved who it is", async () => {

@@ -3,6 +3,7 @@ import { KubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
 import { pods } from "../../kube/resources.ts";
 import { ExperimentCluster } from "../support/experiment-cluster.ts";
+import { networkRulesOf } from "../support/network-faults.ts";
 
 const unavailable = new KubeError("unavailable", "the API server is away");
 
@@ -260,7 +261,7 @@ describe("the other side of a network fault", () => {
     target: { mode: "all", selector: { namespaces: ["shop"], labelSelectors: { app: "store" } } },
   };
   const networksOf = (uid: string): readonly string[] =>
-    cluster.agents.of(uid).faults.flatMap(({ family }) => family?.value.rules.flatMap(({ peers }) => peers?.networks ?? []) ?? []);
+    cluster.agents.of(uid).faults.flatMap(({ family }) => networkRulesOf(family).flatMap(({ peers }) => peers?.networks ?? []));
   const addStore = (name: string, ip: string, hasSidecar = false): string =>
     cluster.addPod(name, { labels: { app: "store" }, ip, hasSidecar });
 

@@ -16,6 +16,7 @@ const around = (pods: readonly Pod[]): Surroundings => ({
   nodes: [],
   isOptedIn: () => true,
   passportOf: () => undefined,
+  hasDaemon: () => true,
   protects: () => undefined,
   whyOverBudget: () => undefined,
 });

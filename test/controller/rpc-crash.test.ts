@@ -176,7 +176,7 @@ class TroubledRpcs {
           return stream.beat(heartbeat);
       }
     };
-    return { apply, hold, close: () => link.close() };
+    return { ...link, apply, hold };
   }
 }
 

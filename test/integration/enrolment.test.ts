@@ -150,7 +150,7 @@ describe("identity against a real API server", () => {
         ...cache,
         address: "127.0.0.1:0",
         certificates: keeper,
-        findPodUid: async (ref, signal) => (await kube.get(pods, ref, signal)).metadata.uid,
+        findPod: async (ref, signal) => ({ uid: (await kube.get(pods, ref, signal)).metadata.uid }),
         desiredFor: () => undefined,
         onPassport: () => undefined,
         isLeading: () => true,

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
+import { podUri } from "../../certs/identity.ts";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
 import * as z from "zod";
 import { Agent } from "../../agent/agent.ts";
+import { createPlannedCarrier } from "../../agent/planned-carrier.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { ServerIdentity } from "../../certs/grpc-server-credentials.ts";
 import { createAgentKey } from "../../certs/keys.ts";
@@ -158,14 +160,20 @@ describe("rotation of every certificate under load, against a real API server", 
     const uid = `u${index}`;
     const renew = async (): Promise<ServerIdentity> => {
       const key = await createAgentKey();
-      const { certificate, trusted } = keeper.issueAgent({ namespace: SHOP, uid }, key.publicKey);
+      const { certificate, trusted } = keeper.issueAgent(podUri({ namespace: SHOP, uid }), key.publicKey);
       return { certificate, key: key.privateKey, clientCas: trusted };
     };
     const kernel = new FakeKernel(systemClock);
     const family = createFakeFamily(kernel);
     const journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
     const executor = createExecutor({ family, programs: kernel, journal, log: silentLog });
-    const agent = new Agent({ targetUid: uid, version: "0", family, executor, clock: systemClock, log: silentLog });
+    const agent = new Agent({
+      targetUid: uid,
+      version: "0",
+      carrier: createPlannedCarrier({ family, executor, log: silentLog }),
+      clock: systemClock,
+      log: silentLog,
+    });
     const server = await serveAgent({ agent, identity: await renew(), host: `127.2.0.${index + 1}`, port: AGENT_PORT });
     const state = { renewals: 0 };
     const timer = setInterval(() => {
@@ -194,7 +202,7 @@ describe("rotation of every certificate under load, against a real API server", 
         dials += 1;
         return dial(target);
       },
-      locate: (uid) => ({ uid, namespace: SHOP, address: `127.2.0.${Number(uid.slice(1)) + 1}` }),
+      locate: (uid) => ({ uid, uri: podUri({ namespace: SHOP, uid }), address: `127.2.0.${Number(uid.slice(1)) + 1}` }),
       clock: systemClock,
       log: { ...silentLog, warn: (fields, message) => void trouble.push(`${message} ${JSON.stringify(fields)}`) },
       signal: end.signal,
@@ -208,8 +216,8 @@ describe("rotation of every certificate under load, against a real API server", 
     });
     dispatcher.open();
     const wishes = (id: string, uids: readonly string[], isWanted: boolean): readonly Wish[] =>
-      uids.map((podUid) => ({
-        podUid,
+      uids.map((agent) => ({
+        agent,
         faultId: id,
         fault: isWanted
           ? {

@@ -1,5 +1,6 @@
 import { TLSSocket } from "node:tls";
 import { Agent } from "../../agent/agent.ts";
+import { createPlannedCarrier } from "../../agent/planned-carrier.ts";
 import { createExecutor } from "../../agent/executor.ts";
 import type { Journal } from "../../agent/journal.ts";
 import { watchWakefulness } from "../../agent/wakefulness.ts";
@@ -75,7 +76,14 @@ async function start({ address, ...identity }: SimulatedPod, authority: Authorit
     lastAppliedMs = Date.now();
     if (firstAppliedMs <= lastRecoveredMs) firstAppliedMs = lastAppliedMs;
   };
-  const agent = new Agent({ targetUid: identity.uid, version: "0.1.0", family, executor, clock: systemClock, log: silentLog, onVisited });
+  const agent = new Agent({
+    targetUid: identity.uid,
+    version: "0.1.0",
+    carrier: createPlannedCarrier({ family, executor, log: silentLog }),
+    clock: systemClock,
+    log: silentLog,
+    onVisited,
+  });
   const own = { certificate, key: key.privateKey, clientCas: authority.certificate };
   await serveAgent({ agent, identity: own, wakefulness, host: address, port: ports.sidecar });
 }

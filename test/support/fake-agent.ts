@@ -42,6 +42,10 @@ export class FakeAgent {
   matched = 0;
   readonly #clock: Clock;
   readonly #watch: (desired: DesiredFaults) => void;
+  /** Ids of containers that it was told to kill, in order. */
+  readonly killed: string[] = [];
+  /** Ids of containers that have ended, for one that is a daemon. */
+  readonly endedContainers = new Set<string>();
   #order: Order = { leaderEpoch: 0, generation: 0 };
   #held: ReadonlyMap<string, Held> = new Map();
   #ended: readonly string[] = [];
@@ -162,6 +166,14 @@ export class FakeAgent {
           close: () => this.#end(stream, "closed by the caller"),
         };
       },
+      killContainer: ({ containerId }) =>
+        answer(() => {
+          const wasGone = this.endedContainers.has(containerId);
+          if (this.failure !== undefined) throw new Error(this.failure);
+          this.killed.push(containerId);
+          this.endedContainers.add(containerId);
+          return { wasGone };
+        }),
       close: () => {
         for (const stream of own) this.#end(stream, "the connection was closed");
       },

@@ -56,6 +56,7 @@ export const emptyPassport: Passport = {
   hasIfb: false,
   hasMeshRedirect: false,
   hasBpf: false,
+  familiesOfFaults: ["network"],
 };
 
 const isBad = (id: string): boolean => /^bad(?:-|$)/.test(id);

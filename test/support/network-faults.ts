@@ -66,3 +66,6 @@ export const podFacts = (own: Partial<PodFacts> = {}): PodFacts => ({
   hasBpf: false,
   ...own,
 });
+
+/** The rules of a network fault; none of any other. */
+export const networkRulesOf = (family: Fault["family"]): readonly NetworkRule[] => (family?.$case === "network" ? family.value.rules : []);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Agent, RefusedError } from "../../../agent/agent.ts";
+import { createPlannedCarrier } from "../../../agent/planned-carrier.ts";
 import { createExecutor } from "../../../agent/executor.ts";
 import { createNetworkFamily } from "../../../agent/network/driver.ts";
 import { compileRules, type EngineRules } from "../../../agent/network/engine/rules.ts";
@@ -146,7 +147,13 @@ function setUp() {
   });
   const journal = { leftovers: [], add: () => Promise.resolve(), clear: () => Promise.resolve() };
   const executor = createExecutor({ family: network, programs, journal, log: silentLog });
-  const agent = new Agent({ targetUid: "pod", version: "test", family: network, executor, clock, log: silentLog });
+  const agent = new Agent({
+    targetUid: "pod",
+    version: "test",
+    carrier: createPlannedCarrier({ family: network, executor, log: silentLog }),
+    clock,
+    log: silentLog,
+  });
   return { agent, commands };
 }
 

@@ -16,8 +16,8 @@ const fault = (id: string, own: Partial<WantedFault> = {}): WantedFault => ({
   family: { $case: "network", value: { rules: [], engine: 0, affectsProbes: false } },
   ...own,
 });
-const wish = (podUid: string, id: string, own: Partial<WantedFault> | null = {}): Wish => ({
-  podUid,
+const wish = (agent: string, id: string, own: Partial<WantedFault> | null = {}): Wish => ({
+  agent,
   faultId: id,
   fault: own === null ? undefined : fault(id, own),
 });
@@ -38,7 +38,7 @@ describe("Dispatcher and its senders", () => {
     changed = [];
     waits = [];
     passports = [];
-    whereabouts = (uid) => ({ uid, namespace: "shop", address: "10.0.0.1" });
+    whereabouts = (uid) => ({ uid, uri: `spiffe://${uid}`, address: "10.0.0.1" });
     lead(3);
   });
   afterEach(async () => {
@@ -278,7 +278,7 @@ describe("Dispatcher and its senders", () => {
     dispatcher.open();
     dispatcher.wish(owner("one"), [wish("a", "one/.")]);
     await settle();
-    dispatcher.dropPod("a");
+    dispatcher.drop("a");
     assert.equal(dispatcher.view("a"), undefined);
     assert.equal(dispatcher.size, 0);
     await settle();

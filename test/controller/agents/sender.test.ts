@@ -15,7 +15,7 @@ describe("Sender", () => {
     later = [];
     let generation = 0;
     sender = new Sender({
-      podUid: "a",
+      agent: "a",
       leaderEpoch: 1,
       nextGeneration: () => (generation += 1),
       dial: agents.dial,
@@ -26,7 +26,7 @@ describe("Sender", () => {
           return () => void (later = later.filter((other) => other !== act));
         },
       },
-      locate: () => ({ uid: "a", namespace: "shop", address: "10.0.0.1" }),
+      locate: () => ({ uid: "a", uri: "spiffe://a", address: "10.0.0.1" }),
       mustLead: () => undefined,
       clock,
       log: silentLog,

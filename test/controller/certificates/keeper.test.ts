@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { podUri } from "../../../certs/identity.ts";
 import { X509Certificate } from "node:crypto";
 import { CONTROLLER_URI } from "../../../certs/identity.ts";
 import { createAgentKey } from "../../../certs/keys.ts";
@@ -111,7 +112,7 @@ describe("CertificateKeeper", () => {
     assert.equal(webhook.verify(ca.publicKey), true);
     assert.equal(uriOf(new X509Certificate(keeper.currentCredentials().certificate)), CONTROLLER_URI);
     assert.equal(dnsNamesOf(new X509Certificate(keeper.enrolmentCredential().certificate))[0], "squall-enrolment.squall-system.svc");
-    const agent = keeper.issueAgent({ namespace: "shop", uid: "u1" }, (await createAgentKey()).publicKey);
+    const agent = keeper.issueAgent(podUri({ namespace: "shop", uid: "u1" }), (await createAgentKey()).publicKey);
     assert.equal(uriOf(new X509Certificate(agent.certificate)), "spiffe://squall/ns/shop/pod/u1");
     assert.equal(agent.trusted, keeper.currentCredentials().trusted);
   });

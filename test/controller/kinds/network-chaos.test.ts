@@ -4,18 +4,19 @@ import { networkChaos } from "../../../controller/kinds/network-chaos.ts";
 import type { SelectorKey } from "../../../api/kinds/definition.ts";
 import type { Target, Targets } from "../../../controller/kinds/translator.ts";
 import { coverServices } from "../../../controller/services.ts";
+import { networkRulesOf } from "../../support/network-faults.ts";
 
 function specOf(spec: object): SpecOf<"NetworkChaos"> {
   const judged = experiments.NetworkChaos.judge({ metadata: {}, spec: { mode: "all", ...spec } }, { namespace: "shop" });
   return judged.ok ? judged.spec : assert.fail(JSON.stringify(judged.errors));
 }
 
-const target = (selectorKey: SelectorKey, name: string, address: string, hasSidecar = true): Target => ({
+const target = (selectorKey: SelectorKey, name: string, address: string, hasAgent = true): Target => ({
   selectorKey,
   id: `shop/${name}`,
   uid: name,
   addresses: [address],
-  hasSidecar,
+  hasAgent,
 });
 const around: Targets = {
   sources: [target(".", "a", "10.0.0.1")],
@@ -26,7 +27,7 @@ const around: Targets = {
 /** `a: egress 10.0.0.2/32 …` for each rule. */
 function describeFaults(spec: object, targets: Targets = around): readonly string[] {
   return networkChaos.faultsOf(specOf(spec), targets).flatMap(({ target: { uid }, family }) =>
-    family.value.rules.map(({ direction, peers, effect }) => {
+    networkRulesOf(family).map(({ direction, peers, effect }) => {
       const way = direction === 1 ? "egress" : "ingress";
       const what =
         effect?.$case === "shape"
@@ -87,7 +88,9 @@ describe("a rule of a NetworkChaos", () => {
   const rulesOf = (spec: object, targets: Targets = around) =>
     networkChaos
       .faultsOf(specOf(spec), targets)
-      .flatMap(({ target: { uid }, family, unmatchedServices }) => family.value.rules.map((rule) => ({ uid, unmatchedServices, ...rule })));
+      .flatMap(({ target: { uid }, family, unmatchedServices }) =>
+        networkRulesOf(family).map((rule) => ({ uid, unmatchedServices, ...rule })),
+      );
   const shapeOf = (spec: object) => {
     const [rule] = rulesOf(spec);
     return rule?.effect?.$case === "shape" ? rule.effect.value : assert.fail();

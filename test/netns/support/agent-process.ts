@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { Agent } from "../../../agent/agent.ts";
+import { createPlannedCarrier } from "../../../agent/planned-carrier.ts";
 import { createExecutor } from "../../../agent/executor.ts";
 import { openJournal } from "../../../agent/journal.ts";
 import { recoverLeftovers } from "../../../agent/leftovers.ts";
@@ -128,7 +129,13 @@ async function start({ podIps, journal: path, stop: wanted, disk, wallClockJumps
     journal,
     log: silentLog,
   });
-  agent = new Agent({ targetUid: UID, version: "test", family, executor, clock, log: silentLog });
+  agent = new Agent({
+    targetUid: UID,
+    version: "test",
+    carrier: createPlannedCarrier({ family, executor, log: silentLog }),
+    clock,
+    log: silentLog,
+  });
 }
 
 /** `ip netns exec` gave this process a mount namespace of its own: nothing is left of it afterwards. */

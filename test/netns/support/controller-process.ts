@@ -55,7 +55,7 @@ async function apply({ address, generation, faults }: Extract<ControllerOrder, {
   if (authority === undefined || pod === undefined) throw new Error("It serves nobody yet.");
   const { certificate, key } = await authority.issueClient(CONTROLLER_URI, { now: new Date(), lifetimeMs: HOUR_MS });
   const trusted = authority.certificate;
-  const link = createDial({ credentials: () => ({ certificate, key, trusted }) })({ ...pod, address });
+  const link = createDial({ credentials: () => ({ certificate, key, trusted }) })({ uid: pod.uid, uri: podUri(pod), address });
   const begun = performance.now();
   try {
     const report = await link.apply({ targetUid: pod.uid, order: { leaderEpoch: 1, generation }, faults: [...faults] });

@@ -1,0 +1,19 @@
+import type { Actor } from "../../api/kinds/definition.ts";
+import { hasSidecar } from "../../api/selection.ts";
+import { nodeAgent } from "../../common/names.ts";
+import type { Pod } from "../../kube/resources.ts";
+
+/** The agent that carries faults of this pod out: UID of the pod, or node/NAME. Undefined where there is none. */
+export function agentOf(actor: Actor, pod: Pod): string | undefined {
+  switch (actor) {
+    case "controller":
+      return undefined;
+    case "sidecar":
+      return hasSidecar(pod) ? pod.metadata.uid : undefined;
+    case "daemon":
+      return pod.spec.nodeName === undefined ? undefined : nodeAgent(pod.spec.nodeName);
+  }
+}
+
+export const explainNoDaemon = (node: string): string =>
+  `No daemon of Squall runs on node ${node}. Try: kubectl get pods -n squall-system -l app=squall-daemon --field-selector spec.nodeName=${node}`;
