@@ -1,7 +1,7 @@
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { DesiredFaults, Fault, Order, Report } from "../proto/gen/agent.ts";
-import type { Carrier } from "./carrier.ts";
+import { type Carrier, NotTakenBackError } from "./carrier.ts";
 import { checkDesired, isOlder } from "./desired.ts";
 import { type HeldFault, holdFault, nextChangeMs, passTime, remainingMs, renewLease, reportFault } from "./held-fault.ts";
 
@@ -31,6 +31,7 @@ const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
 const RECEIPTS_EVERY_MS = 2_000;
 const APPLY_FAILED = "ApplyFailed";
+const RECOVER_FAILED = "RecoverFailed";
 
 /**
  * Keeps its targets equal to what the controller wants, for as long as deadline and lease of each fault last. All work on them goes
@@ -42,6 +43,8 @@ export class Agent {
   #held: ReadonlyMap<string, HeldFault> = new Map();
   /** Faults that the last Apply took back, kept so that its answer has their last receipts. */
   #removed: readonly HeldFault[] = [];
+  /** Faults that are to be gone and may still be in force, by id, with what went wrong. */
+  #stuck: ReadonlyMap<string, string> = new Map();
   #work: Promise<void> = Promise.resolve();
   #isWorkQueued = false;
   #retryMs = FIRST_RETRY_MS;
@@ -92,7 +95,7 @@ export class Agent {
       targetUid,
       order: this.#order,
       faults: [...this.#held.values(), ...this.#removed].map((held) =>
-        reportFault(held, nowMs, { remark: carrier.remarkOf(held.fault), resolved: [...carrier.resolvedOf(held.fault)] }),
+        reportFault(this.#asItIs(held), nowMs, { remark: carrier.remarkOf(held.fault), resolved: [...carrier.resolvedOf(held.fault)] }),
       ),
       agentVersion: version,
       passport: carrier.passport,
@@ -117,6 +120,14 @@ export class Agent {
     this.#held = new Map();
     await this.#converge();
     await this.#options.carrier.close();
+  }
+
+  /** A fault that could not be taken back has not ended, whatever time or the controller say. */
+  #asItIs(held: HeldFault): HeldFault {
+    const message = this.#stuck.get(held.fault.id);
+    return message === undefined || held.outcome.is === "wanted"
+      ? held
+      : { ...held, outcome: { is: "failed", reason: RECOVER_FAILED, message } };
   }
 
   #admit(desired: DesiredFaults): Order {
@@ -159,6 +170,7 @@ export class Agent {
     await carrier.prepare([...this.#held.values()].filter(isWanted).map(({ fault }) => fault));
     const inForce = [...this.#held.values()].filter(isWanted);
     const heldOf = new Map(inForce.map((held) => [held.fault, held]));
+    const wantedIds = new Set(inForce.map(({ fault }) => fault.id));
     let applied: readonly Fault[] = [];
     try {
       const refusals = await carrier.converge([...heldOf.keys()], {
@@ -169,6 +181,7 @@ export class Agent {
         beforeReplacing: () => this.#readReceipts(),
       });
       const refused = new Map(refusals.map((refusal) => [refusal.faultId, refusal]));
+      this.#stuck = new Map(refusals.filter(({ faultId }) => !wantedIds.has(faultId)).map(({ faultId, message }) => [faultId, message]));
       applied = [...heldOf.keys()].filter(({ id }) => !refused.has(id));
       this.#settle(inForce, (held) => {
         const refusal = refused.get(held.fault.id);
@@ -176,10 +189,17 @@ export class Agent {
         const { reason, message, isTransient } = refusal;
         return { ...held, outcome: isTransient === true ? { is: "failed", reason, message } : { is: "refused", reason, message } };
       });
-      if (!refusals.some(({ isTransient }) => isTransient === true)) this.#retryMs = FIRST_RETRY_MS;
+      if (this.#stuck.size === 0 && !refusals.some(({ isTransient }) => isTransient === true)) this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
-      log.error({ err: error }, "faults could not be applied; everything was taken back and is tried again");
       const message = error instanceof Error ? error.message : String(error);
+      if (error instanceof NotTakenBackError) {
+        log.error({ err: error }, "faults could not be taken back; it is tried again");
+        const known = [...this.#held.values(), ...this.#removed].map(({ fault }) => fault.id);
+        this.#stuck = new Map(known.filter((id) => !wantedIds.has(id)).map((id) => [id, message]));
+      } else {
+        log.error({ err: error }, "faults could not be applied; everything was taken back and is tried again");
+        this.#stuck = new Map();
+      }
       this.#settle(inForce, (held) => ({ ...held, outcome: { is: "failed", reason: APPLY_FAILED, message } }));
     }
     // A visit may take long, and a frozen process does not notice: what ended meanwhile is not said to be in force.
@@ -216,7 +236,7 @@ export class Agent {
     const { clock } = this.#options;
     const changes = [...this.#held.values()].flatMap((held) => nextChangeMs(held) ?? []);
     const waits = changes.map((atMs) => atMs - clock.monotonicMs());
-    if ([...this.#held.values()].some(({ outcome }) => outcome.is === "failed")) {
+    if (this.#stuck.size > 0 || [...this.#held.values()].some(({ outcome }) => outcome.is === "failed")) {
       waits.push(this.#retryMs);
       this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
     }

@@ -10,8 +10,9 @@ export interface Carrier {
   /** Makes ready what these faults need and what cannot be had at once; within 2 s, ready or not. */
   prepare(faults: readonly Fault[]): Promise<void>;
   /**
-   * Moves the targets to exactly these faults. Resolves with those that are not in force, and why; rejects when nobody can tell: everything was
-   * taken back then. One call at a time.
+   * Moves the targets to exactly these faults. Resolves with those that are not in force, and why, and with those of earlier calls that could not
+   * be taken back. Rejects with NotTakenBackError when nobody can tell what is still in force, with any other error when everything was taken back.
+   * One call at a time.
    */
   converge(faults: readonly Fault[], moment: Moment): Promise<readonly Refusal[]>;
   /** Calls back when the faults are to be visited again: something that they depend on changed. */
@@ -32,6 +33,15 @@ export interface Moment {
   readonly remainingMs: (fault: Fault) => number;
   /** To be called before something is replaced that has counted for receipts. */
   readonly beforeReplacing: () => Promise<void>;
+}
+
+/** Something of earlier faults may still be in force. */
+export class NotTakenBackError extends Error {
+  override readonly name = "NotTakenBackError";
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
 }
 
 /** A CamelCase reason and one sentence for people. */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Log } from "../common/log.ts";
+import { NotTakenBackError } from "./carrier.ts";
 import type { FaultFamily } from "./family.ts";
 import type { Journal } from "./journal.ts";
 import type { Command, Plan, Step } from "./plan.ts";
@@ -20,7 +21,7 @@ export interface Executor {
   /**
    * Moves the target to the wanted plan. Each undo is on disk before its step runs, so a crash anywhere leaves a way back. What `planClock` gives
    * is run where a step says so; it is asked right before, for a process may stand still between any two lines. When anything fails, everything
-   * is taken back and the error thrown.
+   * is taken back and the error thrown: NotTakenBackError when that fails, too.
    */
   converge(wanted: Plan, planClock: PlanClock): Promise<void>;
   /** Steps in force. */
@@ -60,10 +61,7 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
         log.warn({ err: error, step: step.id }, "a step could not be taken back by its own undo");
       });
     }
-    if (!isClean) {
-      await family.runEngine(undefined);
-      await family.sweep();
-    }
+    if (!isClean) return takeBackEverything();
     current = [];
     await journal.clear();
   }
@@ -117,7 +115,9 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
   /** After a failure nobody knows how far a step came: the sweep decides, whatever the undo commands say. */
   async function takeBackEverything(): Promise<void> {
     await family.runEngine(undefined).catch((error: unknown) => log.warn({ err: error }, "the engine could not be stopped"));
-    await family.sweep();
+    await family.sweep().catch((error: unknown) => {
+      throw new NotTakenBackError(error);
+    });
     current = [];
     await journal.clear();
   }

@@ -28,7 +28,7 @@ export type Step =
     }
   | { readonly do: "engine"; readonly id: string; readonly rules: unknown };
 
-/** A fault that cannot be carried out on this target, with the reason; nothing of it is in the steps. */
+/** A fault that cannot be carried out on this target, with the reason; nothing of it is in the steps. Of a fault that is not wanted any more: it could not be taken back. */
 export interface Refusal {
   readonly faultId: string;
   /** CamelCase. */

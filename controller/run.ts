@@ -7,7 +7,7 @@ import { createBackOff } from "../kube/back-off.ts";
 import { LeaderElector, type Leadership } from "../kube/lease.ts";
 import { wait } from "../kube/wait.ts";
 import type { ControllerConfig } from "./config.ts";
-import { serveHealth } from "./health.ts";
+import { serveHealth } from "../common/health-server.ts";
 import { lead } from "./leading.ts";
 import { createMetrics } from "./metrics.ts";
 import { findRival } from "./rival.ts";
@@ -44,9 +44,9 @@ export async function runController(
   let rival: string | undefined = "not looked for rivals yet";
   const health = await serveHealth({
     port: config.metricsPort,
-    metrics,
+    registry: metrics.registry,
     whyNotReady: () => rival ?? (world.isSynced ? undefined : "the caches are not filled yet"),
-    isAlive: () => (world.silentMs ?? 0) < LONGEST_SILENCE_MS,
+    whyNotAlive: () => ((world.silentMs ?? 0) < LONGEST_SILENCE_MS ? undefined : "the API server has been silent for too long"),
   });
   world.start();
 

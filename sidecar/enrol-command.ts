@@ -6,7 +6,7 @@ import { systemClock } from "../common/clock.ts";
 import { createLog } from "../common/log.ts";
 import { DesiredFaults } from "../proto/gen/agent.ts";
 import { ANSWER_FD, type EnrolAnswer, type EnrolOrder } from "./enroller.ts";
-import { enrolUntilDone } from "./enrolment.ts";
+import { enrolUntilDone } from "../agent/enrolment.ts";
 
 /** `sidecar.mjs enrol`: takes its order from the sidecar that started it, enrols for as long as it takes, and answers. Ends with that sidecar. */
 export async function enrolForSidecar(): Promise<void> {

@@ -4,7 +4,7 @@ import type { Readable } from "node:stream";
 import * as z from "zod/mini";
 import type { Clock } from "../common/clock.ts";
 import type { Log, LogLevel } from "../common/log.ts";
-import type { EnrolmentOptions } from "./enrolment.ts";
+import type { EnrolmentOptions } from "../agent/enrolment.ts";
 
 /** What `sidecar.mjs enrol` is told on its standard input, as a line of JSON. It ends when its standard input does. */
 export interface EnrolOrder {

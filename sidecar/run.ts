@@ -16,7 +16,7 @@ import { VERSION } from "../common/version.ts";
 import type { SidecarConfig } from "./config.ts";
 import { type EnrolAnswer, startEnroller } from "./enroller.ts";
 import { createExplanationFile } from "./explanation.ts";
-import { watchForNewAuthority } from "./new-authority.ts";
+import { watchForNewAuthority } from "../agent/new-authority.ts";
 import type { Work } from "./work.ts";
 
 export interface SidecarOptions {

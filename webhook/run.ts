@@ -7,7 +7,8 @@ import { watchClusterFacts } from "./cluster-facts.ts";
 import type { WebhookConfig } from "./config.ts";
 import { createMetrics } from "./metrics.ts";
 import { createReviewers } from "./reviewers.ts";
-import { serveHealth, serveReviews, type WebhookServer } from "./server.ts";
+import { serveHealth } from "../common/health-server.ts";
+import { serveReviews, type WebhookServer } from "./server.ts";
 import { watchCertificate } from "./serving-certificate.ts";
 import { createSkipEvents } from "./skip-events.ts";
 
@@ -26,8 +27,9 @@ export async function runWebhook(
   let isEnding = false;
   const health = await serveHealth({
     port: config.metricsPort,
-    metrics,
-    isReady: () => server !== undefined && !isEnding,
+    registry: metrics.registry,
+    whyNotReady: () => (isEnding ? "the process ends" : server === undefined ? "there is no certificate yet" : undefined),
+    whyNotAlive: () => undefined,
   });
   const facts = await watchClusterFacts({ kube, image: config.sidecarImage, clock, log });
   const policy = { admitUnsupported: config.admitUnsupported, controllerAccount: config.controllerAccount };

@@ -100,29 +100,6 @@ function explainError(log: Log): ErrorRequestHandler {
   };
 }
 
-/** Liveness, readiness and metrics, without TLS and read-only. */
-export async function serveHealth({
-  port,
-  metrics,
-  isReady,
-}: {
-  /** 0 takes a free one. */
-  readonly port: number;
-  readonly metrics: WebhookMetrics;
-  readonly isReady: () => boolean;
-}): Promise<{ readonly port: number; close(): Promise<void> }> {
-  const app = express();
-  app.disable("x-powered-by");
-  app.get("/healthz", (_request, response) => void response.send("ok"));
-  app.get("/readyz", (_request, response) => void response.status(isReady() ? 200 : 503).send(isReady() ? "ok" : "not ready"));
-  app.get("/metrics", async (_request, response) => {
-    response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
-  });
-  const server = createHttpServer(app);
-  const close = prepareClose(server);
-  return { port: await listen(server, port), close };
-}
-
 function listen(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);

@@ -3,7 +3,15 @@ import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import { createBackOff } from "../../kube/back-off.ts";
 import { wait } from "../../kube/wait.ts";
-import type { DesiredFaults, Fault, FaultReport, Passport, Report, Target } from "../../proto/gen/agent.ts";
+import {
+  type DesiredFaults,
+  type Fault,
+  type FaultReport,
+  FaultState,
+  type Passport,
+  type Report,
+  type Target,
+} from "../../proto/gen/agent.ts";
 import { nodeOfAgent } from "../../common/names.ts";
 import type { AgentLink, AgentTarget, Dial, HoldStream } from "./link.ts";
 import type { Pace } from "./pace.ts";
@@ -145,9 +153,10 @@ export class Sender {
     return this.#acknowledged === this.#generation;
   }
 
-  /** Whether all is said and nothing is to be kept alive. */
+  /** Whether all is said, nothing is to be kept alive, and nothing is left that the agent could not take back. */
   get isIdle(): boolean {
-    return this.#faults.length === 0 && this.isCurrent;
+    if (this.#faults.length > 0 || !this.isCurrent) return false;
+    return [...this.#reports.values()].every(({ state }) => state !== FaultState.FAILED);
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -199,7 +208,7 @@ export class Sender {
           if (signal.aborted) return;
           onContact();
           if (!this.isCurrent) continue;
-          if (this.#faults.length === 0) return;
+          if (this.isIdle) return;
         }
         if (link !== undefined && isStreamDue) {
           stream ??= this.#hold(link, (error) => {
@@ -216,6 +225,8 @@ export class Sender {
           });
         }
         await this.#woken(signal, this.#untilBeatMs());
+        // Heard on the stream: what could not be taken back is gone at last.
+        if (this.isIdle) return;
         // However many calls wait, the leases must not.
         isStreamDue ||= this.#untilBeatMs() === 0;
         if (broken !== undefined) throw broken;
@@ -265,6 +276,7 @@ export class Sender {
     if (this.#end.signal.aborted || (report.order?.generation ?? 0) < this.#acknowledged) return;
     this.#reports = new Map(report.faults.map((fault) => [fault.id, fault]));
     if (report.passport !== undefined) this.#options.onPassport(report.passport);
+    if (this.isIdle) this.#wake.resolve();
     this.#options.onChange();
   }
 

@@ -1,4 +1,4 @@
-import { CA_CONFIGMAP } from "../../common/names.ts";
+import { CA_CONFIGMAP, SYSTEM_NAMESPACE } from "../../common/names.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import type { Kube } from "../../kube/kube.ts";
 import { type ConfigMap, configMaps, type Namespace } from "../../kube/resources.ts";
@@ -7,7 +7,7 @@ import { isOptedIn } from "../namespaces/opted-in.ts";
 /** Marks ConfigMaps that the controller made and may remove. */
 const MANAGED_BY = { label: "app.kubernetes.io/managed-by", value: "squall-controller" } as const;
 
-/** What has to change so that exactly the opted-in namespaces have the CAs. */
+/** What has to change so that exactly the opted-in namespaces and the system's own have the CAs. */
 export interface ConfigMapPlan {
   /** Namespaces in which it is missing or old. */
   readonly write: readonly string[];
@@ -17,7 +17,8 @@ export interface ConfigMapPlan {
 
 /** `existing`: the ConfigMaps of our name, in whatever namespace. One that somebody else made where nobody opted in is theirs. */
 export function planConfigMaps(namespaces: readonly Namespace[], existing: readonly ConfigMap[], trusted: string): ConfigMapPlan {
-  const optedIn = namespaces.filter(isOptedIn).map(({ metadata }) => metadata.name);
+  // Daemons are in the system's own namespace.
+  const optedIn = namespaces.filter((one) => isOptedIn(one) || one.metadata.name === SYSTEM_NAMESPACE).map(({ metadata }) => metadata.name);
   const isTerminating = new Set(
     namespaces.filter(({ metadata }) => metadata.deletionTimestamp !== undefined).map(({ metadata }) => metadata.name),
   );

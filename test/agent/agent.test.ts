@@ -75,6 +75,25 @@ describe("Agent", () => {
     assert.equal(kernel.state.size, 0);
   });
 
+  it("says of a fault that it could not take back that it failed, tries again, and says when it is gone", async () => {
+    const { agent, kernel, family, clock } = setUp();
+    await agent.apply(desired(1, [fault("a"), fault("b", { remainingMs: 5_000 })]));
+    const { sweep } = family;
+    family.sweep = () => Promise.reject(new Error("ipset: set is in use"));
+    kernel.failOn = "del";
+    const explain = (report: Report): readonly string[] => report.faults.map(({ id, state, reason }) => `${id} ${state} ${reason}`);
+    const failed = `${FaultState.FAILED} RecoverFailed`;
+    assert.deepEqual(explain(await agent.apply(desired(2, []))), [`a ${failed}`, `b ${failed}`]);
+    assert.equal(agent.report().faults[0]?.message, "ipset: set is in use");
+    await clock.advance(2_000);
+    assert.deepEqual(explain(agent.report()), [`a ${failed}`, `b ${failed}`]);
+    family.sweep = sweep;
+    kernel.failOn = undefined;
+    await clock.advance(5_000);
+    assert.deepEqual(explain(agent.report()), [`a ${FaultState.ENDED} `, `b ${FaultState.ENDED} `]);
+    assert.equal(kernel.state.size, 0);
+  });
+
   it("changes nothing when an older order comes late, or one for somebody else", async () => {
     const { agent, kernel } = setUp();
     await agent.apply(desired(5, [fault("a")], 2));

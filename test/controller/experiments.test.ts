@@ -311,13 +311,17 @@ describe("a durable experiment", () => {
     assert.ok(cluster.events("cut").includes("Failed: Failed to apply chaos: shop/a: ForeignQdisc: Somebody else shapes eth0."));
   });
 
-  it("stays on record when a pod cannot take it back", async () => {
+  it("stays on record when a pod cannot take it back, until it can", async () => {
     const uid = cluster.addPod("a");
     await cluster.partition("cut", { duration: "10s" }, { "squall.dev/lease": "5s" });
     cluster.agents.of(uid).failure = "iptables: resource busy";
     await cluster.pass(13_000);
     assert.deepEqual(cluster.records("cut"), ["shop/a: Injected/Wait RecoverFailed"]);
     assert.equal(cluster.condition("cut", "AllRecovered").status, "False");
+    cluster.agents.of(uid).mend();
+    await cluster.pass(2_000);
+    assert.deepEqual(cluster.records("cut"), ["shop/a: Not Injected"]);
+    assert.equal(cluster.agents.of(uid).openStreams, 0);
   });
 
   it("shows receipts at once when it ends, and seldom while it runs", async () => {

@@ -91,6 +91,15 @@ export class FakeAgent {
     this.#break("connection reset");
   }
 
+  /** What failed works at last: faults that were to be gone are. */
+  mend(): void {
+    const wanted = new Set(this.faults.map(({ id }) => id));
+    this.failure = undefined;
+    this.#ended = [...this.#held.keys()].filter((id) => !wanted.has(id));
+    this.#held = new Map([...this.#held].filter(([id]) => wanted.has(id)));
+    this.notify();
+  }
+
   /** Tells whoever listens what is so now. */
   notify(): void {
     for (const stream of this.#streams) stream.send(this.report());

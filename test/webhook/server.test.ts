@@ -5,7 +5,7 @@ import { createAuthority, openAuthority } from "../../certs/authority.ts";
 import { silentLog } from "../../common/log.ts";
 import { allowed } from "../../webhook/admission-review.ts";
 import { createMetrics } from "../../webhook/metrics.ts";
-import { type Reviewer, serveHealth, serveReviews, type ServingCertificate, type WebhookServer } from "../../webhook/server.ts";
+import { type Reviewer, serveReviews, type ServingCertificate, type WebhookServer } from "../../webhook/server.ts";
 
 const review = {
   apiVersion: "admission.k8s.io/v1",
@@ -185,16 +185,6 @@ describe("the webhook's server", () => {
     assert.equal((await reply).status, 200);
     await closed;
     silent.destroy();
-  });
-
-  it("tells its health, and whether it is ready", async () => {
-    let isReady = false;
-    const health = await serveHealth({ port: 0, metrics, isReady: () => isReady });
-    const ask = async (path: string): Promise<number> => (await fetch(`http://127.0.0.1:${health.port}${path}`)).status;
-    assert.deepEqual([await ask("/healthz"), await ask("/readyz")], [200, 503]);
-    isReady = true;
-    assert.equal(await ask("/readyz"), 200);
-    await health.close();
   });
 
   it("counts reviews by path, answer and code", async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { watchForNewAuthority } from "../../sidecar/new-authority.ts";
+import { watchForNewAuthority } from "../../agent/new-authority.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 const pem = (text: string): string => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;

@@ -1,5 +1,4 @@
 import { createServer } from "node:http";
-import type { ControllerMetrics } from "./metrics.ts";
 
 export interface HealthServer {
   readonly port: number;
@@ -9,25 +8,27 @@ export interface HealthServer {
 /** Liveness, readiness and metrics: plain HTTP, read-only. */
 export async function serveHealth({
   port,
-  metrics,
+  registry,
   whyNotReady,
-  isAlive,
+  whyNotAlive,
 }: {
   readonly port: number;
-  readonly metrics: ControllerMetrics;
+  /** A registry of prom-client. */
+  readonly registry: { readonly contentType: string; metrics(): Promise<string> };
   /** Undefined when ready. */
   readonly whyNotReady: () => string | undefined;
-  readonly isAlive: () => boolean;
+  /** Undefined while all is well. */
+  readonly whyNotAlive: () => string | undefined;
 }): Promise<HealthServer> {
   const server = createServer((request, response) => {
     const answer = (code: number, text: string, type = "text/plain"): void =>
       void response.writeHead(code, { "content-type": type }).end(text);
-    const why = whyNotReady();
-    if (request.url === "/healthz") answer(isAlive() ? 200 : 503, isAlive() ? "ok" : "the API server has been silent for too long");
-    else if (request.url === "/readyz") answer(why === undefined ? 200 : 503, why ?? "ok");
+    const judge = (why: string | undefined): void => answer(why === undefined ? 200 : 503, why ?? "ok");
+    if (request.url === "/healthz") judge(whyNotAlive());
+    else if (request.url === "/readyz") judge(whyNotReady());
     else if (request.url === "/metrics") {
-      metrics.registry.metrics().then(
-        (text) => answer(200, text, metrics.registry.contentType),
+      registry.metrics().then(
+        (text) => answer(200, text, registry.contentType),
         (error: unknown) => answer(500, String(error)),
       );
     } else answer(404, "There are /healthz, /readyz and /metrics.");

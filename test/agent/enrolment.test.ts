@@ -14,7 +14,7 @@ import type { Log } from "../../common/log.ts";
 import { services, SYSTEM_NAMESPACE } from "../../common/names.ts";
 import type { EnrolRequest } from "../../proto/gen/agent.ts";
 import { EnrolmentService, type EnrolmentServer } from "../../proto/gen/services.ts";
-import { enrolUntilDone, type EnrolmentOptions } from "../../sidecar/enrolment.ts";
+import { enrolUntilDone, type EnrolmentOptions } from "../../agent/enrolment.ts";
 import { emptyPassport } from "../support/fake-family.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
