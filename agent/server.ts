@@ -15,7 +15,7 @@ import type { Log } from "../common/log.ts";
 import type { DesiredFaults, Heartbeat, Report } from "../proto/gen/agent.ts";
 import { HealthService } from "../proto/gen/grpc/health/v1/health.ts";
 import { ServerReflectionService } from "../proto/gen/grpc/reflection/v1/reflection.ts";
-import { AgentService } from "../proto/gen/services.ts";
+import { AgentService, type NodeServer, NodeService } from "../proto/gen/services.ts";
 import { type Agent, RefusedError } from "./agent.ts";
 import { serveHealth } from "./health.ts";
 import { olderReflectionService, serveReflection } from "./reflection.ts";
@@ -25,6 +25,7 @@ import type { Wakefulness } from "./wakefulness.ts";
 const LARGEST_MESSAGE = 4 * 1024 * 1024;
 const CLOSE_TIMEOUT_MS = 2_000;
 const AGENT = "squall.agent.v1.Agent";
+const NODE = "squall.agent.v1.Node";
 
 /** Serves connections that somebody else accepted, see door.ts. */
 export interface AgentServer {
@@ -43,11 +44,14 @@ export function createAgentServer({
   agent,
   identity,
   wakefulness,
+  node,
   log,
 }: {
   readonly agent: Agent;
   readonly identity: ServerIdentity;
   readonly wakefulness: Pick<Wakefulness, "stoodStill">;
+  /** Acts on containers, which daemons serve. */
+  readonly node?: NodeServer | undefined;
   readonly log: Log;
 }): AgentServer {
   const server = new Server({
@@ -61,8 +65,10 @@ export function createAgentServer({
       throw new StoodStillError("This process stood still until now, and this message may be old. Send it again.");
   };
   server.addService(AgentService, { apply: serveApply(agent, mustBeAwake), hold: serveHold(agent, mustBeAwake) });
-  server.addService(HealthService, serveHealth([AGENT]));
-  const reflection = serveReflection([AGENT, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+  if (node !== undefined) server.addService(NodeService, node);
+  const own = node === undefined ? [AGENT] : [AGENT, NODE];
+  server.addService(HealthService, serveHealth(own));
+  const reflection = serveReflection([...own, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
   server.addService(ServerReflectionService, reflection);
   server.addService(olderReflectionService, reflection);
   const credentials = new RenewableServerCredentials(identity);

@@ -42,7 +42,7 @@ const receipts = z
     duplicated: count().optional(),
     corrupted: count().optional(),
     reordered: count().optional().describe("Packets sent earlier than others that came before them."),
-    processes: count().optional().describe("Processes of the target that the fault acts on now."),
+    processes: count().optional().describe("Processes of the target that the fault acted on when it was last looked at."),
     oomKills: count().optional().describe("Stressors that the kernel killed because memory was short."),
     firstTime: time().optional(),
     lastTime: time().optional(),

@@ -16,7 +16,7 @@ export const sidecarPaths = {
 } as const;
 
 /** Where the image keeps the bundle of a process. */
-export const bundlePath = (process: "webhook" | "controller" | "sidecar"): string => `/squall/${process}.mjs`;
+export const bundlePath = (process: "webhook" | "controller" | "sidecar" | "daemon"): string => `/squall/${process}.mjs`;
 
 /** Environment variables of the sidecar, in the order in which the injector writes them. */
 export const sidecarVariables = {

@@ -6,6 +6,7 @@ import { build } from "esbuild";
 const entries = {
   "webhook.mjs": "webhook/main.ts",
   "controller.mjs": "controller/main.ts",
+  "daemon.mjs": "daemon/main.ts",
   "sidecar-engine.mjs": "agent/network/engine/worker.ts",
 } as const;
 

@@ -16,7 +16,7 @@ import { VERSION } from "../common/version.ts";
 import type { SidecarConfig } from "./config.ts";
 import { type EnrolAnswer, startEnroller } from "./enroller.ts";
 import { createExplanationFile } from "./explanation.ts";
-import { watchForNewAuthority } from "../agent/new-authority.ts";
+import { keepRenewed } from "../agent/renewal.ts";
 import type { Work } from "./work.ts";
 
 export interface SidecarOptions {
@@ -98,33 +98,25 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
   const door = await openDoor({ host, port: ports.sidecar, server: async () => (await work()).server, log });
   await applyDesired(newest, { work, wakefulness, log });
 
-  let cancelRenewal = (): void => undefined;
-  const renewNow = (): void => {
-    cancelRenewal();
-    renew().catch((error: unknown) => log.debug({ err: error }, "renewal ended with the process"));
-  };
-  const armRenewal = (): void => {
-    const waitMs = newest.renewAtMs - clock.now().getTime();
-    cancelRenewal();
-    cancelRenewal = clock.after(Math.max(waitMs, 1_000), renewNow);
-  };
-  const renew = async (): Promise<void> => {
-    newest = await enrol();
-    armRenewal();
-    (await working)?.server.renew(identityOf(newest));
-    log.info({}, "certificate renewed");
-    await applyDesired(newest, { work, wakefulness, log });
-  };
-  armRenewal();
-  const stopWatching = watchForNewAuthority({ caPath: sidecarPaths.ca, trusted: () => newest.caCertificates, clock, onNew: renewNow });
+  const stopRenewal = keepRenewed({
+    first: newest,
+    enrol,
+    async onRenewed(renewed) {
+      newest = renewed;
+      (await working)?.server.renew(identityOf(newest));
+      await applyDesired(newest, { work, wakefulness, log });
+    },
+    caPath: sidecarPaths.ca,
+    clock,
+    log,
+  });
   await mkdir(dirname(sidecarPaths.ready), { recursive: true });
   await writeFile(sidecarPaths.ready, `${VERSION}\n`);
   log.info({ port: door.port }, "sidecar is ready");
   collectGarbage();
   return {
     async close() {
-      stopWatching();
-      cancelRenewal();
+      stopRenewal();
       wakefulness.close();
       const done = await working;
       await done?.agent.close();

@@ -22,7 +22,12 @@ export async function installSquall(kubectl: Kubectl, images: Images, progress: 
       stdin: JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: "squall-system" } }),
     });
     await withImage(images.squall, (folder) => kubectl.run(["apply", "-k", folder], { timeoutMs: 60_000 }));
-    for (const workload of ["daemonset/squall-image", "deployment/squall-controller", "deployment/squall-webhook"]) {
+    for (const workload of [
+      "daemonset/squall-image",
+      "daemonset/squall-daemon",
+      "deployment/squall-controller",
+      "deployment/squall-webhook",
+    ]) {
       await waitForRollout(kubectl, workload, "squall-system");
     }
     await waitForCaBundles(kubectl);

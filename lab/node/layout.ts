@@ -50,7 +50,14 @@ export const nodes: Readonly<Record<NodeName, LabNode>> = {
 };
 
 /** Folders of the machine that a node sees with content of its own, so that nothing it writes stays behind. */
-export const ownFolders = ["/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/var/log/pods", "/var/log/containers"] as const;
+export const ownFolders = [
+  "/var/lib/kubelet",
+  "/var/lib/containerd",
+  "/var/lib/cni",
+  "/var/log/pods",
+  "/var/log/containers",
+  "/var/lib/squall",
+] as const;
 
 /** Where the things of the whole cluster are below the lab's state folder. */
 export function stateLayout(state: string): Readonly<Record<"kubeconfig" | "auditLog" | "pki" | "logs" | "order", string>> {

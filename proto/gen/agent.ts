@@ -137,7 +137,7 @@ export interface Receipt {
   corrupted: number;
   /** Packets sent earlier than others that came before them. */
   reordered: number;
-  /** Processes of the target that the fault acts on now: skewed ones, stressors. */
+  /** Processes of the target that the fault acted on when it was last looked at: skewed ones, stressors. */
   processes: number;
   /** Stressors that the kernel killed because memory was short. */
   oomKills: number;

@@ -34,7 +34,7 @@ describe("what is generated", () => {
 
   it("has one version everywhere", () => {
     assert.equal((JSON.parse(read("package.json")) as { readonly version: string }).version, VERSION);
-    for (const file of ["webhook", "image-holder", "controller"]) {
+    for (const file of ["webhook", "image-holder", "controller", "daemon"]) {
       assert.deepEqual(
         new Set([...read(`manifests/${file}.yaml`).matchAll(/squall:(\d[\w.]*)/g)].map((match) => match[1])),
         new Set([VERSION]),

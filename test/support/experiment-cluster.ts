@@ -3,15 +3,24 @@ import type { ExperimentName } from "../../api/kinds/experiments.ts";
 import { renderAuthor } from "../../api/author.ts";
 import type { ContainerRecord } from "../../api/status.ts";
 import { silentLog } from "../../common/log.ts";
-import { annotations as names, FINALIZER, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/names.ts";
+import {
+  annotations as names,
+  DAEMON,
+  FINALIZER,
+  labels,
+  nodeAgent,
+  OPTED_IN,
+  SIDECAR_CONTAINER,
+  SYSTEM_NAMESPACE,
+} from "../../common/names.ts";
 import { type Experiments, startExperiments } from "../../controller/experiments.ts";
 import type { Dial } from "../../controller/agents/link.ts";
 import { World } from "../../controller/world.ts";
 import { type Experiment, experimentResource } from "../../kube/experiments.ts";
 import type { CreateOptions, DeleteOptions, NewObject, ObjectRef, PatchOptions, Resource } from "../../kube/kube.ts";
 import { chaosPolicies, clusterHalts, halts } from "../../kube/limit-resources.ts";
-import { endpointSlices, events, namespaces, type Pod, pods, services, subjectAccessReviews } from "../../kube/resources.ts";
-import { FakeAgents } from "./fake-agent.ts";
+import { endpointSlices, events, namespaces, nodes, type Pod, pods, services, subjectAccessReviews } from "../../kube/resources.ts";
+import { type FakeAgent, FakeAgents } from "./fake-agent.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { FakeKube } from "./fake-kube.ts";
 
@@ -29,6 +38,11 @@ export interface PodOptions {
   /** Name of the StatefulSet that owns it. */
   readonly owner?: string;
   readonly isReady?: boolean;
+  /** Ids of its containers that run, by name; `app` alone by default, with an id of its own. */
+  readonly containers?: Readonly<Record<string, string | undefined>>;
+  readonly node?: string;
+  /** Of a pod that is there already: its containers were started again. */
+  readonly uid?: string;
 }
 
 /** Told of each write of the controller, counted from 1, before and after it is made; what it throws, the caller gets. */
@@ -148,7 +162,16 @@ export class ExperimentCluster {
 
   /** Gives its UID. */
   addPod(name: string, options: PodOptions = {}): string {
-    const { namespace = NAMESPACE, hasSidecar = true, phase = "Running", hostNetwork = false, owner, isReady = true } = options;
+    const {
+      namespace = NAMESPACE,
+      hasSidecar = true,
+      phase = "Running",
+      hostNetwork = false,
+      owner,
+      isReady = true,
+      node = "node-1",
+    } = options;
+    const containers = Object.entries(options.containers ?? { app: `containerd://${name}-1` });
     this.#lastIp += 1;
     const ip = "ip" in options ? options.ip : `10.244.0.${this.#lastIp}`;
     this.kube.remove(pods, { namespace, name });
@@ -156,22 +179,38 @@ export class ExperimentCluster {
       metadata: {
         name,
         namespace,
+        ...(options.uid !== undefined && { uid: options.uid }),
         labels: { app: "web", [labels.inject]: OPTED_IN, ...options.labels },
         ...(owner !== undefined && { ownerReferences: [{ kind: "StatefulSet", name: owner, uid: owner, controller: true }] }),
       },
       spec: {
-        nodeName: "node-1",
+        nodeName: node,
         hostNetwork,
-        containers: [{ name: "app" }],
+        containers: containers.map(([container]) => ({ name: container })),
         initContainers: hasSidecar ? [{ name: SIDECAR_CONTAINER }] : [],
       },
       status: {
         phase,
+        containerStatuses: containers.map(([container, containerID]) => ({
+          name: container,
+          ...(containerID !== undefined && { containerID, state: { running: {} } }),
+        })),
         conditions: [{ type: "Ready", status: isReady ? "True" : "False" }],
         ...(ip !== undefined && { podIP: ip, podIPs: [{ ip }] }),
       },
     });
     return this.pod(name, namespace).metadata.uid;
+  }
+
+  /** A daemon on a node, which is added with it. Its agent is `node/NAME`. */
+  addDaemon(node = "node-1"): FakeAgent {
+    this.kube.seed(nodes, { metadata: { name: node } });
+    this.kube.seed(pods, {
+      metadata: { name: `${DAEMON}-${node}`, namespace: SYSTEM_NAMESPACE, labels: { app: DAEMON } },
+      spec: { nodeName: node, containers: [{ name: DAEMON }] },
+      status: { phase: "Running", podIP: "10.244.9.9", podIPs: [{ ip: "10.244.9.9" }] },
+    });
+    return this.agents.of(nodeAgent(node));
   }
 
   pod(name: string, namespace = NAMESPACE): Pod {

@@ -179,7 +179,7 @@ export class FakeAgent {
         answer(() => {
           const wasGone = this.endedContainers.has(containerId);
           if (this.failure !== undefined) throw new Error(this.failure);
-          this.killed.push(containerId);
+          if (!wasGone) this.killed.push(containerId);
           this.endedContainers.add(containerId);
           return { wasGone };
         }),

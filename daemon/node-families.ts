@@ -1,0 +1,1 @@
+import type { NodeFamily } from "./node-family.ts";
