@@ -21,20 +21,20 @@ export function explainIssues(
 ): readonly FieldError[] {
   return issues.flatMap((issue): readonly FieldError[] => {
     if (issue.code !== "unrecognized_keys")
-      return [{ path: formatPath(root, issue.path), message: explainIssue(issue, valueAt(raw, issue.path)) }];
+      return [{ path: formatPath(root, issue.path), message: explainIssue(issue, valueAt(raw, issue.path), schemaAt(schema, issue.path)) }];
     const known = keysAt(schema, issue.path);
     return issue.keys.map((key) => ({ path: formatPath(root, [...issue.path, key]), message: `is not known here.${suggest(key, known)}` }));
   });
 }
 
-function explainIssue(issue: Issue, found: unknown): string {
+function explainIssue(issue: Issue, found: unknown, schema: unknown): string {
   switch (issue.code) {
     case "invalid_type":
       // A message of the schema's own; zod's begin in this way.
       if (!issue.message.startsWith("Invalid input")) return issue.message;
       return found === undefined
         ? `is missing. Write ${article(issue.expected)}.`
-        : `${show(found)} is ${article(typeOf(found))}. Write ${article(issue.expected)}${asExpected(found, issue.expected)}.`;
+        : `${show(found)} is ${article(typeOf(found))}. ${problemAsText(found, issue.expected, schema) ?? `Write ${article(issue.expected)}${asExpected(found, issue.expected)}.`}`;
     case "invalid_value": {
       const known = issue.values.map(String);
       const isOne = known.length === 1;
@@ -58,6 +58,13 @@ function explainIssue(issue: Issue, found: unknown): string {
     case "unrecognized_keys":
       return issue.message;
   }
+}
+
+/** What is wrong with the value beside its missing quotes; undefined where nothing is. */
+function problemAsText(found: unknown, expected: string, schema: unknown): string | undefined {
+  if (expected !== "string" || (typeof found !== "number" && typeof found !== "boolean") || !isParser(schema)) return undefined;
+  const [issue] = schema.safeParse(String(found)).error?.issues ?? [];
+  return issue?.code === "custom" ? `As a text, ${issue.message}` : undefined;
 }
 
 /** The value as it should have been written, where only the quotes are wrong. */
@@ -95,22 +102,30 @@ function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
 
 /** The members that an object at this path may have, for suggestions. */
 function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): readonly string[] {
+  const node = schemaAt(schema, path);
+  return isSchema(node) ? Object.keys(node.def.shape ?? {}) : [];
+}
+
+/** The schema of what is at this path, without defaults and the like around it; undefined where there is none. */
+function schemaAt(schema: z.ZodType, path: readonly PropertyKey[]): unknown {
   let node: unknown = schema;
   const unwrap = (): void => {
     while (isSchema(node) && "innerType" in node.def) node = node.def.innerType;
   };
   for (const part of path) {
     unwrap();
-    if (!isSchema(node)) return [];
+    if (!isSchema(node)) return undefined;
     const { shape, element } = node.def;
     node = typeof part === "number" ? element : shape?.[String(part)];
   }
   unwrap();
-  return isSchema(node) ? Object.keys(node.def.shape ?? {}) : [];
+  return node;
 }
 
 interface InnerSchema {
   readonly def: { readonly innerType?: unknown; readonly element?: unknown; readonly shape?: Readonly<Record<string, unknown>> };
 }
+
+const isParser = (node: unknown): node is z.ZodType => isSchema(node) && "safeParse" in node && typeof node.safeParse === "function";
 
 const isSchema = (node: unknown): node is InnerSchema => typeof node === "object" && node !== null && "def" in node;

@@ -73,6 +73,12 @@ describe("judging a NetworkChaos", () => {
       "spec.delay.jiter",
       /not known here. Did you mean "jitter"\?/,
     ],
+    [
+      "a number that lacks more than its quotes",
+      { action: "delay", delay: { latency: 200 } },
+      "spec.delay.latency",
+      /200 is a number\. As a text, "200" has no unit\. Write a duration such as "200ms"/,
+    ],
     ["a number where text belongs", { action: "loss", loss: { loss: 10 } }, "spec.loss.loss", /10 is a number. Write a text/],
     ["fixed without a value", { action: "partition", mode: "fixed" }, "spec.value", /is missing: mode fixed needs a whole number above 0/],
     [

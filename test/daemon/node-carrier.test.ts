@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { silentLog } from "../../common/log.ts";
+import { createNodeCarrier } from "../../daemon/node-carrier.ts";
+import type { NodeFamily, PlacedFault } from "../../daemon/node-family.ts";
+import type { FoundContainer } from "../../daemon/runtime/container-runtime.ts";
+import type { Fault } from "../../proto/gen/agent.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+
+/** A family that remembers what it was told. */
+function createFamily(name: NodeFamily["name"], missing?: string) {
+  const told: (readonly PlacedFault[])[] = [];
+  const family: NodeFamily = {
+    name,
+    missing,
+    converge(faults) {
+      told.push(faults);
+      return Promise.resolve([]);
+    },
+    look: () => Promise.resolve(),
+    remarkOf: () => undefined,
+    receiptOf: (id) => Promise.resolve(told.at(-1)?.some(({ fault }) => fault.id === id) === true ? { processes: 1 } : undefined),
+    recover: () => Promise.resolve(),
+  };
+  return { family, idsTold: () => told.at(-1)?.map(({ fault, container }) => `${fault.id} in ${container.id}`) ?? [] };
+}
+
+const stress: Fault["family"] = { $case: "stress", value: { cpu: undefined, memory: undefined, stressngArguments: ["--cpu", "1"] } };
+const fault = (id: string, container: string, family: Fault["family"] = stress): Fault => ({
+  id,
+  experimentUid: "e",
+  experiment: "StressChaos/shop/x",
+  leaseMs: 60_000,
+  target: { podUid: "u1", namespace: "shop", pod: "a", container },
+  family,
+});
+
+describe("the faults of a node", () => {
+  const moment = { remainingMs: () => 1_000, beforeReplacing: () => Promise.resolve() };
+  let clock: FakeClock;
+  let child: ChildProcess;
+  let containers: Map<string, FoundContainer>;
+  let outage: Error | undefined;
+
+  const runContainer = (container: string, id: string, pid: number): void =>
+    void containers.set(container, { id, podUid: "u1", namespace: "shop", pod: "a", container, pid, startedAtMs: 0 });
+  const runtime = {
+    find: ({ container }: { readonly container: string }) =>
+      outage === undefined ? Promise.resolve(containers.get(container)) : Promise.reject(outage),
+  };
+  const sleeper = (): ChildProcess => spawn("/bin/sleep", ["60"], { stdio: "ignore" });
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    containers = new Map();
+    outage = undefined;
+    child = sleeper();
+    runContainer("app", "1", child.pid ?? 0);
+  });
+  afterEach(() => void child.kill("SIGKILL"));
+
+  it("go to their family, each with the container that it is for", async () => {
+    const [ours, other] = [createFamily("stress"), createFamily("time")];
+    const carrier = createNodeCarrier({ runtime, families: [ours.family, other.family], clock, log: silentLog });
+    assert.deepEqual(await carrier.converge([fault("one", "app")], moment), []);
+    assert.deepEqual([ours.idsTold(), other.idsTold()], [["one in 1"], []]);
+    assert.equal((await carrier.readReceipts(["one"])).get("one")?.processes, 1);
+    await carrier.converge([], moment);
+    assert.deepEqual([ours.idsTold(), carrier.isIdle], [[], true]);
+    await carrier.close();
+  });
+
+  it("are refused for good where the node cannot do it, where they name no container, and where their kind is not known", async () => {
+    const { family, idsTold } = createFamily("stress", "There is no stress-ng.");
+    const carrier = createNodeCarrier({ runtime, families: [family], clock, log: silentLog });
+    const refusals = await carrier.converge([fault("cannot", "app"), fault("nameless", ""), fault("unknown", "app", undefined)], moment);
+    assert.deepEqual(
+      refusals.map(({ faultId, reason, isTransient }) => [faultId, reason, isTransient]),
+      [
+        ["cannot", "CannotCarry", undefined],
+        ["nameless", "InvalidTarget", undefined],
+        ["unknown", "NotYetSupported", undefined],
+      ],
+    );
+    assert.deepEqual(
+      [idsTold(), carrier.passport.familiesOfFaults, carrier.passport.missing],
+      [[], [], ["stress: There is no stress-ng."]],
+    );
+    await carrier.close();
+  });
+
+  it("wait for a container that does not run, and are visited again when it does", async () => {
+    const { family } = createFamily("stress");
+    const carrier = createNodeCarrier({ runtime, families: [family], clock, log: silentLog });
+    let changes = 0;
+    carrier.onChange(() => (changes += 1));
+    const [refusal] = await carrier.converge([fault("late", "proxy")], moment);
+    assert.deepEqual([refusal?.reason, refusal?.isTransient], ["NotRunning", true]);
+    await clock.advance(5_000);
+    assert.equal(changes, 0);
+    runContainer("proxy", "2", child.pid ?? 0);
+    await lookUntil(() => changes > 0);
+    assert.deepEqual(await carrier.converge([fault("late", "proxy")], moment), []);
+    await carrier.close();
+  });
+
+  it("follow a container that was started again", async () => {
+    const { family, idsTold } = createFamily("stress");
+    const carrier = createNodeCarrier({ runtime, families: [family], clock, log: silentLog });
+    let changes = 0;
+    carrier.onChange(() => (changes += 1));
+    await carrier.converge([fault("one", "app")], moment);
+    child.kill("SIGKILL");
+    await once(child, "close");
+    child = sleeper();
+    runContainer("app", "2", child.pid ?? 0);
+    await lookUntil(() => changes > 0);
+    await carrier.converge([fault("one", "app")], moment);
+    assert.deepEqual(idsTold(), ["one in 2"]);
+    await carrier.close();
+  });
+
+  it("stay in force while the container runtime does not answer, and new ones wait for it", async () => {
+    const { family, idsTold } = createFamily("stress");
+    const carrier = createNodeCarrier({ runtime, families: [family], clock, log: silentLog });
+    await carrier.converge([fault("one", "app")], moment);
+    outage = new Error("connect ENOENT /host/run/containerd/containerd.sock");
+    const refusals = await carrier.converge([fault("one", "app"), fault("two", "proxy")], moment);
+    assert.deepEqual(
+      refusals.map(({ faultId, reason, isTransient }) => [faultId, reason, isTransient]),
+      [["two", "RuntimeUnavailable", true]],
+    );
+    assert.deepEqual(idsTold(), ["one in 1"]);
+    await carrier.close();
+  });
+
+  /** Looks read files of the kernel, which takes real time. */
+  async function lookUntil(isDone: () => boolean): Promise<void> {
+    for (let turn = 0; turn < 100 && !isDone(); turn += 1) {
+      await clock.advance(1_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.ok(isDone());
+  }
+});
