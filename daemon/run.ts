@@ -19,7 +19,7 @@ import { createDaemonMetrics } from "./metrics.ts";
 import { serveNodeActs } from "./node-acts.ts";
 import { createNodeCarrier } from "./node-carrier.ts";
 import { createNodeFamilies } from "./node-families.ts";
-import { connectRuntime } from "./runtime/container-runtime.ts";
+import { connectRuntime } from "./runtime/connect-runtime.ts";
 
 export interface DaemonOptions {
   readonly clock: Clock;

@@ -74,7 +74,14 @@ describe("the faults of a node", () => {
   it("are refused for good where the node cannot do it, where they name no container, and where their kind is not known", async () => {
     const { family, idsTold } = createFamily("stress", "There is no stress-ng.");
     const carrier = createNodeCarrier({ runtime, families: [family], clock, log: silentLog });
-    const refusals = await carrier.converge([fault("cannot", "app"), fault("nameless", ""), fault("unknown", "app", undefined)], moment);
+    const refusals = await carrier.converge(
+      [
+        fault("cannot", "app"),
+        fault("nameless", ""),
+        fault("unknown", "app", { $case: "network", value: { rules: [], engine: 0, affectsProbes: false } }),
+      ],
+      moment,
+    );
     assert.deepEqual(
       refusals.map(({ faultId, reason, isTransient }) => [faultId, reason, isTransient]),
       [
