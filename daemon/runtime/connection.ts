@@ -68,9 +68,13 @@ export class RuntimeConnection {
     const found = this.#found;
     if (found !== undefined) await askVersion(found.client).catch(() => this.#drop(found));
     await this.#reach().catch(() => undefined);
-    if (this.#isClosed) return;
-    this.#waitMs = this.#outage === undefined ? FIRST_WAIT_MS : Math.min(this.#waitMs * 2, LOOK_EVERY_MS);
-    this.#cancelLook = this.#options.clock.after(this.#outage === undefined ? LOOK_EVERY_MS : this.#waitMs, () => void this.#look());
+    this.#waitMs = Math.min(this.#waitMs * 2, LOOK_EVERY_MS);
+    this.#lookIn(this.#outage === undefined ? LOOK_EVERY_MS : this.#waitMs);
+  }
+
+  #lookIn(delayMs: number): void {
+    this.#cancelLook();
+    if (!this.#isClosed) this.#cancelLook = this.#options.clock.after(delayMs, () => void this.#look());
   }
 
   /** What answered last, or what answers now: one search at a time, whoever waits for it. */
@@ -99,8 +103,12 @@ export class RuntimeConnection {
       return found;
     } catch (error) {
       this.#outage = error instanceof Error ? error.message : String(error);
-      if (!this.#isToldOf && !this.#isClosed) log.warn({ err: error }, "the container runtime does not answer; it is looked for again");
-      this.#isToldOf = true;
+      if (!this.#isToldOf && !this.#isClosed) {
+        log.warn({ err: error }, "the container runtime does not answer; it is looked for again");
+        this.#isToldOf = true;
+        this.#waitMs = FIRST_WAIT_MS;
+        this.#lookIn(FIRST_WAIT_MS);
+      }
       throw error;
     }
   }

@@ -66,7 +66,8 @@ export class CriClient {
 }
 
 function kindOf(code: status): RuntimeErrorKind {
-  if (code === status.UNAVAILABLE) return "unavailable";
+  // Cancelled by the other side: whoever cancels here does not ask for the reason.
+  if (code === status.UNAVAILABLE || code === status.CANCELLED) return "unavailable";
   if (code === status.DEADLINE_EXCEEDED) return "timeout";
   if (code === status.NOT_FOUND) return "not-found";
   return "failed";
