@@ -25,12 +25,13 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
   let cancelLook = (): void => undefined;
   let looking: Promise<void> | undefined;
 
+  const isBusy = (): boolean => wanted.length > 0 || families.some((family) => family.isBusy);
   const familyOf = (fault: Fault): NodeFamily | undefined => families.find(({ name }) => name === fault.family?.$case);
 
   /** A container that started again is another one; its faults are applied anew. */
   async function look(): Promise<void> {
     const hasMoved = await places.haveMoved(wanted);
-    for (const family of families)
+    for (const family of families.filter((one) => one.isBusy))
       await family.look().catch((error: unknown) => log.warn({ err: error, family: family.name }, "faults could not be looked after"));
     if (hasMoved) tellChange();
   }
@@ -42,7 +43,7 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
         .catch((error: unknown) => log.warn({ err: error }, "containers could not be looked at"))
         .finally(() => {
           looking = undefined;
-          if (wanted.length > 0) armLook();
+          if (isBusy()) armLook();
         });
     });
   }
@@ -84,7 +85,7 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
           ),
         ),
       );
-      if (faults.length > 0 || refusals.some((some) => some.length > 0)) armLook();
+      if (isBusy()) armLook();
       return [...refused, ...refusals.flat()];
     },
     onChange(callback) {

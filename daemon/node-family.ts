@@ -19,7 +19,9 @@ export interface NodeFamily {
    * of earlier calls that could not be taken back. Also renews what holds their ends outside of this process.
    */
   converge(faults: readonly PlacedFault[], remainingMs: (fault: Fault) => number): Promise<readonly Refusal[]>;
-  /** Looks after faults in force: processes that were started since, what could not be cleaned up at once. Called every second. */
+  /** Whether there is anything to look after. */
+  readonly isBusy: boolean;
+  /** Looks after faults in force: processes that were started since, what could not be cleaned up at once. Called every second while it is busy. */
   look(): Promise<void>;
   remarkOf(faultId: string): Remark | undefined;
   /** What a fault did so far; undefined for one that is not known. */

@@ -18,6 +18,7 @@ function createFamily(name: NodeFamily["name"], missing?: string) {
       told.push(faults);
       return Promise.resolve([]);
     },
+    isBusy: false,
     look: () => Promise.resolve(),
     remarkOf: () => undefined,
     receiptOf: (id) => Promise.resolve(told.at(-1)?.some(({ fault }) => fault.id === id) === true ? { processes: 1 } : undefined),

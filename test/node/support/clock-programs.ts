@@ -60,7 +60,11 @@ export function buildClockPrograms(folder: string): { readonly programs: readonl
   };
   const out = (name: string): string => join(folder, name);
   const run = (program: string, ...parameters: readonly string[]): void =>
-    void execFileSync(program, parameters, { cwd: folder, stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, CGO_ENABLED: "0", GO111MODULE: "off" } });
+    void execFileSync(program, parameters, {
+      cwd: folder,
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, CGO_ENABLED: "0", GO111MODULE: "off" },
+    });
 
   const c = source("clock.c", C);
   const compile = (tool: string, name: string, ...flags: readonly string[]): ClockProgram["argv"] => {
