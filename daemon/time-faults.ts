@@ -4,10 +4,13 @@ import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { Fault } from "../proto/gen/agent.ts";
 import type { NodeFamily, PlacedFault } from "./node-family.ts";
-import type { Skew, Skewer } from "./time/skewer.ts";
+import type { OpenedSkewer } from "./time/open-skewer.ts";
+import { problemWithSkew, type Skew } from "./time/skew-table.ts";
+import type { Skewer } from "./time/skewer.ts";
+import { type ProcessIdentity, readIdentity } from "./time/target-process.ts";
 
 export interface TimeFaultsOptions {
-  readonly skewer: Skewer;
+  readonly opened: OpenedSkewer;
   /** All processes of the container whose first process this is. */
   readonly processesOf: (pid: number) => Promise<readonly number[]>;
   readonly clock: Clock;
@@ -30,62 +33,79 @@ interface Target {
 
 /** Processes of a container and what became of them when they were last looked at. */
 interface Looked {
-  readonly skewed: ReadonlySet<number>;
-  /** Why a process could not be patched, and when it is tried again, monotonic milliseconds. */
+  readonly skewed: readonly ProcessIdentity[];
+  /** Why a process could not be patched, and when it is tried again, monotonic milliseconds; by pid. */
   readonly failed: ReadonlyMap<number, { readonly reason: string; readonly againMs: number }>;
 }
 
+const nothingSeen: Looked = { skewed: [], failed: new Map() };
+
 /** Clocks of containers that are off: all processes of each, found again every second. Several faults on one container add up, clock by clock. */
-export function createTimeFaults({ skewer, processesOf, clock, log }: TimeFaultsOptions): NodeFamily {
+export function createTimeFaults({ opened, processesOf, clock, log }: TimeFaultsOptions): NodeFamily {
+  if (opened.missing !== undefined) return createIdleFamily(opened.missing);
+  return createWorkingFamily(opened.skewer, { processesOf, clock, log });
+}
+
+/** A node on which clocks cannot be skewed has none that are. */
+function createIdleFamily(missing: string): NodeFamily {
+  return {
+    name: "time",
+    missing,
+    isBusy: false,
+    converge: () => Promise.resolve([]),
+    look: () => Promise.resolve(),
+    remarkOf: () => undefined,
+    receiptOf: () => Promise.resolve(undefined),
+    recover: () => Promise.resolve(),
+  };
+}
+
+function createWorkingFamily(skewer: Skewer, { processesOf, clock, log }: Omit<TimeFaultsOptions, "opened">): NodeFamily {
   let targets: readonly Target[] = [];
   const looked = new Map<string, Looked>();
-  /** Processes to be cleaned, with the faults that they were of. */
-  const unclean = new Map<number, readonly string[]>();
+  /** Processes to be cleaned, with the faults that they were of; by pid and start. */
+  const unclean = new Map<string, { readonly process: ProcessIdentity; readonly faultIds: readonly string[] }>();
 
   /** Patches those processes that are not, and those that failed when it is their time again. */
   async function skewAll({ containerId, pid, skew }: Target): Promise<void> {
     const nowMs = clock.monotonicMs();
-    const before = looked.get(containerId)?.failed ?? new Map();
+    const { failed: before } = looked.get(containerId) ?? nothingSeen;
     const pids = await processesOf(pid);
     const waiting = new Map([...before].filter(([one, { againMs }]) => againMs > nowMs && pids.includes(one)));
-    const outcomes = await skewer.apply(
-      pids.filter((one) => !waiting.has(one)),
-      skew,
+    const due = pids.filter((one) => !waiting.has(one)).flatMap((one) => readIdentity(one) ?? []);
+    const outcomes = await skewer.apply(due, skew);
+    const skewed = outcomes.filter(({ is }) => is === "done");
+    for (const process of skewed) unclean.delete(keyOf(process));
+    const failed = outcomes.flatMap((outcome) =>
+      outcome.is === "failed" || outcome.is === "inert"
+        ? [[outcome.pid, { reason: `Process ${outcome.pid}: ${outcome.reason}`, againMs: nowMs + RETRY_MS }] as const]
+        : [],
     );
-    for (const { pid: one, is } of outcomes) if (is === "skewed") unclean.delete(one);
-    looked.set(containerId, {
-      skewed: new Set(outcomes.flatMap((outcome) => (outcome.is === "skewed" ? [outcome.pid] : []))),
-      failed: new Map([
-        ...waiting,
-        ...outcomes.flatMap((outcome) =>
-          outcome.is === "failed" ? [[outcome.pid, { reason: outcome.reason, againMs: nowMs + RETRY_MS }] as const] : [],
-        ),
-      ]),
-    });
+    looked.set(containerId, { skewed, failed: new Map([...waiting, ...failed]) });
   }
 
   /** Resolves with those that could not even be made native. */
   async function cleanUp(): Promise<readonly Refusal[]> {
     if (unclean.size === 0) return [];
     const refusals: Refusal[] = [];
-    for (const outcome of await skewer.undo([...unclean.keys()])) {
+    for (const outcome of await skewer.undo([...unclean.values()].map(({ process }) => process))) {
+      const key = keyOf(outcome);
       if (outcome.is === "failed") {
         const message = `The clocks of process ${outcome.pid} could not be put right: ${outcome.reason}`;
-        for (const faultId of unclean.get(outcome.pid) ?? [])
-          refusals.push({ faultId, reason: "RecoverFailed", message, isTransient: true });
-      } else if (outcome.is !== "inert") unclean.delete(outcome.pid);
+        for (const faultId of unclean.get(key)?.faultIds ?? []) refusals.push({ faultId, reason: "RecoverFailed", message, isTransient: true });
+      } else if (outcome.is !== "inert") unclean.delete(key);
     }
     return refusals;
   }
 
   return {
     name: "time",
-    missing: skewer.missing,
+    missing: undefined,
     async converge(faults, remainingMs) {
       const refusals: Refusal[] = [];
       const wanted: Target[] = [];
       for (const placed of Map.groupBy(faults, ({ container }) => container.id).values()) {
-        const problem = problemWithAll(placed, skewer);
+        const problem = problemWithAll(placed);
         if (problem !== undefined)
           for (const { fault } of placed) refusals.push({ faultId: fault.id, reason: "InvalidOffset", message: problem });
         else wanted.push(targetOf(placed, clock.monotonicMs(), remainingMs));
@@ -93,18 +113,15 @@ export function createTimeFaults({ skewer, processesOf, clock, log }: TimeFaults
       const kept = new Set(wanted.map(({ containerId }) => containerId));
       for (const { containerId, faults: old } of targets) {
         if (kept.has(containerId)) continue;
-        for (const pid of looked.get(containerId)?.skewed ?? [])
-          unclean.set(
-            pid,
-            old.map(({ id }) => id),
-          );
+        const faultIds = old.map(({ id }) => id);
+        for (const process of (looked.get(containerId) ?? nothingSeen).skewed) unclean.set(keyOf(process), { process, faultIds });
         looked.delete(containerId);
       }
       targets = wanted;
       for (const target of wanted) {
         await skewAll(target);
-        const { skewed, failed } = looked.get(target.containerId) ?? { skewed: new Set(), failed: new Map() };
-        if (skewed.size > 0 || failed.size === 0) continue;
+        const { skewed, failed } = looked.get(target.containerId) ?? nothingSeen;
+        if (skewed.length > 0 || failed.size === 0) continue;
         const message = explainFailures(failed);
         for (const { id } of target.faults) refusals.push({ faultId: id, reason: "SkewFailed", message, isTransient: true });
       }
@@ -121,27 +138,28 @@ export function createTimeFaults({ skewer, processesOf, clock, log }: TimeFaults
     },
     remarkOf(faultId): Remark | undefined {
       const target = targets.find(({ faults }) => faults.some(({ id }) => id === faultId));
-      const { skewed, failed } = looked.get(target?.containerId ?? "") ?? { skewed: new Set(), failed: new Map() };
+      const { skewed, failed } = looked.get(target?.containerId ?? "") ?? nothingSeen;
       if (failed.size === 0) return undefined;
       return {
         reason: "PartlySkewed",
-        message: `${failed.size} of ${failed.size + skewed.size} processes have their own clocks. ${explainFailures(failed)}`,
+        message: `${failed.size} of ${failed.size + skewed.length} processes have their own clocks. ${explainFailures(failed)}`,
       };
     },
     receiptOf(faultId) {
       const target = targets.find(({ faults }) => faults.some(({ id }) => id === faultId));
-      const processes = looked.get(target?.containerId ?? "")?.skewed.size;
+      const processes = looked.get(target?.containerId ?? "")?.skewed.length;
       return Promise.resolve(processes === undefined ? undefined : { processes });
     },
     async recover() {
-      skewer.recover();
-      for (const pid of skewer.findPatched()) unclean.set(pid, []);
+      for (const process of await skewer.find()) if (process.state !== "foreign") unclean.set(keyOf(process), { process, faultIds: [] });
       const found = unclean.size;
       await cleanUp();
       if (found > 0) log.info({ processes: found, left: unclean.size }, "clocks that an earlier life had skewed were put right");
     },
   };
 }
+
+const keyOf = ({ pid, startTicks }: ProcessIdentity): string => `${pid} ${startTicks}`;
 
 function explainFailures(failed: Looked["failed"]): string {
   const [first] = failed.values();
@@ -172,7 +190,7 @@ function sumOf(faults: readonly Fault[]): ReadonlyMap<number, bigint> {
 }
 
 /** What came over the wire is not trusted. */
-function problemWithAll(placed: readonly PlacedFault[], skewer: Skewer): string | undefined {
+function problemWithAll(placed: readonly PlacedFault[]): string | undefined {
   for (const { fault } of placed) {
     if (fault.family?.$case !== "time") return "The fault says nothing of clocks.";
     const { seconds, nanos, clockIds } = fault.family.value;
@@ -182,9 +200,6 @@ function problemWithAll(placed: readonly PlacedFault[], skewer: Skewer): string 
     if (unknown !== undefined || clockIds.length === 0)
       return `There is no clock ${unknown ?? "in the fault"}; clock_gettime(2) counts from 0 to 9.`;
   }
-  for (const [clockId, offsetNs] of sumOf(placed.map(({ fault }) => fault))) {
-    const problem = skewer.problemWith(clockId, offsetNs);
-    if (problem !== undefined) return `All experiments on the container together shift clock ${clockId} too far. ${problem}`;
-  }
-  return undefined;
+  const problem = problemWithSkew({ offsetsNs: sumOf(placed.map(({ fault }) => fault)), untilMs: 0 });
+  return problem === undefined ? undefined : `All experiments on the container together: ${problem}`;
 }
