@@ -45,18 +45,15 @@ export async function startTarget(
     version === 2 ? (folders[0] ?? "") : (folders[hierarchies.indexOf(controller)] ?? controller);
   if (limitBytes !== undefined)
     await writeFile(join(folderOf("memory"), version === 2 ? "memory.max" : "memory.limit_in_bytes"), String(limitBytes));
-  const namespaces = [
-    "--pid",
-    "--fork",
-    "--kill-child",
-    ...(userNamespace ? ["--user", "--map-users", "0,100000,65536", "--map-groups", "0,100000,65536"] : []),
-  ];
-  const outer = spawn("unshare", [...namespaces, "sleep", "1000"], { stdio: "ignore" });
+  const outer = spawn("unshare", ["--pid", "--fork", "--kill-child", ...(userNamespace ? ["--user"] : []), "sleep", "1000"], {
+    stdio: "ignore",
+  });
   const pid = await childOf(outer.pid ?? 0);
-  const join_ = async (member: number): Promise<void> => {
+  if (userNamespace) for (const map of ["uid_map", "gid_map"]) await writeFile(`/proc/${pid}/${map}`, "0 100000 65536");
+  const moveIn = async (member: number): Promise<void> => {
     for (const folder of folders) await writeFile(join(folder, "cgroup.procs"), String(member));
   };
-  await join_(pid);
+  await moveIn(pid);
   const started: ChildProcess[] = [];
   return {
     pid,
@@ -75,12 +72,13 @@ export async function startTarget(
 }
 
 async function childOf(parent: number): Promise<number> {
-  for (;;) {
+  for (let left = 500; left > 0; left -= 1) {
     const children = (await readFile(`/proc/${parent}/task/${parent}/children`, "utf8").catch(() => "")).trim();
     const child = Number(children.split(" ")[0]);
     if (child > 0 && (await readFile(`/proc/${child}/comm`, "utf8")).trim() === "sleep") return child;
     await sleep(10);
   }
+  throw new Error("The target was not started.");
 }
 
 /** A group can go once the kernel has buried its processes. */
