@@ -14,6 +14,8 @@ export const nodePackages = [
   "kmod",
   "tini",
 ] as const;
+/** Debian packages for stressing containers, which the image has as well. */
+export const stressPackages = ["stress-ng"] as const;
 /** Debian packages for making images. */
 export const imagePackages = ["buildah", "mmdebstrap"] as const;
 
