@@ -92,7 +92,8 @@ function createWorkingFamily(skewer: Skewer, { processesOf, clock, log }: Omit<T
       const key = keyOf(outcome);
       if (outcome.is === "failed") {
         const message = `The clocks of process ${outcome.pid} could not be put right: ${outcome.reason}`;
-        for (const faultId of unclean.get(key)?.faultIds ?? []) refusals.push({ faultId, reason: "RecoverFailed", message, isTransient: true });
+        for (const faultId of unclean.get(key)?.faultIds ?? [])
+          refusals.push({ faultId, reason: "RecoverFailed", message, isTransient: true });
       } else if (outcome.is !== "inert") unclean.delete(key);
     }
     return refusals;
