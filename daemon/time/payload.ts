@@ -44,6 +44,9 @@ const firstRow: readonly Item[] = [
   ...[0x49, 0x01, 0xc1], //                  add r9, rax
 ];
 
+/** mov qword [rsp-8], 0: an address of ours that stayed on the stack would make the thread look as if it were still inside. */
+const forgetReturn: readonly Item[] = [0x48, 0xc7, 0x44, 0x24, 0xf8, ...word(0)];
+
 /** Goes to the original where the row at r9 holds no end, and thus no skew. */
 const unlessSkewed = (name: HookedName): readonly Item[] => [
   ...[0x49, 0x83, 0x79, 0x08, 0x00], //          cmp qword [r9+8], 0
@@ -65,6 +68,7 @@ function clockGettime(takeBack: readonly number[]): readonly Item[] {
     ...[0x48, 0x83, 0xec, 0x18], //                        sub rsp, 24      a timespec, and 8 bytes that align the stack
     ...[0x48, 0x89, 0xe6], //                              mov rsi, rsp
     ...[0xe8, far("original clock_gettime")], //           call original
+    ...forgetReturn,
     ...[0x85, 0xc0, 0x75, near("failed")], //              test eax, eax; jnz failed
     ...[0x59, 0x5a, 0x58, 0x41, 0x59, 0x5e], //            pop rcx; pop rdx; pop rax; pop r9; pop rsi      seconds, nanoseconds
     ...[0x48, 0x69, 0xc1, ...word(BILLION)], //            imul rax, rcx, 1e9
@@ -98,6 +102,7 @@ function getTimeOfDay(takeBack: readonly number[]): readonly Item[] {
     ...[0x57, 0x56, 0x48, 0x83, 0xec, 0x18], //            push rdi; push rsi; sub rsp, 24
     ...[0x31, 0xff, 0x48, 0x89, 0xe6], //                  xor edi, edi; mov rsi, rsp
     ...[0xe8, far("skew")], //                             call skew
+    ...forgetReturn,
     ...[0x48, 0x8b, 0x14, 0x24], //                        mov rdx, [rsp]
     ...[0x8b, 0x44, 0x24, 0x08], //                        mov eax, [rsp+8]
     ...[0x48, 0x83, 0xc4, 0x18, 0x5e, 0x5f], //            add rsp, 24; pop rsi; pop rdi
@@ -123,6 +128,7 @@ function getTime(takeBack: readonly number[]): readonly Item[] {
     ...[0x57, 0x48, 0x83, 0xec, 0x10], //                  push rdi; sub rsp, 16
     ...[0xbf, ...word(5), 0x48, 0x89, 0xe6], //            mov edi, CLOCK_REALTIME_COARSE; mov rsi, rsp
     ...[0xe8, far("skew")], //                             call skew
+    ...forgetReturn,
     ...[0x58, 0x5f, 0x5f], //                              pop rax; pop rdi; pop rdi      seconds
     ...[0x48, 0x85, 0xff, 0x74, near("no pointer")], //    test rdi, rdi; jz
     ...[0x48, 0x89, 0x07], //                              mov [rdi], rax

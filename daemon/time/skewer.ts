@@ -4,6 +4,7 @@ import { systemClock } from "../../common/clock.ts";
 import { type ClockReader, createClockReader } from "./native-clocks.ts";
 import { applyTable, type Outcome, readState, removePatch, silence } from "./patch-process.ts";
 import { type FoundState, nameState } from "./patch-state.ts";
+import { openPrecedence } from "./precedence.ts";
 import { openPtrace } from "./ptrace.ts";
 import { encodeTable, problemWithSkew, type Skew } from "./skew-table.ts";
 import { createStopper, type Stopper } from "./stop-process.ts";
@@ -47,7 +48,12 @@ const UNDO_PAUSES_MS = [1, 2, 4, 8, 16, 32, 64, 128] as const;
 /** The machine's own. Throws where this machine's clocks cannot be skewed, with a sentence that says why. */
 export function openSkewerParts(): SkewerParts {
   if (process.arch !== "x64") throw new Error(`Clocks cannot be skewed on ${process.arch} yet, only on x64.`);
-  return { patch: planPatch(readOwnVdso()), open: openTarget, stopper: createStopper(openPtrace()), clocks: createClockReader() };
+  return {
+    patch: planPatch(readOwnVdso()),
+    open: openTarget,
+    stopper: createStopper(openPtrace(), openPrecedence()),
+    clocks: createClockReader(),
+  };
 }
 
 /** See probe-skewer.ts for whether it works on this node. */

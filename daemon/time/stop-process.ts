@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { setPriority, getPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { TakePrecedence } from "./precedence.ts";
 import type { Position, Ptrace } from "./ptrace.ts";
 
 /** A process none of whose threads can run code of its own. */
@@ -23,7 +23,7 @@ export class StopError extends Error {
 }
 
 /** Threads that do not get a processor in this time are those of a process that is throttled; it is tried again later. */
-const LONGEST_STOP_MS = 500;
+const LONGEST_STOP_MS = 1_000;
 const PAUSE_MS = 0.1;
 const LET_GO_EVERY_MS = 2;
 
@@ -31,7 +31,7 @@ const LET_GO_EVERY_MS = 2;
  * Stops by ptrace(2): unlike SIGSTOP it is not seen by the parent, does not run the handlers of SIGCONT, leaves a process that the user stopped
  * stopped, and is ended by the kernel when we are killed in the middle. One that a debugger holds cannot be stopped.
  */
-export function createStopper(ptrace: Ptrace): Stopper {
+export function createStopper(ptrace: Ptrace, takePrecedence: TakePrecedence): Stopper {
   /** Threads that were asleep in the kernel: they can be let go only once they have come out of it. */
   const lagging = new Set<number>();
   let letsGo: Promise<void> | undefined;
@@ -63,13 +63,14 @@ export function createStopper(ptrace: Ptrace): Stopper {
   return {
     during(pid, act) {
       const threads = new Set<number>();
-      const niceness = raisePriority();
+      // The threads that still run must not delay the stop of all, nor those that run again the release of the others.
+      const giveBack = takePrecedence();
       try {
         seizeAll(ptrace, pid, threads, lagging);
         return act({ positions: [...threads].map((thread) => ptrace.readPosition(thread)) });
       } finally {
         release(threads);
-        if (niceness !== undefined) setPriority(0, niceness);
+        giveBack();
       }
     },
   };
@@ -111,17 +112,6 @@ function awaitStops(ptrace: Ptrace, pid: number, threads: readonly number[], end
 }
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
-
-/** So that the threads that still run do not delay the stop of all. Undefined where that is not allowed. */
-function raisePriority(): number | undefined {
-  try {
-    const before = getPriority();
-    setPriority(0, -20);
-    return before;
-  } catch {
-    return undefined; // a right that this may lack: the stop then takes longer on a busy node
-  }
-}
 
 function readThreads(pid: number): readonly number[] {
   try {

@@ -13,7 +13,7 @@ const COUNTER_BEHIND_STACK = 8;
 
 /**
  * Whether a stopped thread may come back to code of ours: it stands there, or in the original that our code called, or in a handler of a signal that
- * interrupted it in one of these. A stale value on the stack can make this true for nothing.
+ * interrupted it in one of these. What an old handler left on the stack can make this true for nothing.
  */
 export function isInside(memory: TargetMemory, position: Position, patch: VdsoPatch): boolean {
   if (standsInside(memory, position, patch)) return true;

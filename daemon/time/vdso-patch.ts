@@ -41,7 +41,7 @@ export function planPatch(pristine: Buffer): VdsoPatch {
   code.copy(patched, at + layout.code);
   const gapWords = new Set<number>();
   const hookWords = new Set<number>();
-  const addedCode: CodeRange[] = [payload];
+  const addedCode: CodeRange[] = [{ offset: at + layout.code, length: code.length }];
   for (const [name, hook] of Object.entries(hooks)) {
     if (hook === undefined) continue;
     writeJumps(patched, hook, labels.get(name) ?? 0);
