@@ -1,4 +1,4 @@
-import { createServer as createHttpServer, type Server as HttpServer } from "node:http";
+import type { Server as HttpServer } from "node:http";
 import { createServer, type Server as HttpsServer } from "node:https";
 import type { Server } from "node:net";
 import express, { type ErrorRequestHandler, type RequestHandler } from "express";

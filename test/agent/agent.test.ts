@@ -78,7 +78,7 @@ describe("Agent", () => {
   it("says of a fault that it could not take back that it failed, tries again, and says when it is gone", async () => {
     const { agent, kernel, family, clock } = setUp();
     await agent.apply(desired(1, [fault("a"), fault("b", { remainingMs: 5_000 })]));
-    const { sweep } = family;
+    const sweep = family.sweep.bind(family);
     family.sweep = () => Promise.reject(new Error("ipset: set is in use"));
     kernel.failOn = "del";
     const explain = (report: Report): readonly string[] => report.faults.map(({ id, state, reason }) => `${id} ${state} ${reason}`);
