@@ -189,6 +189,7 @@ export class Agent {
         const { reason, message, isTransient } = refusal;
         return { ...held, outcome: isTransient === true ? { is: "failed", reason, message } : { is: "refused", reason, message } };
       });
+      if (carrier.hasReceiptsAtHand) await this.#readReceipts();
       if (this.#stuck.size === 0 && !refusals.some(({ isTransient }) => isTransient === true)) this.#retryMs = FIRST_RETRY_MS;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -5,6 +5,8 @@ import type { Refusal } from "./plan.ts";
 export interface Carrier {
   /** What can be done here. */
   readonly passport: Passport;
+  /** Whether receipts are known without a look at the kernel, and so can be told as soon as faults are in force. */
+  readonly hasReceiptsAtHand: boolean;
   /** Whether nothing is in force. */
   readonly isIdle: boolean;
   /** Makes ready what these faults need and what cannot be had at once; within 2 s, ready or not. */

@@ -24,6 +24,7 @@ export function createPlannedCarrier({
   });
   return {
     passport: family.passport,
+    hasReceiptsAtHand: false,
     get isIdle() {
       return executor.current.length === 0;
     },

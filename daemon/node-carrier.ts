@@ -68,6 +68,7 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
 
   return {
     passport: passportOf(families),
+    hasReceiptsAtHand: true,
     get isIdle() {
       return wanted.length === 0;
     },
