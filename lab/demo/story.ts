@@ -18,6 +18,9 @@ export interface Claim {
 }
 
 const LABEL = "client -> web";
+const HOUR_MS = 3_600_000;
+/** The time that the store puts into its answers. */
+const ASK_THE_TIME = "fetch('http://store:8080/price').then((answer) => console.log(answer.headers.get('date')))";
 /** The client is slow to notice: a request that began before a change ends after it. */
 const SETTLE_MS = 1_500;
 
@@ -100,6 +103,19 @@ export async function playStory(stage: Stage): Promise<readonly Claim[]> {
   const replaced = (await podNames(stage)).filter((name) => !before.includes(name));
   claim(`a new store pod took over (${replaced.join(", ")}): ${describeFigures(during)}`, replaced.length > 0 && during.answered > 0);
   await kubectl.run(["delete", "podchaos", "kill-store", "-n", "shop"]);
+
+  screen.chapter("For the store it is yesterday");
+  await type(stage, ["apply", "-f", "examples/time-yesterday.yaml"]);
+  await kubectl.run(["wait", "-n", "shop", "timechaos/yesterday", "--for=condition=AllInjected", "--timeout=20s"]);
+  const askedStore = async (): Promise<number> => {
+    const shown = (await type(stage, ["exec", "-n", "shop", "deploy/web", "-c", "web", "--", "node", "-e", ASK_THE_TIME])).trim();
+    screen.output(shown);
+    return (Date.parse(shown) - stage.now()) / HOUR_MS;
+  };
+  const hoursOff = await askedStore();
+  claim(`the store's clock is ${-Math.round(hoursOff)} h behind, and nothing was restarted`, Math.abs(hoursOff + 24) < 0.1);
+  await type(stage, ["delete", "timechaos", "yesterday", "-n", "shop"]);
+  claim("the store's clock is right again", Math.abs(await askedStore()) < 0.1);
 
   screen.chapter("A delay that ends on time although the controller was killed");
   const duration = 12;
