@@ -329,14 +329,20 @@ describe("stress in a container's groups", function () {
     assert.match(await readFile(`/proc/${own.pid}/task/${own.pid}/children`, "utf8"), /\d/);
   });
 
-  it("finds groups from a cgroup namespace of its own", async () => {
+  it("works from a cgroup namespace of its own, as containers have it", async () => {
     const daemon = await startTarget("daemon");
     try {
       const expected = await cgroups.find(target.pid);
-      const folders = [...new Set((await cgroups.find(daemon.pid)).values())];
-      const { said } = await live("find-from-container", String(target.pid), ...folders);
+      const folders = [...new Set((await cgroups.find(daemon.pid)).values())].join(":");
+      const { said } = await live("in-container", folders, "find", String(target.pid));
       assert.deepEqual(new Map(JSON.parse(said) as [string, string][]), expected);
+      const started = await live("in-container", folders, "start", String(target.pid), "60000", JSON.stringify(cpu(20)));
+      assert.equal(started.said, "running");
+      const [worker] = (await listMarked()).filter(({ program }) => program === "stress-ng");
+      assert.deepEqual(await cgroups.find(worker?.pid ?? 0), expected);
     } finally {
+      for (const life of lives.splice(0)) life.kill("SIGKILL");
+      await untilNone(1000);
       await daemon.close();
     }
   });
