@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, readlink, stat } from "node:fs/promises";
+import { readFile, readlink, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../common/clock.ts";
@@ -46,6 +46,7 @@ describe("stress in a container's groups", function () {
     scratchFolder = await openScratchFolder(`/tmp/squall-stress-${process.pid}`);
     assert.equal(await findWhatStressLacks({ cgroups, clock: systemClock, scratchFolder }), undefined);
   });
+  after(() => rm(scratchFolder, { recursive: true, force: true }));
   beforeEach(async () => {
     target = await startTarget("target");
   });
