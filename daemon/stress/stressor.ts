@@ -87,7 +87,10 @@ function watch(child: ChildProcessByStdio<Writable, null, Readable>): Omit<Stres
       output = error.message;
       end();
     });
-    child.once("exit", end);
+    child.once("exit", (code, signal) => {
+      output = `${output.trim()} (${signal === null ? `exited with ${code}` : `ended by ${signal}`})`;
+      end();
+    });
   });
   return { isRunning: () => isRunning, output: () => output.trim(), ended };
 }

@@ -30,10 +30,10 @@ async function startUndying(pid: string): Promise<void> {
   setTimeout(() => say("running"), 500);
 }
 
-/** In a cgroup namespace of its own, as containers have it. */
-async function findFromContainer(pid: string, ...folders: readonly string[]): Promise<void> {
+/** Does another act in a cgroup namespace of its own, below these groups, as containers have it. */
+async function inContainer(folders: readonly string[], act: readonly string[]): Promise<void> {
   for (const folder of folders) await writeFile(join(folder, "cgroup.procs"), String(process.pid));
-  spawn("unshare", ["--cgroup", process.execPath, import.meta.filename, "find", pid], { stdio: "inherit" });
+  spawn("setpriv", ["--pdeathsig", "KILL", "unshare", "--cgroup", process.execPath, import.meta.filename, ...act], { stdio: "inherit" });
 }
 
 switch (act) {
@@ -46,8 +46,8 @@ switch (act) {
   case "sweep":
     say(String(await sweepStress()));
     break;
-  case "find-from-container":
-    await findFromContainer(rest[0] ?? "", ...rest.slice(1));
+  case "in-container":
+    await inContainer((rest[0] ?? "").split(":"), rest.slice(1));
     break;
   case "find":
     say(JSON.stringify([...(await cgroups.find(Number(rest[0])))]));

@@ -21,7 +21,7 @@ export interface Target {
 /** The cgroup file system; in a kernel that was just booted it is mounted first. */
 export async function ensureCgroups(): Promise<{ readonly root: string; readonly version: 1 | 2 }> {
   if (!existsSync(join(ROOT, "cgroup.controllers")) && !existsSync(join(ROOT, "memory")))
-    await run(["mount", "-t", "cgroup2", "cgroup2", ROOT]);
+    await run(["mount", "-t", "cgroup2", "-o", "nsdelegate", "cgroup2", ROOT]); // as systemd does
   const version = existsSync(join(ROOT, "cgroup.controllers")) ? 2 : 1;
   if (version === 2) await writeFile(join(ROOT, "cgroup.subtree_control"), "+cpu +memory +pids");
   return { root: ROOT, version };
