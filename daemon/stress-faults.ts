@@ -6,7 +6,7 @@ import type { Log } from "../common/log.ts";
 import type { Fault } from "../proto/gen/agent.ts";
 import type { StressFault as StressMessage } from "../proto/gen/faults.ts";
 import type { NodeFamily, PlacedFault } from "./node-family.ts";
-import { killAll, listMarked } from "./stress/marked.ts";
+import { sweepStress } from "./stress/marked.ts";
 import type { RunningStress } from "./stress/running-stress.ts";
 import { startStress, type StressTools } from "./stress/start-stress.ts";
 import { parseStressFault } from "./stress-message.ts";
@@ -95,7 +95,7 @@ export function createStressFaults({ missing, clock, log, ...tools }: StressFaul
       return Promise.resolve(receipt === undefined ? undefined : { processes: receipt.workers, oomKills: receipt.oomKills });
     },
     async recover() {
-      const count = await killAll(() => listMarked());
+      const count = await sweepStress();
       if (count > 0) log.info({ processes: count }, "stressors that an earlier life had left were ended");
     },
   };
