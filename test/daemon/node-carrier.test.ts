@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { silentLog } from "../../common/log.ts";
 import { createNodeCarrier } from "../../daemon/node-carrier.ts";
 import type { NodeFamily, PlacedFault } from "../../daemon/node-family.ts";
@@ -145,9 +146,9 @@ describe("the faults of a node", () => {
 
   /** Looks read files of the kernel, which takes real time. */
   async function lookUntil(isDone: () => boolean): Promise<void> {
-    for (let turn = 0; turn < 100 && !isDone(); turn += 1) {
+    for (let turn = 0; turn < 400 && !isDone(); turn += 1) {
       await clock.advance(1_000);
-      await new Promise((resolve) => setImmediate(resolve));
+      await sleep(10);
     }
     assert.ok(isDone());
   }
