@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ports } from "../../../common/names.ts";
 import { sidecarPaths } from "../../../common/sidecar-layout.ts";
 import { readCpuMs } from "../../support/process-cpu.ts";
 
@@ -15,7 +14,8 @@ export type PodOrder =
       readonly do: "start";
       readonly argv: readonly string[];
       readonly variables: Readonly<Record<string, string>>;
-      readonly upWhen: "it listens" | "it writes";
+      /** The TCP port that it listens on when it is up, or what else tells. */
+      readonly upWhen: number | "it writes";
     }
   /** Answers with Idle. */
   | { readonly do: "read"; readonly number: number }
@@ -39,18 +39,22 @@ export interface Idle {
   /** Clean and dirty pages that no other process maps. */
   readonly privateBytes: number;
   readonly anonymousBytes: number;
+  /** Since its start, the programs that it ran included. */
+  readonly cpuMs: number;
 }
 
 const POLL_MS = 2;
 const LONGEST_WAIT_MS = 20_000;
-const LISTENING = new RegExp(`:${ports.sidecar.toString(16).toUpperCase()} \\S+ 0A `);
 const started: ChildProcess[] = [];
 
 // `ip netns exec` gave this process a mount namespace of its own: what the pod's volumes hold is seen by nobody else.
 execFileSync("mount", ["-t", "tmpfs", "squall-pod", "/var"]);
 mkdirSync(sidecarPaths.state, { recursive: true });
 
-const isListening = (): boolean => ["tcp", "tcp6"].some((table) => LISTENING.test(readFileSync(`/proc/self/net/${table}`, "utf8")));
+function isListening(port: number): boolean {
+  const listening = new RegExp(`:${port.toString(16).toUpperCase()} \\S+ 0A `);
+  return ["tcp", "tcp6"].some((table) => listening.test(readFileSync(`/proc/self/net/${table}`, "utf8")));
+}
 
 async function start({ argv, variables, upWhen }: Extract<PodOrder, { do: "start" }>): Promise<Started> {
   const [program = "", ...parameters] = argv;
@@ -61,17 +65,22 @@ async function start({ argv, variables, upWhen }: Extract<PodOrder, { do: "start
   });
   const number = started.push(child) - 1;
   if (upWhen === "it writes") await once(child.stdout, "data", { signal: AbortSignal.timeout(LONGEST_WAIT_MS) });
-  else while (!isListening() && performance.now() < begun + LONGEST_WAIT_MS) await sleep(POLL_MS);
+  else while (!isListening(upWhen) && performance.now() < begun + LONGEST_WAIT_MS) await sleep(POLL_MS);
   const upMs = performance.now() - begun;
   child.stdout.resume();
-  if (upWhen === "it listens" && !isListening()) throw new Error("The process does not listen.");
+  if (upWhen !== "it writes" && !isListening(upWhen)) throw new Error("The process does not listen.");
   return { number, upMs, cpuMs: readCpuMs(child.pid ?? Number.NaN) };
 }
 
 function read({ pid }: ChildProcess): Idle {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
   const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? Number.NaN) * 1024;
-  return { residentBytes: bytes("Rss"), privateBytes: bytes("Private_Clean") + bytes("Private_Dirty"), anonymousBytes: bytes("Anonymous") };
+  return {
+    residentBytes: bytes("Rss"),
+    privateBytes: bytes("Private_Clean") + bytes("Private_Dirty"),
+    anonymousBytes: bytes("Anonymous"),
+    cpuMs: readCpuMs(pid ?? Number.NaN),
+  };
 }
 
 function childOf(number: number): ChildProcess {

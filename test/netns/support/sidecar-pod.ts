@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import { planInjection } from "../../../api/injection.ts";
 import type { JsonObject } from "../../../api/json.ts";
 import { createAuthority, openAuthority } from "../../../certs/authority.ts";
@@ -14,6 +15,8 @@ import { createTwoHosts, LEFT, LEFT6, RIGHT } from "./two-hosts.ts";
 export interface SidecarPod {
   /** Starts the sidecar as the injector has it started; resolves once it listens. */
   startSidecar(variables?: Readonly<Record<string, string>>): Promise<Started>;
+  /** Starts the daemon as its DaemonSet does, on a node whose container runtime does not answer; resolves once it listens. */
+  startDaemon(): Promise<Started>;
   /** Starts any program; resolves once it has written something. */
   start(argv: readonly string[]): Promise<Started>;
   /** What a process costs now, for the number that came with its start. */
@@ -50,7 +53,11 @@ export async function createSidecarPod({
     (await pod.ask({ do: "start", ...order })) as Started;
   return {
     startSidecar: (variables = {}) =>
-      start({ argv: commandOf(bundles), variables: { ...variablesOf(uid), ...variables }, upWhen: "it listens" }),
+      start({ argv: commandOf(bundles), variables: { ...variablesOf(uid), ...variables }, upWhen: ports.sidecar }),
+    startDaemon: () => {
+      const argv = [process.execPath, "--max-semi-space-size=2", "--use-openssl-ca", join(bundles, "daemon.mjs")];
+      return start({ argv, variables: daemonVariables, upWhen: ports.daemon });
+    },
     start: (argv) => start({ argv, variables: {}, upWhen: "it writes" }),
     read: async ({ number }) => (await pod.ask({ do: "read", number })) as Idle,
     stop: async ({ number }) => ((await pod.ask({ do: "stop", number })) as { readonly code: number | null }).code,
@@ -87,6 +94,14 @@ function commandOf(bundles: string): readonly string[] {
   if (sidecar === undefined) throw new Error("The injector adds no sidecar.");
   return sidecar.command.map((word) => (word === "node" ? process.execPath : word.replace(/^\/squall\//, `${bundles}/`)));
 }
+
+const daemonVariables: Readonly<Record<string, string>> = {
+  SQUALL_NODE_NAME: "bench",
+  SQUALL_POD_IPS: LEFT,
+  SQUALL_ENROLMENT_ADDRESS: `${RIGHT}:${ports.enrolment}`,
+  SQUALL_HOST_RUN: "/var/run",
+  SQUALL_HOST_CGROUPS: "/sys/fs/cgroup",
+};
 
 const variablesOf = (uid: string): Readonly<Record<string, string>> => ({
   [sidecarVariables.podUid]: uid,
