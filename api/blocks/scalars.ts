@@ -61,7 +61,16 @@ export const waitOrEmpty = (): z.ZodString =>
 
 /** A Go duration in either direction. */
 export const offset = (options: Pick<TextOptions, "missing">): z.ZodString =>
-  textWith(problemWithDuration, options).meta({ pattern: `^[+-]?${UNSIGNED_DURATION}$` });
+  textWith((text) => problemWithDuration(text) ?? problemWithDistance(text), options).meta({ pattern: `^[+-]?${UNSIGNED_DURATION}$` });
+
+/** Clocks count in 34 bits of seconds where they are shifted. */
+const FARTHEST_SECONDS = 2n ** 33n - 1n;
+
+function problemWithDistance(text: string): string | undefined {
+  const ns = parseDuration(text) ?? 0n;
+  const isFar = ns / 1_000_000_000n > FARTHEST_SECONDS || ns / 1_000_000_000n < -FARTHEST_SECONDS;
+  return isFar ? `${show(text)} is farther than any clock can be shifted. Write at most "2380000h", some 271 years.` : undefined;
+}
 
 const LONGEST_LATENCY_NS = 3_600_000_000_000n;
 
