@@ -157,13 +157,13 @@ describe("a process whose clocks are patched", () => {
   }
 
   it("ends as ever, and its parent hears of it, when it is killed while it is stopped for a patch", async () => {
+    let tries = 0;
     for (let round = 0; round < 20; round++) {
       // A child of this process would not do: it would tell its end to the one process that is both its parent and its tracer.
-      const shell = await start(["sh", "-c", `${clocks} 50 <&0 & echo $!; wait $!; echo ended $?`]);
+      const shell = await start(["sh", "-c", `exec 2>/dev/null 3<&0; ${clocks} 50 <&3 & echo $!; wait $!; echo ended $?`]);
       const target = readIdentity(Number(await shell.hear())) ?? assert.fail();
-      let tries = 0;
       const work = (async () => {
-        for (; tries < 1_000; tries++) {
+        for (; ; tries++) {
           const outcomes = [
             ...(await skewer.apply([target], { offsetsNs: new Map([[0, HOUR_NS]]), untilMs: systemClock.monotonicMs() + 1_000 })),
             ...(await skewer.undo([target])),
@@ -175,8 +175,8 @@ describe("a process whose clocks are patched", () => {
       execFile("kill", ["-KILL", String(target.pid)]);
       assert.equal(await shell.hear(), "ended 137");
       await work;
-      assert.ok(tries > 0 && tries < 1_000);
     }
+    assert.ok(tries > 20, `${tries} tries`);
   });
 });
 
