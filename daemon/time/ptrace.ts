@@ -9,7 +9,10 @@ export interface Ptrace {
   seize(thread: number): Attempt;
   /** Asks a traced thread to stop. It runs no more of its own code from here on until it is let go. */
   interrupt(thread: number): Attempt;
-  /** What became of a traced thread, without waiting. A stop is left to be found again; an end is taken note of for good. */
+  /**
+   * What became of a traced thread, without waiting. A stop is left to be found again; an end is taken note of for good: the kernel tells it to the
+   * parent only then. (A child of this very process that ends while it is traced is thus lost to whoever else waits for it here.)
+   */
   look(thread: number): Look;
   /** Lets a stopped thread go, and hands it the signal that it was about to get; 0 for none. */
   detach(thread: number, signal: number): Attempt;

