@@ -50,18 +50,21 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     for (const command of joinCommands(clock === undefined ? act.commands : [...act.commands, clock])) await run(command);
   }
 
-  const startAhead = (act: Act | undefined): (() => void) =>
-    act?.do === "run" && act.argv !== undefined ? programs.startAhead(act.argv) : () => undefined;
+  /** Loads the first program that these acts need. */
+  function startAhead(acts: readonly Act[]): () => void {
+    const next = acts.find((act) => act.do === "run");
+    return next?.argv === undefined ? () => undefined : programs.startAhead(next.argv);
+  }
 
   /** One after the other; the next program is loaded while one works. */
   async function carryOutAll(acts: readonly Act[], { planClock, beforeFirst, onBegin, onFailure }: Course): Promise<void> {
-    let cancel = startAhead(acts[0]);
+    let cancel = startAhead(acts);
     try {
       await beforeFirst();
       for (const [index, act] of acts.entries()) {
         onBegin(act);
         const work = carryOut(act, planClock).catch(onFailure);
-        cancel = startAhead(acts[index + 1]);
+        cancel = startAhead(acts.slice(index + 1));
         await work;
       }
     } finally {

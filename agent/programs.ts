@@ -60,7 +60,7 @@ export function findPrograms(): Programs {
     has: (name) => paths.has(name),
     startAhead(argv) {
       const key = argv.join(" ");
-      const started = waiting.has(key) ? undefined : start({ argv });
+      const started = waiting.get(key) ?? start({ argv });
       if (started === undefined) return () => undefined; // `run` tells of a program that is not there
       waiting.set(key, started);
       return () => {

@@ -7,7 +7,7 @@ import type { Programs } from "../programs.ts";
 import { planClock } from "./clock.ts";
 import type { OnAnswer } from "./dns-watch.ts";
 import type { EngineOptions } from "./engine/engine.ts";
-import { createEngineKeeper } from "./engine/keeper.ts";
+import { createEngineKeeper, type EngineRest } from "./engine/keeper.ts";
 import { type EngineRules, type FaultCounters, newFaultCounters } from "./engine/rules.ts";
 import type { NfqueueEngine } from "./engine/supervise.ts";
 import { explainNetwork } from "./explain.ts";
@@ -25,15 +25,15 @@ export interface NetworkFamilyOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly startEngine: (options: EngineOptions) => Promise<NfqueueEngine>;
-  /** How long an engine without rules is kept, in ms; default 5,000. */
-  readonly engineRestMs?: number | undefined;
+  readonly engineRest?: EngineRest | undefined;
   /** Resolves host names as the pod does. */
   readonly lookup: Lookup;
   /** Reads along the DNS answers that the pod receives; the function that it returns ends it. */
   readonly watchDns: (onAnswer: OnAnswer, log: Log) => () => void;
 }
 
-const ENGINE_REST_MS = 5_000;
+/** Closing an engine gives back a third of what it took, and the next one takes 30 ms to start. */
+const ENGINE_REST: EngineRest = { unusedMs: 5_000, usedMs: 60_000 };
 
 /** Network faults of the network namespace that this process is in. */
 export function createNetworkFamily({
@@ -42,7 +42,7 @@ export function createNetworkFamily({
   log,
   clock,
   startEngine,
-  engineRestMs = ENGINE_REST_MS,
+  engineRest = ENGINE_REST,
   lookup,
   watchDns,
 }: NetworkFamilyOptions): FaultFamily {
@@ -53,7 +53,7 @@ export function createNetworkFamily({
     start: () => startEngine({ mark: packetMark, log, clock }),
     clock,
     log,
-    restAfterMs: engineRestMs,
+    rest: engineRest,
   });
   const hostNames = followHostNames({ clock, log, lookup });
   const counters = createRunningCounters(() => clock.now().getTime());

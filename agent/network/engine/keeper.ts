@@ -5,10 +5,10 @@ import type { NfqueueEngine } from "./supervise.ts";
 
 /**
  * Has one engine at most, from shortly before its first rules to a while after its last: its thread takes longer to start than all else of an
- * apply. One without rules holds no queue and no packet.
+ * apply. While it has no rules it holds no queue and no packet.
  */
 export interface EngineKeeper {
-  /** Rules may come soon: has an engine started unless there is one. One that gets none within `restAfterMs` is closed. */
+  /** Rules may come soon: has an engine started unless there is one. One that gets none is closed after a while. */
   warmUp(): void;
   /** Replaces all rules, see NfqueueEngine; undefined takes them away. Rejects when no engine can be started. */
   setRules(rules: EngineRules | undefined): Promise<void>;
@@ -23,16 +23,23 @@ interface Kept {
   readonly started: Promise<NfqueueEngine>;
 }
 
+/** How long an engine without rules is kept, in ms. */
+export interface EngineRest {
+  /** That never had any. */
+  readonly unusedMs: number;
+  readonly usedMs: number;
+}
+
 export function createEngineKeeper({
   start,
   clock,
   log,
-  restAfterMs,
+  rest,
 }: {
   readonly start: () => Promise<NfqueueEngine>;
   readonly clock: Clock;
   readonly log: Log;
-  readonly restAfterMs: number;
+  readonly rest: EngineRest;
 }): EngineKeeper {
   let kept: Kept | undefined;
   /** The one that is kept, while it has rules. */
@@ -69,9 +76,9 @@ export function createEngineKeeper({
     return [own, await own.started];
   }
 
-  function restLater(): void {
+  function closeAfter(ms: number): void {
     cancelRest();
-    cancelRest = clock.after(restAfterMs, () => void close());
+    cancelRest = clock.after(ms, () => void close());
   }
 
   async function clear(): Promise<void> {
@@ -80,7 +87,7 @@ export function createEngineKeeper({
     inUse = undefined; // its death is nobody's loss from now on
     try {
       await (await cleared.started).clear();
-      restLater();
+      closeAfter(rest.usedMs);
     } catch (error) {
       log.warn({ err: error }, "the network engine could not be cleared and is closed");
       await close();
@@ -98,9 +105,9 @@ export function createEngineKeeper({
 
   return {
     warmUp() {
-      if (inUse !== undefined) return;
-      if (kept === undefined) startOne();
-      restLater();
+      if (kept !== undefined) return;
+      startOne();
+      closeAfter(rest.unusedMs);
     },
     async setRules(rules) {
       if (rules === undefined) return clear();

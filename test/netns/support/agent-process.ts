@@ -123,7 +123,7 @@ async function start({ podIps, journal: path, stop: wanted, disk, wallClockJumps
     log: silentLog,
     clock,
     startEngine: startKnownEngine,
-    engineRestMs: 20,
+    engineRest: { unusedMs: 20, usedMs: 20 },
     lookup: createLookup(""),
     watchDns: watchDnsAnswers,
   });

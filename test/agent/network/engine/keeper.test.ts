@@ -24,7 +24,7 @@ function setUp() {
       onDeath: (callback) => void deaths.push(callback),
     });
   };
-  const keeper = createEngineKeeper({ start, clock, log: silentLog, restAfterMs: 5_000 });
+  const keeper = createEngineKeeper({ start, clock, log: silentLog, rest: { unusedMs: 5_000, usedMs: 60_000 } });
   const died: string[] = [];
   keeper.onDeath((reason) => died.push(reason.message));
   return { clock, told, deaths, state, keeper, died };
@@ -38,21 +38,22 @@ describe("the keeper of the network engine", () => {
     keeper.warmUp();
     keeper.warmUp();
     await keeper.setRules(rules);
-    await clock.advance(60_000);
+    await clock.advance(120_000);
     await keeper.setRules(undefined);
-    await clock.advance(4_000);
+    keeper.warmUp();
+    await clock.advance(59_000);
     await keeper.setRules(rules);
     assert.deepEqual(told, ["1 rules", "1 clear", "1 rules"]);
   });
 
-  it("closes one that has had no rules for 5 s, and starts another one then", async () => {
+  it("closes one that nobody used after 5 s and one without rules any more after a minute, and starts another one then", async () => {
     const { keeper, told, clock } = setUp();
     keeper.warmUp();
     await clock.advance(5_000);
     assert.deepEqual(told, ["1 close"]);
     await keeper.setRules(rules);
     await keeper.setRules(undefined);
-    await clock.advance(5_000);
+    await clock.advance(60_000);
     assert.deepEqual(told, ["1 close", "2 rules", "2 clear", "2 close"]);
   });
 
