@@ -1,5 +1,5 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Log } from "../common/log.ts";
+import { type Act, joinCommands, planActs, planUndo } from "./acts.ts";
 import { NotTakenBackError } from "./carrier.ts";
 import type { FaultFamily } from "./family.ts";
 import type { Journal } from "./journal.ts";
@@ -7,8 +7,8 @@ import type { Command, Plan, Step } from "./plan.ts";
 import type { Programs } from "./programs.ts";
 
 export interface ExecutorOptions {
-  readonly family: Pick<FaultFamily, "runEngine" | "sweep">;
-  readonly programs: Pick<Programs, "run">;
+  readonly family: Pick<FaultFamily, "warmUpEngine" | "runEngine" | "sweep">;
+  readonly programs: Pick<Programs, "startAhead" | "run">;
   readonly journal: Journal;
   readonly log: Log;
 }
@@ -28,6 +28,15 @@ export interface Executor {
   readonly current: readonly Step[];
 }
 
+/** How acts follow one another. */
+interface Course {
+  readonly planClock: PlanClock;
+  readonly beforeFirst: () => Promise<void>;
+  readonly onBegin: (act: Act) => void;
+  /** Throws where the acts after it are not to follow. */
+  readonly onFailure: (error: unknown) => void;
+}
+
 export function createExecutor({ family, programs, journal, log }: ExecutorOptions): Executor {
   let current: readonly Step[] = [];
 
@@ -36,57 +45,67 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     await programs.run(command);
   }
 
-  async function apply(step: Step, old: Step | undefined, planClock: PlanClock): Promise<void> {
-    switch (step.do) {
-      case "engine":
-        return family.runEngine(step.rules);
-      case "run": {
-        await journal.add(step.undo);
-        const commands = [commandOver(old, step), step.thenClock === true ? planClock() : undefined].filter(
-          (command) => command !== undefined,
-        );
-        for (const command of join(commands)) await run(command);
+  async function carryOut(act: Act, planClock: PlanClock): Promise<void> {
+    if (act.do === "engine") return family.runEngine(act.rules);
+    const clock = act.thenClock ? planClock() : undefined;
+    for (const command of joinCommands(clock === undefined ? act.commands : [...act.commands, clock])) await run(command);
+  }
+
+  /** Loads the first program that these acts need. */
+  function startAhead(acts: readonly Act[]): () => void {
+    const next = acts.find((act) => act.do === "run");
+    return next?.argv === undefined ? () => undefined : programs.startAhead(next.argv);
+  }
+
+  /** One after the other; the next program is loaded while one works. */
+  async function carryOutAll(acts: readonly Act[], { planClock, beforeFirst, onBegin, onFailure }: Course): Promise<void> {
+    let cancel = startAhead(acts);
+    try {
+      await beforeFirst();
+      for (const [index, act] of acts.entries()) {
+        onBegin(act);
+        const work = carryOut(act, planClock).catch(onFailure);
+        cancel = startAhead(acts.slice(index + 1));
+        await work;
       }
+    } finally {
+      cancel();
     }
   }
 
-  const takeBack = (step: Step): Promise<void> => (step.do === "engine" ? family.runEngine(undefined) : run(step.undo));
-
-  /** Newest first; what fails is left to the sweep, which needs no memory of what was done. */
+  /** What fails is left to the sweep, which needs no memory of what was done. */
   async function takeBackAll(): Promise<void> {
     let isClean = true;
-    for (const step of current.toReversed()) {
-      await takeBack(step).catch((error: unknown) => {
+    await carryOutAll(planUndo(current), {
+      planClock: () => undefined,
+      beforeFirst: () => Promise.resolve(),
+      onBegin: () => undefined,
+      onFailure(error) {
         isClean = false;
-        log.warn({ err: error, step: step.id }, "a step could not be taken back by its own undo");
-      });
-    }
+        log.warn({ err: error }, "a step could not be taken back by its own undo");
+      },
+    });
     if (!isClean) return takeBackEverything();
     current = [];
     await journal.clear();
   }
 
   async function moveTo(wanted: readonly Step[], planClock: PlanClock): Promise<void> {
-    const before = new Map(current.map((step) => [step.id, step]));
-    for (const step of wanted) {
-      const old = before.get(step.id);
-      const isSame = isDeepStrictEqual(old, step);
-      // What may be half done counts as done, so that taking back covers it.
-      if (!isSame) current = [...current.filter(({ id }) => id !== step.id), step];
-      if (!isSame) await apply(step, old, planClock);
-      else if (step.do === "run" && step.thenClock === true) {
-        const clock = planClock();
-        if (clock) await run(clock);
-      }
-    }
-    const kept = new Set(wanted.map(({ id }) => id));
-    for (const step of [...before.values()].toReversed()) {
-      if (!kept.has(step.id)) await takeBack(step);
-    }
-    for (const step of wanted.toReversed()) {
-      const leftover = leftoverOf(before.get(step.id), step);
-      if (leftover) await run(leftover);
-    }
+    const acts = planActs(current, wanted);
+    const changed = acts.flatMap(({ steps }) => steps);
+    if (changed.some((step) => step.do === "engine")) family.warmUpEngine();
+    await carryOutAll(acts, {
+      planClock,
+      beforeFirst: () => journal.add(changed.flatMap((step) => (step.do === "run" ? [step.undo] : []))),
+      onBegin({ steps }) {
+        // What may be half done counts as done, so that taking back covers it.
+        const begun = new Set(steps.map(({ id }) => id));
+        current = [...current.filter(({ id }) => !begun.has(id)), ...steps];
+      },
+      onFailure(error) {
+        throw error;
+      },
+    });
     current = wanted;
   }
 
@@ -121,29 +140,4 @@ export function createExecutor({ family, programs, journal, log }: ExecutorOptio
     current = [];
     await journal.clear();
   }
-}
-
-/** What leads to a step from an older version of it, or from nothing. */
-function commandOver(old: Step | undefined, step: Extract<Step, { do: "run" }>): Command | undefined {
-  if (old?.do !== "run") return step.command;
-  if (step.change) return step.change;
-  if (step.isAdditive !== true) return step.command;
-  const known = new Set((old.command.stdin ?? "").split("\n"));
-  const lines = (step.command.stdin ?? "").split("\n").filter((line) => !known.has(line));
-  return lines.length === 0 ? undefined : { argv: step.command.argv, stdin: `${lines.join("\n")}\n` };
-}
-
-/** One program reads what two runs of it would. */
-function join(commands: readonly Command[]): readonly Command[] {
-  const [first, second] = commands;
-  if (!first || !second || !isDeepStrictEqual(first.argv, second.argv)) return commands;
-  return [{ argv: first.argv, stdin: `${first.stdin ?? ""}${second.stdin ?? ""}` }];
-}
-
-/** The lines of the old undo that the new one lacks: parts of the old version that nothing refers to any more. */
-function leftoverOf(old: Step | undefined, step: Step): Command | undefined {
-  if (old?.do !== "run" || step.do !== "run" || old.undo.stdin === undefined) return undefined;
-  const kept = new Set((step.undo.stdin ?? "").split("\n"));
-  const lines = old.undo.stdin.split("\n").filter((line) => line !== "" && !kept.has(line));
-  return lines.length === 0 ? undefined : { argv: old.undo.argv, stdin: `${lines.join("\n")}\n` };
 }

@@ -17,7 +17,9 @@ export interface FaultFamily {
    * plan that says `thenClock`, and at every renewal of a lease.
    */
   planClock(faults: readonly FaultInForce[]): Command | undefined;
-  /** Starts or changes the engine of an engine step; undefined stops it. Rejects when it cannot run here. */
+  /** An engine step will come soon: has the engine started, which takes long. Takes no time itself, and fails in runEngine alone. */
+  warmUpEngine(): void;
+  /** Has the engine carry out the rules of an engine step; undefined ends that. Rejects when it cannot run here. */
   runEngine(rules: unknown): Promise<void>;
   /** Makes ready what plans for these faults need and what cannot be had at once; within 2 s, ready or not. */
   prepare(faults: readonly Fault[]): Promise<void>;

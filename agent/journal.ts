@@ -16,8 +16,8 @@ const entrySchema = z.object({ argv: z.tuple([z.string()], z.string()), stdin: z
 
 /** How to take back what was done, on disk before it is done. Survives the process, not the pod. */
 export interface Journal {
-  /** Puts ways back on disk; resolves once they are there. Throws JournalError. */
-  add(undo: Command): Promise<void>;
+  /** Puts ways back on disk, all in one write; resolves once they are there. Throws JournalError. */
+  add(undos: readonly Command[]): Promise<void>;
   /** Everything was taken back. */
   clear(): Promise<void>;
   /** What an earlier life left, oldest first. */
@@ -31,16 +31,16 @@ export async function openJournal(path: string): Promise<Journal> {
   let isThere = found !== undefined;
   return {
     leftovers: found ?? [],
-    async add(undo) {
-      // A line of its own, also after one that a full disk cut off.
-      const line = `\n${JSON.stringify(undo)}\n`;
-      if (known.has(line)) return;
+    async add(undos) {
+      // Each on a line of its own, also after one that a full disk cut off.
+      const lines = undos.map((undo) => `\n${JSON.stringify(undo)}\n`).filter((line) => !known.has(line));
+      if (lines.length === 0) return;
       isThere = true;
       try {
         await mkdir(dirname(path), { recursive: true });
         const file = await open(path, "a", 0o600);
         try {
-          await file.appendFile(line);
+          await file.appendFile(lines.join(""));
           await file.datasync();
         } finally {
           await file.close();
@@ -48,7 +48,7 @@ export async function openJournal(path: string): Promise<Journal> {
       } catch (cause) {
         throw new JournalError(path, "written", cause);
       }
-      known.add(line);
+      for (const line of lines) known.add(line);
     },
     async clear() {
       known.clear();

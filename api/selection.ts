@@ -213,7 +213,8 @@ function whyNotInjected({ metadata }: SelectablePod): Skip {
   }
   return {
     reason: "NotInjected",
-    message: "The pod has no sidecar: it was made before it or its namespace was labelled. Roll its workload out once.",
+    message:
+      "The pod has no sidecar: it was made before it or its namespace was labelled, or while no webhook answered. Roll its workload out once.",
   };
 }
 

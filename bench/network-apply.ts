@@ -15,6 +15,8 @@ interface Measured {
       string,
       {
         readonly apply: number;
+        /** Undefined where no engine is needed. */
+        readonly cold?: number | undefined;
         readonly recover: number;
         readonly bare: number;
         readonly processes: number;
@@ -59,10 +61,11 @@ export async function run(): Promise<BenchResult> {
 function rowsOf(where: string, output: string): readonly BenchRow[] {
   const { spawn, results } = JSON.parse(output.trim().split("\n").at(-1) ?? "") as Measured;
   const rows = Object.entries(results).flatMap(
-    ([name, { apply, recover, bare, processes, upstream, upstreamProcesses }]): readonly BenchRow[] => {
+    ([name, { apply, cold, recover, bare, processes, upstream, upstreamProcesses }]): readonly BenchRow[] => {
       const title = `${where}: ${name}`;
       return [
         { name: `${title}: apply`, value: apply, unit: "ms" },
+        ...(cold === undefined ? [] : [{ name: `${title}: apply, the engine not yet started`, value: cold, unit: "ms" }]),
         { name: `${title}: recover`, value: recover, unit: "ms" },
         { name: `${title}: the same input without journal and engine`, value: bare, unit: "ms" },
         { name: `${title}: processes`, value: processes, unit: "", goal: "≤ 4" },

@@ -7,7 +7,7 @@ import { createAuthority, openAuthority } from "../certs/authority.ts";
 import { writeBundles } from "../lab/bundles.ts";
 import { createSidecarPod, type SidecarPod } from "../test/netns/support/sidecar-pod.ts";
 import type { Idle, Started } from "../test/netns/support/pod-process.ts";
-import { networkFault, rule } from "../test/support/network-faults.ts";
+import { networkFault, rule, shape } from "../test/support/network-faults.ts";
 import { median } from "../test/support/statistics.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
 
@@ -58,26 +58,39 @@ export async function run(): Promise<BenchResult> {
       serving: await readAll(pods, started.serving),
       sidecar: await readAll(pods, started.sidecar),
     };
-    const calls: { readonly first: number[]; readonly second: number[] } = { first: [], second: [] };
-    for (const pod of pods) {
+    const calls = {
+      partition: { first: [] as number[], second: [] as number[] },
+      delay: { first: [] as number[], second: [] as number[] },
+    };
+    for (const [index, pod] of pods.entries()) {
+      const fault = index % 2 === 0 ? "partition" : "delay";
       for (const which of ["first", "second"] as const) {
-        calls[which].push((await pod.apply([networkFault("a", [rule({})])])).ms);
+        calls[fault][which].push(
+          (await pod.apply([networkFault("a", [rule(fault === "delay" ? { effect: shape({ latencyUs: 1_000 }) } : {})])])).ms,
+        );
         await pod.apply([]);
       }
     }
     await sleep(IDLE_MS);
-    const afterCalls = await readAll(pods, started.sidecar);
+    const called = await readAll(pods, started.sidecar);
+    const afterPartition = called.filter((_, index) => index % 2 === 0);
+    const afterDelay = called.filter((_, index) => index % 2 === 1);
     return {
       title: `An idle sidecar (medians of ${COPIES})`,
       rows: [
-        ...memoryRows("resident memory", "≤ 60 MB", ({ residentBytes }) => residentBytes, { ...idle, afterCalls }),
-        ...memoryRows("private memory", "≤ 15 MB", ({ privateBytes }) => privateBytes, { ...idle, afterCalls }),
-        ...memoryRows("anonymous memory", undefined, ({ anonymousBytes }) => anonymousBytes, { ...idle, afterCalls }),
+        ...memoryRows("resident memory", "≤ 60 MB", ({ residentBytes }) => residentBytes, { ...idle, afterPartition, afterDelay }),
+        ...memoryRows("private memory", "≤ 15 MB", ({ privateBytes }) => privateBytes, { ...idle, afterPartition, afterDelay }),
+        ...memoryRows("anonymous memory", undefined, ({ anonymousBytes }) => anonymousBytes, { ...idle, afterPartition, afterDelay }),
         ...startRows(started),
-        { name: "a partition applied by the first call", value: median(calls.first), unit: "ms" },
-        { name: "a partition applied by the second call", value: median(calls.second), unit: "ms" },
+        ...(["partition", "delay"] as const).flatMap((fault) =>
+          (["first", "second"] as const).map((which) => ({
+            name: `a ${fault} applied by the ${which} call`,
+            value: median(calls[fault][which]),
+            unit: "ms",
+          })),
+        ),
       ],
-      notes: ["Called: a partition was applied and taken back twice, ten seconds before. A MB is a million bytes."],
+      notes: ["Called: the fault was applied and taken back twice, ten seconds before. A MB is a million bytes."],
     };
   } finally {
     for (const pod of pods) await pod.close();
@@ -101,12 +114,13 @@ function memoryRows(
   name: string,
   goal: string | undefined,
   of: (idle: Idle) => number,
-  read: Readonly<Record<"idle" | "serving" | "sidecar" | "afterCalls", readonly Idle[]>>,
+  read: Readonly<Record<"idle" | "serving" | "sidecar" | "afterPartition" | "afterDelay", readonly Idle[]>>,
 ): readonly BenchRow[] {
   const mb = (processes: readonly Idle[]): number => median(processes.map(of)) / 1e6;
   return [
     { name, value: mb(read.sidecar), unit: "MB", goal },
-    { name: `${name}: of one that was called`, value: mb(read.afterCalls), unit: "MB" },
+    { name: `${name}: of one that was called for a partition`, value: mb(read.afterPartition), unit: "MB" },
+    { name: `${name}: of one that was called for a delay`, value: mb(read.afterDelay), unit: "MB" },
     { name: `${name}: Node that does nothing`, value: mb(read.idle), unit: "MB" },
     { name: `${name}: Node that serves HTTP/2 over TLS`, value: mb(read.serving), unit: "MB" },
     { name: `${name}: ratio to Node that does nothing`, value: mb(read.sidecar) / mb(read.idle), unit: "" },

@@ -1,6 +1,8 @@
 import type { NamespaceVerdict } from "../api/injection-verdict.ts";
 import type { PodExplanation } from "../api/pod-explanation.ts";
+import { SYSTEM_NAMESPACE } from "../common/names.ts";
 import { renderTable } from "./table.ts";
+import type { WebhookState } from "./webhook-state.ts";
 
 /** One labelled pod and what is known of it. */
 export interface Patient {
@@ -12,10 +14,26 @@ export interface Patient {
     | { readonly is: "not-injected"; readonly isNamespaceOptedIn: boolean; readonly why: string | undefined };
 }
 
-/** What each labelled pod can do, and what to do about those that cannot do anything. `verdict`: of the namespace's policies. */
-export function renderDiagnosis(patients: readonly Patient[], namespace: string, verdict: NamespaceVerdict): string {
-  const policies = explainVerdict(verdict, namespace);
-  return [...(policies.length > 0 ? [...policies, ""] : []), renderPatients(patients, namespace)].join("\n");
+/** One namespace, and what pods get there from now on. */
+export interface Diagnosis {
+  readonly namespace: string;
+  readonly webhook: WebhookState;
+  /** Of the namespace's policies. */
+  readonly verdict: NamespaceVerdict;
+  readonly pods: readonly Patient[];
+}
+
+/** What each labelled pod can do, and what to do about those that cannot do anything. */
+export function renderDiagnosis({ namespace, webhook, verdict, pods }: Diagnosis): string {
+  const outlook = [...explainWebhook(webhook), ...explainVerdict(verdict, namespace)];
+  return [...(outlook.length > 0 ? [...outlook, ""] : []), renderPatients(pods, namespace)].join("\n");
+}
+
+function explainWebhook(webhook: WebhookState): readonly string[] {
+  if (webhook !== "away") return [];
+  return [
+    `No webhook is ready: until one is, new pods get no sidecar, and experiments are refused. See: kubectl get deployment,pods -n ${SYSTEM_NAMESPACE} -l app=squall-webhook`,
+  ];
 }
 
 /** What the namespace's policies say to sidecars, one line for each class of pods of which something is to be said. */
@@ -59,7 +77,10 @@ function describe(finding: Patient["finding"]): readonly string[] {
         "none",
         "",
         "",
-        finding.why ?? (finding.isNamespaceOptedIn ? "made before its namespace opted in" : "its namespace has not opted in"),
+        finding.why ??
+          (finding.isNamespaceOptedIn
+            ? "made before it or its namespace was labelled, or while no webhook answered"
+            : "its namespace has not opted in"),
       ];
   }
 }

@@ -8,10 +8,11 @@ import { VERSION } from "../common/version.ts";
 import { connectKube, type KubeConnection } from "../kube/client.ts";
 import { contextNamespace, execInPod } from "../kube/exec.ts";
 import { namespaces, type Pod, pods } from "../kube/resources.ts";
-import { type Patient, renderDiagnosis } from "./doctor.ts";
+import { type Diagnosis, type Patient, renderDiagnosis } from "./doctor.ts";
 import { explainRefusal, renderExplanation } from "./explain.ts";
 import { halt, resume } from "./halt.ts";
 import { planFile, renderPlan } from "./plan.ts";
+import { readWebhookState } from "./webhook-state.ts";
 
 interface Options {
   readonly kubeconfig?: string;
@@ -54,8 +55,12 @@ program
       const isNamespaceOptedIn = metadata.labels?.[labels.inject] === OPTED_IN;
       const verdict = parseVerdict(metadata.annotations?.[annotations.injectionVerdict]);
       const { items } = await kube.list(pods, { namespace, labelSelector: `${labels.inject}=${OPTED_IN}` });
-      const patients = await Promise.all(items.map((pod) => examine(pod, options, { namespace, isNamespaceOptedIn })));
-      say(options.output === "json" ? JSON.stringify({ verdict, pods: patients }, null, 2) : renderDiagnosis(patients, namespace, verdict));
+      const [webhook, patients] = await Promise.all([
+        readWebhookState(kube),
+        Promise.all(items.map((pod) => examine(pod, options, { namespace, isNamespaceOptedIn }))),
+      ]);
+      const diagnosis: Diagnosis = { namespace, webhook, verdict, pods: patients };
+      say(options.output === "json" ? JSON.stringify(diagnosis, null, 2) : renderDiagnosis(diagnosis));
     }),
   );
 

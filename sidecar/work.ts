@@ -65,9 +65,17 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         classes: compiled as readonly CompiledClass[], // made by explainNetwork alone
       }),
   });
+  const server = createAgentServer({ agent, identity: options.identity, wakefulness: options.wakefulness, log });
+  const needsEngine = facts.noNetem !== undefined && facts.noNfqueue === undefined;
   return {
     agent,
-    server: createAgentServer({ agent, identity: options.identity, wakefulness: options.wakefulness, log }),
+    server: {
+      ...server,
+      serve(connection) {
+        if (needsEngine) family.warmUpEngine(); // whoever calls wants something, and has a handshake to make first
+        server.serve(connection);
+      },
+    },
     decodeDesired: (bytes) => DesiredFaults.decode(bytes),
   };
 }

@@ -21,7 +21,8 @@ const MARK = `0x${packetMark.value.toString(16)}/0x${packetMark.mask.toString(16
 const NEIGHBOUR_TYPES = [133, 134, 135, 136, 137] as const;
 
 /**
- * Plans our chains and the jumps into them, for one family in one iptables-restore, which the kernel takes table by table, each as a whole.
+ * Plans our chains and the jumps into them for one family: a step for each table that has something to do, which the kernel takes as a whole. A
+ * table for nothing would cost time at either end: after rules went, iptables-nft waits until the kernel has forgotten them.
  * Every jump and every rule matches only while an entry of a gate set lives, and those entries carry time-outs (see clock.ts).
  *
  * In `filter`, before a packet could reach a queue, packets are dropped. In `mangle`, those that leave are classified for the device's
@@ -29,7 +30,7 @@ const NEIGHBOUR_TYPES = [133, 134, 135, 136, 137] as const;
  * never come that far. What is classified by several rules belongs to the last, the most particular; a queue takes a packet for good, so
  * there the most particular class is first.
  */
-export function planChains(rules: PacketRules, family: Family, facts: PodFacts): Step {
+export function planChains(rules: PacketRules, family: Family, facts: PodFacts): readonly Step[] {
   const version = `${VERSION_PREFIX}${shortId(JSON.stringify(rules))}`;
   const sparing = { all: rules, probes: onlyProbes(rules) };
   const hasProbeChains = sparing.probes.drops.length + sparing.probes.classified.length + sparing.probes.queued.length > 0;
@@ -107,13 +108,17 @@ export function planChains(rules: PacketRules, family: Family, facts: PodFacts):
       "COMMIT",
     ];
   };
-  return {
+  const step = (table: "filter" | "mangle"): Step => ({
     do: "run",
-    id: `chains-${family}`,
-    command: restore(facts, family, [...content("filter", "insert"), ...content("mangle", "insert")]),
-    change: restore(facts, family, [...content("filter", "keep"), ...content("mangle", "keep")]),
-    undo: restore(facts, family, [...removal("filter"), ...removal("mangle")]),
-  };
+    id: `${table}-${family}`,
+    command: restore(facts, family, content(table, "insert")),
+    change: restore(facts, family, content(table, "keep")),
+    undo: restore(facts, family, removal(table)),
+  });
+  return [
+    ...(rules.drops.length > 0 ? [step("filter")] : []),
+    ...(rules.classified.length + rules.queued.length > 0 ? [step("mangle")] : []),
+  ];
 }
 
 function onlyProbes({ drops, classified, queued }: PacketRules): PacketRules {

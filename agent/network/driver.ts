@@ -7,6 +7,7 @@ import type { Programs } from "../programs.ts";
 import { planClock } from "./clock.ts";
 import type { OnAnswer } from "./dns-watch.ts";
 import type { EngineOptions } from "./engine/engine.ts";
+import { createEngineKeeper, type EngineRest } from "./engine/keeper.ts";
 import { type EngineRules, type FaultCounters, newFaultCounters } from "./engine/rules.ts";
 import type { NfqueueEngine } from "./engine/supervise.ts";
 import { explainNetwork } from "./explain.ts";
@@ -24,19 +25,36 @@ export interface NetworkFamilyOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly startEngine: (options: EngineOptions) => Promise<NfqueueEngine>;
+  readonly engineRest?: EngineRest | undefined;
   /** Resolves host names as the pod does. */
   readonly lookup: Lookup;
   /** Reads along the DNS answers that the pod receives; the function that it returns ends it. */
   readonly watchDns: (onAnswer: OnAnswer, log: Log) => () => void;
 }
 
+/** Closing an engine gives back a third of what it took, and the next one takes 30 ms to start. */
+const ENGINE_REST: EngineRest = { unusedMs: 5_000, usedMs: 60_000 };
+
 /** Network faults of the network namespace that this process is in. */
-export function createNetworkFamily({ facts, programs, log, clock, startEngine, lookup, watchDns }: NetworkFamilyOptions): FaultFamily {
-  let engine: NfqueueEngine | undefined;
-  let onDeath: (reason: Error) => void = () => undefined;
+export function createNetworkFamily({
+  facts,
+  programs,
+  log,
+  clock,
+  startEngine,
+  engineRest = ENGINE_REST,
+  lookup,
+  watchDns,
+}: NetworkFamilyOptions): FaultFamily {
   let stopWatching: (() => void) | undefined;
   /** Faults of the queueing disciplines that were planned last, by handle. */
   let faultOfHandle: ReadonlyMap<string, string> = new Map();
+  const engine = createEngineKeeper({
+    start: () => startEngine({ mark: packetMark, log, clock }),
+    clock,
+    log,
+    rest: engineRest,
+  });
   const hostNames = followHostNames({ clock, log, lookup });
   const counters = createRunningCounters(() => clock.now().getTime());
 
@@ -73,23 +91,6 @@ export function createNetworkFamily({ facts, programs, log, clock, startEngine, 
     }
   }
 
-  async function closeEngine(): Promise<void> {
-    const closing = engine;
-    engine = undefined;
-    await closing?.close();
-  }
-
-  async function startOne(): Promise<NfqueueEngine> {
-    const started = await startEngine({ mark: packetMark, log, clock });
-    engine = started;
-    started.onDeath((reason) => {
-      if (engine !== started) return;
-      engine = undefined;
-      onDeath(reason);
-    });
-    return started;
-  }
-
   return {
     name: "network",
     passport: passportOf(facts),
@@ -107,21 +108,13 @@ export function createNetworkFamily({ facts, programs, log, clock, startEngine, 
     resolvedOf: (fault) =>
       [...new Set(hostNamesOf(fault))].map((name) => ({ name, addresses: [...(hostNames.resolved.get(name.toLowerCase()) ?? [])] })),
     explain: (faults) => explainNetwork(faults, facts, hostNames.resolved),
-    async runEngine(rules) {
-      if (rules === undefined) {
-        await closeEngine();
-        return;
-      }
-      const running = engine ?? (await startOne());
-      // Engine steps are made by planNetwork alone; they travel through the executor, which knows nothing of engines.
-      await running.setRules(rules as EngineRules);
-    },
-    onEngineDeath(callback) {
-      onDeath = callback;
-    },
+    warmUpEngine: () => engine.warmUp(),
+    // Engine steps are made by planNetwork alone; they travel through the executor, which knows nothing of engines.
+    runEngine: (rules) => engine.setRules(rules as EngineRules | undefined),
+    onEngineDeath: (callback) => engine.onDeath(callback),
     async readReceipts(faultIds) {
       const [tree] = await Promise.all([readTree(), readRules()]);
-      const shaped = (await engine?.readCounters()) ?? new Map<string, FaultCounters>();
+      const shaped = await engine.readCounters();
       counters.keepOnly(faultIds);
       return new Map(faultIds.map((id) => [id, receiptOf(counters.of(id), shaped.get(id) ?? newFaultCounters(), tree.get(id) ?? 0)]));
     },
@@ -129,7 +122,7 @@ export function createNetworkFamily({ facts, programs, log, clock, startEngine, 
     async close() {
       hostNames.close();
       stopWatching?.();
-      await closeEngine();
+      await engine.close();
     },
   };
 }

@@ -13,7 +13,7 @@ import { classIdsOf, planTree, queueLimitPackets } from "./tree.ts";
 
 /**
  * Plans all network faults of a pod, combined: sets first, then queueing disciplines and the engine, then for each family of addresses our
- * chains with the jumps into them, so nothing has an effect before everything is in place. docs/network-combinations.md has the rules of
+ * chains with the jumps into them, so no fault has an effect before all that it needs is in place: each is of one table. docs/network-combinations.md has the rules of
  * combination. `resolved` has the host names of the faults.
  */
 export function planNetwork(faults: readonly Fault[], facts: PodFacts, resolved: ResolvedNames = new Map()): Plan {
@@ -27,7 +27,7 @@ export function planNetwork(faults: readonly Fault[], facts: PodFacts, resolved:
     queued: nfqueue.map((packetClass) => [packetClass, queues.get(packetClass.key) ?? 0] as const),
   };
   const engine: readonly Step[] = nfqueue.length === 0 ? [] : [{ do: "engine", id: "engine", rules: planEngine(nfqueue, queues) }];
-  const chains = facts.families.map((family) => planChains(packetRules, family, facts));
+  const chains = facts.families.flatMap((family) => planChains(packetRules, family, facts));
   return { steps: [planSets(rules, facts.families), ...planTree(netem, facts), ...engine, ...chains], refused };
 }
 

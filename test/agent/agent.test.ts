@@ -19,7 +19,7 @@ function memoryJournal(leftovers: readonly Command[] = []): Journal & { readonly
   return {
     entries,
     leftovers,
-    add: (undo) => Promise.resolve(void entries.push(undo)),
+    add: (undos) => Promise.resolve(void entries.push(...undos)),
     clear: () => Promise.resolve(void entries.splice(0)),
   };
 }
@@ -31,7 +31,7 @@ function setUp(clock = new FakeClock(), kernel = new FakeKernel(clock), journal 
   const life = { isOver: false };
   const never = new Promise<never>(() => undefined);
   family.sweep = () => (life.isOver ? never : sweep());
-  const programs = { run: (command: Command) => (life.isOver ? never : kernel.run(command)) };
+  const programs = { startAhead: () => () => undefined, run: (command: Command) => (life.isOver ? never : kernel.run(command)) };
   const executor = createExecutor({ family, programs, journal, log: silentLog });
   const agent = new Agent({
     targetUid: UID,

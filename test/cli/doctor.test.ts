@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { parseVerdict } from "../../api/injection-verdict.ts";
-import { type Patient, renderDiagnosis } from "../../cli/doctor.ts";
+import { type Diagnosis, type Patient, renderDiagnosis } from "../../cli/doctor.ts";
 
+const diagnosis = (some: Partial<Diagnosis>): Diagnosis => ({ namespace: "shop", webhook: "ready", verdict: {}, pods: [late], ...some });
 const late: Patient = { pod: "late", finding: { is: "not-injected", isNamespaceOptedIn: true, why: undefined } };
 
 describe("squall doctor", () => {
@@ -9,7 +10,7 @@ describe("squall doctor", () => {
     const verdict = parseVerdict(
       '{"BestEffort":"allowed","Burstable":"refused by LimitRange: maximum memory usage per Container is 100Mi","Guaranteed":"unknown: no"}',
     );
-    assert.deepEqual(renderDiagnosis([late], "shop", verdict).split("\n").slice(0, 3), [
+    assert.deepEqual(renderDiagnosis(diagnosis({ verdict })).split("\n").slice(0, 3), [
       "shop refuses Burstable pods with a sidecar, so they get none. LimitRange: maximum memory usage per Container is 100Mi",
       "Whether shop would refuse Guaranteed pods with a sidecar is not known, so they get one: no",
       "",
@@ -17,7 +18,12 @@ describe("squall doctor", () => {
   });
 
   it("does not speak of policies where they refuse nothing", () => {
-    assert.match(renderDiagnosis([late], "shop", parseVerdict('{"BestEffort":"allowed"}')), /^POD /);
-    assert.match(renderDiagnosis([], "shop", {}), /^No pod in shop has the label/);
+    assert.match(renderDiagnosis(diagnosis({ verdict: parseVerdict('{"BestEffort":"allowed"}') })), /^POD /);
+    assert.match(renderDiagnosis(diagnosis({ pods: [] })), /^No pod in shop has the label/);
+  });
+
+  it("says that no webhook is ready only where that is known", () => {
+    assert.match(renderDiagnosis(diagnosis({ webhook: "away" })), /^No webhook is ready: .* new pods get no sidecar.*\n\nPOD /);
+    for (const webhook of ["ready", "unknown"] as const) assert.match(renderDiagnosis(diagnosis({ webhook })), /^POD /);
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { scaleControllers, storyCluster } from "./support/cluster.ts";
+import { scaleTo, storyCluster } from "./support/cluster.ts";
 import { podProcesses, signalAll } from "./support/node-processes.ts";
 import { type Peers, startPeers } from "./support/peers.ts";
 import { networkChaos, target } from "./support/pods.ts";
@@ -72,22 +72,22 @@ describe("a fault never outlives its owner", () => {
   it("ends on time by its deadline, and within lease + 5 s, while every controller is down", async () => {
     await startFaults({ duration: undefined });
     const brokenAt = Date.now();
-    await scaleControllers(0);
+    await scaleTo(0, "controller");
     try {
       await assertGone({ brokenAt, goneBy: Date.now() + LEASE_MS + GRACE_MS });
       await assertNothingLeft();
     } finally {
-      await scaleControllers(2);
+      await scaleTo(2, "controller");
     }
     await peers.deleteExperiments();
 
     const began = await startFaults({ duration: `${DURATION_MS}ms` });
     const downAt = Date.now();
-    await scaleControllers(0);
+    await scaleTo(0, "controller");
     try {
       await assertGone({ brokenAt: downAt, goneBy: began + DURATION_MS + 2_000 });
     } finally {
-      await scaleControllers(2);
+      await scaleTo(2, "controller");
     }
     await peers.deleteExperiments();
     await assertNothingLeft();

@@ -70,6 +70,17 @@ describe("an agent on the real kernel", () => {
     assert.equal(await agent.residue(), before);
   });
 
+  it("goes from a fault that spares no probe to one that does, with nothing of the first one left", async () => {
+    const cut = fault("a", 60_000, rule(Direction.EGRESS, drop));
+    await agent.apply([networkFault("a", [rule(Direction.EGRESS, drop)], { leaseMs: 60_000, affectsProbes: true })]);
+    assert.match(await hosts.left.run("iptables-save"), /^:squall-out-probe/m);
+    const { faults } = await agent.apply([cut]);
+    assert.deepEqual([faults[0]?.state, faults[0]?.message], [FaultState.ACTIVE, ""]);
+    assert.doesNotMatch(await hosts.left.run("iptables-save"), /probe/);
+    await agent.apply([]);
+    assert.equal(await agent.residue(), before);
+  });
+
   it("ends by the kernel's clock with no process alive, and the next life sweeps", async () => {
     await agent.apply([fault("a", 2_000, rule(Direction.EGRESS, drop))]);
     agent.process.kill("SIGKILL");

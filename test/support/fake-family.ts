@@ -5,7 +5,7 @@ import type { Clock } from "../../common/clock.ts";
 import type { Fault, Passport, Receipt } from "../../proto/gen/agent.ts";
 
 /** A kernel that remembers what is in force: lines of set-up, and until when its own clock lets each fault have an effect. */
-export class FakeKernel implements Pick<Programs, "run"> {
+export class FakeKernel implements Pick<Programs, "startAhead" | "run"> {
   readonly #clock: Clock;
   /** What is set up, whether or not its time is over. */
   readonly state = new Set<string>();
@@ -23,6 +23,10 @@ export class FakeKernel implements Pick<Programs, "run"> {
   get inForce(): readonly string[] {
     if (!this.state.has("jump")) return [];
     return [...this.gates].filter(([id, untilMs]) => this.state.has(`rule ${id}`) && untilMs > this.#clock.monotonicMs()).map(([id]) => id);
+  }
+
+  startAhead(): () => void {
+    return () => undefined;
   }
 
   run({ argv, stdin = "" }: Command): Promise<{ readonly stdout: string; readonly stderr: string }> {
@@ -106,6 +110,7 @@ export function createFakeFamily(
       faults.length === 0
         ? undefined
         : { argv: ["clock"], stdin: lines(faults.map(({ fault, remainingMs }) => `clock ${fault.id} ${remainingMs}`)) },
+    warmUpEngine: () => undefined,
     runEngine: () => Promise.resolve(),
     onEngineDeath(callback) {
       onDeath = callback;

@@ -85,7 +85,7 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
   const slots = createSlots({ maxBytes: settings.maxHeldBytes });
   const schedule = createSchedule();
   const receiver = createReceiver(libc, queueFd, slots);
-  let rules = compileRules({ rules: [], classes: [] });
+  let rules = compileRules(noRules);
   /** Classes that rules no longer name are served for a while: the kernel's own rules may still send packets to them. */
   const retired = new Map<number, { readonly state: ClassState; readonly untilMs: number }>();
   const bound = new Set<number>();
@@ -171,6 +171,21 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
     while (!sender.sendDue(Infinity) && performance.now() < giveUpMs) poll.wait(LONGEST_WAIT_MS, sender.waiting());
   }
 
+  /** First what is held, then what still waits in the queues: the order in which it came. */
+  function letGo(): void {
+    releaseAll();
+    intake.setRules({ classes: new Map([...rules.classes].map(([queue, state]) => [queue, { ...state, rules: [] }])) });
+    while (intake.takeBatch() > 0) releaseAll();
+    for (const queue of bound) unbindQueue(configure, queue);
+  }
+
+  function forgetEverything(): void {
+    rules = compileRules(noRules);
+    retired.clear();
+    bound.clear();
+    tellIntake();
+  }
+
   /** True when the loop is to end. */
   function obey({ number, order }: Request): boolean {
     switch (order.do) {
@@ -188,12 +203,13 @@ function serve({ libc, settings, post, nextRequest, wakeFd, rawFd4, rawFd6, queu
       case "ping":
         post({ is: "done", number });
         return false;
+      case "clear":
+        letGo();
+        forgetEverything();
+        post({ is: "done", number });
+        return false;
       case "close":
-        // first what is held, then what still waits in the queue: the order in which it came
-        releaseAll();
-        intake.setRules({ classes: new Map([...rules.classes].map(([queue, state]) => [queue, { ...state, rules: [] }])) });
-        while (intake.takeBatch() > 0) releaseAll();
-        for (const queue of bound) unbindQueue(configure, queue);
+        letGo();
         post({ is: "done", number, counters: readCounters() });
         return true;
       default:
@@ -224,6 +240,7 @@ function prioritise(libc: Libc): boolean {
   return libc.setpriority(0, 0, HIGHEST_PRIORITY) === 0;
 }
 
+const noRules: EngineRules = { rules: [], classes: [] };
 const nothingWaits = { v4: 0, v6: 0 } as const;
 
 interface Poll {

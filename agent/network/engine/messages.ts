@@ -12,6 +12,7 @@ export type Order =
   | { readonly do: "set-rules"; readonly rules: EngineRules }
   | { readonly do: "read-counters" }
   | { readonly do: "ping" }
+  | { readonly do: "clear" }
   | { readonly do: "close" };
 
 /** Main thread to engine. */

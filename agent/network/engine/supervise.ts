@@ -4,7 +4,7 @@ import type { Counters, EngineTotals, Order } from "./messages.ts";
 import type { EngineRules, FaultCounters } from "./rules.ts";
 import type { EngineThread } from "./thread.ts";
 
-/** A running engine. It costs a thread and some 12 MB: start it when a fault needs it, close it when none does. */
+/** A running engine. It costs a thread and some 12 MB: close it when no fault needs it. */
 export interface NfqueueEngine {
   /**
    * Replaces all rules; resolves once they hold. Faults that stay (by id) keep their counters. Packets held already leave
@@ -15,6 +15,11 @@ export interface NfqueueEngine {
   /** By fault id, for the faults of the rules in force. */
   readCounters(): Promise<ReadonlyMap<string, FaultCounters>>;
   readTotals(): Promise<EngineTotals>;
+  /**
+   * Sends every held packet at once, in order, gives every queue up and forgets all rules and counters, so that it is as if just started. Take
+   * the kernel's rules away first, as before close.
+   */
+  clear(): Promise<void>;
   /**
    * Sends every held packet at once, in order, and ends the thread. Take the kernel's rules away first: what reaches a
    * queue after that bypasses it. May be called twice.
@@ -122,6 +127,9 @@ export function superviseEngine({
   return {
     async setRules(rules) {
       await ask({ do: "set-rules", rules });
+    },
+    async clear() {
+      await ask({ do: "clear" });
     },
     readCounters: async () => new Map((await readAll()).faults),
     readTotals: async () => (await readAll()).totals,

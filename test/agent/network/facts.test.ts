@@ -22,6 +22,7 @@ function programsOf({ fails = {}, prints = {}, lacks = [] }: Kernel): { readonly
     Object.entries(table).find(([start]) => text.startsWith(start))?.[1];
   const programs: Programs = {
     has: (name) => !lacks.includes(name),
+    startAhead: () => assert.fail("facts are not in a hurry"),
     run(command) {
       const text = command.argv.join(" ");
       const said = startingWith(fails, text) ?? startingWith(fails, `${text} ${command.stdin ?? ""}`);

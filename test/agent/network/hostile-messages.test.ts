@@ -123,6 +123,7 @@ function setUp() {
   const commands: Command[] = [];
   const programs = {
     has: () => true,
+    startAhead: () => () => undefined,
     run(command: Command) {
       commands.push(command);
       return Promise.resolve({ stdout: "", stderr: "" });
@@ -139,6 +140,7 @@ function setUp() {
         setRules: (rules: EngineRules) => Promise.resolve(void compileRules(rules)),
         readCounters: () => Promise.resolve(new Map()),
         readTotals: () => assert.fail("nobody asks"),
+        clear: () => Promise.resolve(),
         close: () => Promise.resolve(),
         onDeath: () => undefined,
       }),

@@ -83,7 +83,7 @@ describe("planNetwork", () => {
     );
     assert.deepEqual(
       steps.map(({ id }) => id),
-      ["sets", "chains-ipv4"],
+      ["sets", "filter-ipv4"],
     );
   });
 

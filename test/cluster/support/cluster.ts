@@ -18,6 +18,7 @@ import { createProgress } from "../../../lab/progress.ts";
 import { umlNodePackages } from "../../../lab/uml-kernel.ts";
 import { waitUntil } from "../../../lab/wait-until.ts";
 import { createKubectl, type Kubectl } from "./kubectl.ts";
+import { podProcesses, signalAll } from "./node-processes.ts";
 
 /** The cluster of all stories: the lab, with Squall of this working tree installed. */
 export interface StoryCluster {
@@ -118,21 +119,35 @@ function tellStories(cluster: RunningCluster, kubectl: Kubectl, images: { readon
   };
 }
 
-/** Keeps so many controllers running; with 0, waits until none is left. */
-export async function scaleControllers(replicas: number): Promise<void> {
+/** Keeps so many of them running; with 0, kills those that there are and waits until none is left. */
+export async function scaleTo(replicas: number, part: "controller" | "webhook"): Promise<void> {
   const { kubectl } = await storyCluster();
-  const system = ["-n", "squall-system"];
-  await kubectl(["scale", "deployment/squall-controller", ...system, `--replicas=${replicas}`]);
+  const deployment = [`deployment/squall-${part}`, "-n", "squall-system"];
+  const processes = replicas === 0 ? await processesOf(part) : [];
+  await kubectl(["scale", ...deployment, `--replicas=${replicas}`]);
   if (replicas > 0) {
-    await kubectl(["rollout", "status", "deployment/squall-controller", ...system, "--timeout=60s"], { timeoutMs: 70_000 });
+    await kubectl(["rollout", "status", ...deployment, "--timeout=60s"], { timeoutMs: 70_000 });
     return;
   }
-  await kubectl(["delete", "pods", ...system, "-l", "app=squall-controller", "--force", "--grace-period=0"]);
+  const pods = ["pods", "-n", "squall-system", "-l", `app=squall-${part}`];
+  await kubectl(["delete", ...pods, "--force", "--grace-period=0"]);
+  // A pod that is gone from the API server goes on until its kubelet has ended it, and is called over connections of before.
+  signalAll(processes, "SIGKILL");
   const isNoneLeft = async (): Promise<boolean | string> => {
-    const names = (await kubectl(["get", "pods", ...system, "-l", "app=squall-controller", "-o", "name"])).trim();
+    const names = (await kubectl(["get", ...pods, "-o", "name"])).trim();
     return names === "" || names;
   };
-  await waitUntil("no controller runs", isNoneLeft, { timeoutMs: 20_000 });
+  await waitUntil(`no ${part} runs`, isNoneLeft, { timeoutMs: 20_000 });
+}
+
+/** PIDs, as this machine counts them. */
+export async function processesOf(part: "controller" | "webhook"): Promise<readonly number[]> {
+  const { kubectl } = await storyCluster();
+  const uids = await kubectl(["get", "pods", "-n", "squall-system", "-l", `app=squall-${part}`, "-o", "jsonpath={.items[*].metadata.uid}"]);
+  return uids
+    .split(" ")
+    .filter((uid) => uid !== "")
+    .flatMap((uid) => podProcesses(uid, `/${part}.mjs`));
 }
 
 /** Mocha's: the cluster is there before the first story, as bringing it up takes longer than any test may. */

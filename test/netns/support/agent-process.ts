@@ -8,7 +8,8 @@ import { openJournal } from "../../../agent/journal.ts";
 import { recoverLeftovers } from "../../../agent/leftovers.ts";
 import { createNetworkFamily } from "../../../agent/network/driver.ts";
 import { watchDnsAnswers } from "../../../agent/network/dns-watch.ts";
-import { startEngine } from "../../../agent/network/engine/engine.ts";
+import { type EngineOptions, startEngine } from "../../../agent/network/engine/engine.ts";
+import type { NfqueueEngine } from "../../../agent/network/engine/supervise.ts";
 import { readPodFacts } from "../../../agent/network/facts.ts";
 import { createLookup } from "../../../agent/network/host-names.ts";
 import type { Command } from "../../../agent/plan.ts";
@@ -92,6 +93,16 @@ const counted: typeof programs = {
   },
 };
 
+const engineEnds: Promise<void>[] = [];
+
+async function startKnownEngine(options: EngineOptions): Promise<NfqueueEngine> {
+  const engine = await startEngine(options);
+  const ended = Promise.withResolvers<void>();
+  engineEnds.push(ended.promise);
+  engine.onDeath(() => ended.resolve());
+  return { ...engine, close: () => engine.close().finally(() => ended.resolve()) };
+}
+
 const jumpingClock = (byMs: number): Clock => ({
   ...systemClock,
   now: () => new Date(Date.now() + byMs * (Math.floor(Math.random() * 3) - 1)),
@@ -112,14 +123,15 @@ async function start({ podIps, journal: path, stop: wanted, disk, wallClockJumps
     programs: counted,
     log: silentLog,
     clock,
-    startEngine,
+    startEngine: startKnownEngine,
+    engineRest: { unusedMs: 20, usedMs: 20 },
     lookup: createLookup(""),
     watchDns: watchDnsAnswers,
   });
   const opened = await openJournal(path);
   const journal = {
     ...opened,
-    add: (undo: Command) => change("journal: add", () => opened.add(undo)),
+    add: (undos: readonly Command[]) => change("journal: add", () => opened.add(undos)),
     clear: () => change("journal: clear", () => opened.clear()),
   };
   await recoverLeftovers({ journal, programs: counted, sweep: () => family.sweep(), log: silentLog });
@@ -172,6 +184,7 @@ async function obey(order: AgentOrder): Promise<unknown> {
     case "report":
       return agent?.report().faults;
     case "residue":
+      await Promise.all(engineEnds); // one without rules is kept for a moment
       return readResidue(programs, folder);
   }
 }
