@@ -35,10 +35,10 @@ export interface SelectableNode {
 }
 
 /**
- * What a target must have: the API server's word (pod-kill), a sidecar of ours, a daemon of ours on its node (time, stress), or only an address
+ * What a target must have: the API server's word (pod-kill), images that can be replaced and put back (pod-failure), a sidecar of ours, a daemon of ours on its node (time, stress), or only an address
  * (the other side of a fault).
  */
-export type TargetNeed = "api" | "sidecar" | "daemon" | "address";
+export type TargetNeed = "api" | "images" | "sidecar" | "daemon" | "address";
 
 export interface Skip {
   readonly reason: SkipReason;
@@ -168,7 +168,7 @@ export function whySkipped(pod: SelectablePod, wanted: Wanted, isOptedIn: (names
   const never = whyNever(pod, wanted, isOptedIn);
   const { need } = wanted;
   if (never !== undefined || need === "api") return never;
-  if (need === "daemon")
+  if (need === "daemon" || need === "images")
     return pod.status.phase === "Running"
       ? undefined
       : { reason: "NotRunning", message: `The pod is not running yet (${pod.status.phase ?? "no phase"}).` };
@@ -187,6 +187,8 @@ export function whyNever(pod: SelectablePod, { need, containers }: Wanted, isOpt
   }
   if (isFinished(pod)) return { reason: "Finished", message: `The pod has ended (${status.phase}).` };
   if (metadata.deletionTimestamp !== undefined) return { reason: "Terminating", message: "The pod is being deleted." };
+  const irreplaceable = need === "images" ? whyIrreplaceable(pod) : undefined;
+  if (irreplaceable !== undefined) return { reason: "CannotCarry", message: irreplaceable };
   if (containers !== undefined && containersOf(pod, containers).length === 0) {
     const message = `The pod has no container ${listWords(containers)}. It has ${listWords(spec.containers.map(({ name }) => name))}.`;
     return { reason: "NoContainer", message };
@@ -196,6 +198,17 @@ export function whyNever(pod: SelectablePod, { need, containers }: Wanted, isOpt
   }
   return need === "sidecar" && !hasSidecar(pod) ? whyNotInjected(pod) : undefined;
 }
+
+/** https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror */
+const MIRROR = "kubernetes.io/config.mirror";
+
+function whyIrreplaceable({ metadata, spec }: SelectablePod): string | undefined {
+  if (metadata.annotations?.[MIRROR] !== undefined) return "It is a static pod: its kubelet runs what stands in a file of its node.";
+  return spec.restartPolicy === "Never" ? NEVER_AGAIN : undefined;
+}
+
+const NEVER_AGAIN =
+  "The pod has restartPolicy Never: a container that does not start from the pause image would have ended for good, and with it the pod. Pick a pod that starts its containers again.";
 
 function whyNotInjected({ metadata }: SelectablePod): Skip {
   const recorded = metadata.annotations?.[names.injected];

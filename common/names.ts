@@ -19,6 +19,8 @@ export const annotations = {
   injectionVerdict: "squall.dev/injection-verdict",
   /** On the pod of a dry run, "true": injected whatever the verdict says, since it is what the verdict is found with. */
   injectionSample: "squall.dev/injection-sample",
+  /** On a pod whose images were replaced by pod-failure: what they were, and for whom; see controller/pod-failure/claim.ts. */
+  podFailure: "squall.dev/pod-failure",
   /** On an experiment: how long a fault outlives the last heartbeat, a Go duration. */
   lease: "squall.dev/lease",
   /** On an experiment, "true": pods born during an experiment of mode `all` join it. */

@@ -12,7 +12,8 @@ import { type Decision, type Kill, targetOf } from "./decide.ts";
 import { planEvents } from "./events.ts";
 import type { Memory } from "./memory.ts";
 import type { Observed } from "./observe.ts";
-import { type KillOutcome, stepKill } from "./records.ts";
+import { changePods } from "./pod-failure/change-pods.ts";
+import { type KillOutcome, type Step, stepKill, stepRecord } from "./records.ts";
 import type { Recorder } from "./recorder.ts";
 import { planStatus, statusPatch } from "./status.ts";
 
@@ -22,6 +23,8 @@ export interface ActDeps {
   readonly recorder: Recorder;
   /** Has the daemon of a node end a container, unless it has ended already. Throws when that cannot be done now. */
   readonly killContainer: (node: string, request: Omit<ContainerRequest, "targetUid" | "leaderEpoch">) => Promise<"killed" | "gone">;
+  /** What pod-failure puts in the place of images. */
+  readonly pauseImage: string;
   /** The end of the leadership. */
   readonly signal: AbortSignal;
   /** Throws when this process no longer leads. Asked before each write: a frozen process wakes up without knowing. */
@@ -32,12 +35,17 @@ export interface Results {
   /** As the API server has it now. */
   readonly experiment: Experiment;
   readonly records: readonly ContainerRecord[] | undefined;
-  /** An act that time may mend failed: visit again, with back-off. */
-  readonly mustRetry: boolean;
+  /** Whether a change of the records may well come soon. */
+  readonly isUnderWay: boolean;
+  /** An act that time may mend failed: visit again, with a back-off that grows up to this. */
+  readonly retryWithinMs: number | undefined;
 }
 
 /** Pods deleted, or containers killed, at a time. */
 const KILLS_AT_ONCE = 16;
+const LONGEST_KILL_RETRY_MS = 60_000;
+/** What is to be taken back must not wait long for an API server that is there again. */
+const LONGEST_CHANGE_RETRY_MS = 5_000;
 
 /**
  * Does what was decided: first puts on record what is about to happen, then hands faults to the senders and deletes pods.
@@ -51,13 +59,34 @@ export async function act(observed: Observed, decision: Decision, memory: Memory
   else memory.latest = experiment;
   deps.mustLead();
   deps.agents.wish({ uid: experiment.metadata.uid, key: observed.key.text }, decision.wishes);
-  if (decision.kills.length === 0) return { experiment, records: decision.records, mustRetry: false };
+  if (decision.changes.length > 0) return { experiment, ...(await change(observed, decision, deps)) };
+  const { isUnderWay } = decision;
+  if (decision.kills.length === 0) return { experiment, records: decision.records, isUnderWay, retryWithinMs: undefined };
   const { outcomes, mustRetry } = await killAll(decision.kills, deps);
   const records = (decision.records ?? []).map((record) => {
     const outcome = outcomes.get(keyOf(record));
     return outcome === undefined ? record : stepKill(record, outcome, observed.now);
   });
-  return { experiment, records, mustRetry };
+  return { experiment, records, isUnderWay, retryWithinMs: mustRetry ? LONGEST_KILL_RETRY_MS : undefined };
+}
+
+/** Changes pods, and moves their records by what they say then. */
+async function change(
+  { experiment, now }: Observed,
+  { changes, records = [], phase: { desired }, lease, isUnderWay }: Decision,
+  deps: ActDeps,
+): Promise<Omit<Results, "experiment">> {
+  const { evidence, mustRetry } = await changePods(changes, experiment.metadata, deps);
+  const steps = records.map((record): Step => {
+    const found = evidence.get(record);
+    if (found === undefined) return { record, isUnderWay: false };
+    return stepRecord(record, found, { desired, now, leaseMs: lease.ms, unmatchedServices: [] });
+  });
+  return {
+    records: steps.map(({ record }) => record),
+    isUnderWay: isUnderWay || steps.some((step) => step.isUnderWay),
+    retryWithinMs: mustRetry ? LONGEST_CHANGE_RETRY_MS : undefined,
+  };
 }
 
 /** Writes the status that was decided, and what events tell of the change. */

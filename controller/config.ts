@@ -7,6 +7,8 @@ const shape = {
   podName: value.text(),
   podUid: value.text(),
   podIps: value.list(),
+  /** What pod-failure puts in the place of images. manifests/guarded.yaml names it, too. */
+  pauseImage: value.text(),
   /** Where agents enrol. */
   enrolmentPort: value.or(value.port(), ports.enrolment),
   /** Health and metrics. */

@@ -9,6 +9,7 @@ import { agentOf } from "./agents/whose.ts";
 import { isOfSelection, type Problem } from "./conditions.ts";
 import { readEvidence } from "./evidence.ts";
 import type { Act, BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
+import { isHeldInPods, moveHolds, type PodChange } from "./pod-failure/move-holds.ts";
 import { explainHalted } from "./limits.ts";
 import type { Observed } from "./observe.ts";
 import { decidePhase, isFollowing, isForced, type Lease, leaseOf, type Phase } from "./phase.ts";
@@ -28,6 +29,8 @@ export interface Decision {
   readonly isUnderWay: boolean;
   readonly wishes: readonly Wish[];
   readonly kills: readonly Kill[];
+  /** What the controller changes in pods itself, for as long as the experiment runs. */
+  readonly changes: readonly PodChange[];
   /** UIDs of the pods that count against budgets. */
   readonly held: readonly string[];
   readonly finalizer: "keep" | "add" | "remove";
@@ -61,10 +64,7 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
   const phase = holdBack(due, observed);
   const lease = leaseOf(experiment);
   const { pick, problem } = pickNow(observed, bound, phase, randomBelow);
-  const moved =
-    bound?.isOneShot === true
-      ? stayPut(pick?.records, bound, phase, observed)
-      : moveRecords(pick?.records, observed, { bound, phase, lease });
+  const moved = moveAll(pick?.records ?? [], observed, { bound, phase, lease });
   const ending = decideEnding(observed, moved.records, { lease, isOneShot: bound?.isOneShot === true });
   return {
     phase,
@@ -74,8 +74,9 @@ export function decide(observed: Observed, randomBelow: (bound: number) => numbe
     problem,
     isIntent: isIntent(experiment.status.experiment.containerRecords, moved.records),
     isUnderWay: moved.isUnderWay,
-    wishes: moved.wishes,
-    kills: moved.kills,
+    wishes: moved.wishes ?? [],
+    kills: moved.kills ?? [],
+    changes: moved.changes ?? [],
     held: heldPods(moved.records, observed, { bound, phase }),
     finalizer: ending.finalizer,
     unconfirmed: ending.unconfirmed,
@@ -125,16 +126,24 @@ function pickNow(
 interface Moved {
   readonly records: readonly ContainerRecord[] | undefined;
   readonly isUnderWay: boolean;
-  readonly wishes: readonly Wish[];
-  readonly kills: readonly Kill[];
+  readonly wishes?: readonly Wish[];
+  readonly kills?: readonly Kill[];
+  readonly changes?: readonly PodChange[];
   readonly nextMs?: number | undefined;
 }
 
+function moveAll(records: readonly ContainerRecord[], observed: Observed, context: MoveContext): Moved {
+  const { bound, phase } = context;
+  if (records.length === 0) return { records: undefined, isUnderWay: false };
+  if (bound?.isOneShot === true) return stayPut(records, bound, phase, observed);
+  if (isHeldInPods(bound, records, observed)) return moveHolds(records, observed, context);
+  return moveRecords(records, observed, context);
+}
+
 /** A one-shot act is done by the visit itself; its records move by what comes of it. */
-function stayPut(records: readonly ContainerRecord[] | undefined, bound: BoundSpec, phase: Phase, observed: Observed): Moved {
+function stayPut(records: readonly ContainerRecord[], bound: BoundSpec, phase: Phase, observed: Observed): Moved {
   const { act } = bound;
-  if (records === undefined || records.length === 0) return { records: undefined, isUnderWay: false, wishes: [], kills: [] };
-  if (phase.desired === "Stop" || act === undefined) return { records, isUnderWay: false, wishes: [], kills: [] };
+  if (phase.desired === "Stop" || act === undefined) return { records, isUnderWay: false };
   const isDue = ({ phase: at }: ContainerRecord): boolean => at === "Not Injected";
   const isGone = ({ targetUID }: ContainerRecord): boolean => targetUID !== undefined && observed.findPod(targetUID) === "gone";
   const kills = records.flatMap((record): readonly Kill[] => {
@@ -145,17 +154,16 @@ function stayPut(records: readonly ContainerRecord[] | undefined, bound: BoundSp
   });
   // Killed before a crash, or gone by itself: either way there is nothing left to kill.
   const seen = records.map((record) => (isDue(record) && isGone(record) ? stepKill(record, { is: "gone" }, observed.now) : record));
-  return { records: seen, isUnderWay: false, wishes: [], kills };
+  return { records: seen, isUnderWay: false, kills };
 }
 
-interface MoveContext {
+export interface MoveContext {
   readonly bound: BoundSpec | undefined;
   readonly phase: Phase;
   readonly lease: Lease;
 }
 
-function moveRecords(before: readonly ContainerRecord[] | undefined, observed: Observed, { bound, phase, lease }: MoveContext): Moved {
-  if (before === undefined || before.length === 0) return { records: undefined, isUnderWay: false, wishes: [], kills: [] };
+function moveRecords(before: readonly ContainerRecord[], observed: Observed, { bound, phase, lease }: MoveContext): Moved {
   const { experiment, now, nowMs, agents } = observed;
   const persisted = new Map((experiment.status.experiment.containerRecords ?? []).map((record) => [keyOfRecord(record), record]));
   const actor = bound?.actor ?? "sidecar";
@@ -198,7 +206,7 @@ function moveRecords(before: readonly ContainerRecord[] | undefined, observed: O
   const leaseEnds = steps.flatMap(({ evidence }) =>
     evidence.is === "unreachable" && evidence.forMs < lease.ms ? [lease.ms - evidence.forMs] : [],
   );
-  return { records, isUnderWay: steps.some(({ isUnderWay }) => isUnderWay), wishes, kills: [], nextMs: soonest(leaseEnds) };
+  return { records, isUnderWay: steps.some(({ isUnderWay }) => isUnderWay), wishes, nextMs: soonest(leaseEnds) };
 }
 
 const keyOfRecord = ({ selectorKey, id, targetUID }: Pick<ContainerRecord, "selectorKey" | "id" | "targetUID">): string =>

@@ -18,7 +18,7 @@ export interface ExperimentEvent {
   readonly occasion: string;
 }
 
-type Context = Pick<Decision, "phase" | "lease" | "problem" | "unconfirmed">;
+type Context = Pick<Decision, "phase" | "lease" | "problem" | "unconfirmed" | "changes">;
 
 /** What happened between two statuses, one event for each reason; texts and reasons are Chaos Mesh's where it has them. */
 export function planEvents(before: ExperimentStatus, after: ExperimentStatus, context: Context): readonly ExperimentEvent[] {
@@ -139,14 +139,14 @@ function failureEvents(pairs: readonly Pair[], { phase }: Context): readonly Exp
   ];
 }
 
-function unconfirmedEvents({ unconfirmed }: Context): readonly ExperimentEvent[] {
+function unconfirmedEvents({ unconfirmed, changes }: Context): readonly ExperimentEvent[] {
   if (unconfirmed.length === 0) return [];
   const may = unconfirmed.some(isInjected) ? "was in force" : "may have been in force";
   return [
     {
       type: "Warning",
       reason: recordReasons.recoveryUnconfirmed,
-      message: `Deleted without a confirmation that the fault is lifted, which ${may} on ${nameFirst(unconfirmed)}. Without heartbeats its lease lifts it.`,
+      message: `Deleted without a confirmation that the fault is lifted, which ${may} on ${nameFirst(unconfirmed)}. ${changes.length > 0 ? "It is tried again and again." : "Without heartbeats its lease lifts it."}`,
       component: "squall",
       annotations: {},
       occasion: "",

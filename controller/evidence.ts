@@ -8,6 +8,8 @@ export type Evidence =
   | { readonly is: "gone" }
   /** The target is only the other side: nothing is done to it. */
   | { readonly is: "peer" }
+  /** The controller did it itself, to the target's object; nothing is counted. */
+  | { readonly is: "held"; readonly remark: Remark | undefined }
   | ({ readonly is: "active" } & Effect)
   | ({ readonly is: "lease-ended" } & Effect)
   /** The agent has everything that was sent, and the fault is not there. */
@@ -18,11 +20,16 @@ export type Evidence =
   | { readonly is: "unreachable"; readonly why: string; readonly forMs: number }
   | { readonly is: "pending" };
 
+export interface Remark {
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface Effect {
   readonly receipts: Receipts;
   readonly interruptions: { readonly count: number; readonly seconds: number };
   /** What keeps a fault in force from its full effect; undefined where nothing does. */
-  readonly remark?: { readonly reason: string; readonly message: string } | undefined;
+  readonly remark?: Remark | undefined;
   /** Addresses of the fault's host names. */
   readonly resolved: Readonly<Record<string, string[]>>;
 }

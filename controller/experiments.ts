@@ -10,6 +10,7 @@ import { createContainerKill } from "./agents/container-kill.ts";
 import { Passports } from "./agents/passports.ts";
 import { Ledger } from "./ledger.ts";
 import { Memories } from "./memory.ts";
+import { startSweep } from "./pod-failure/sweep.ts";
 import { primeAgents } from "./prime.ts";
 import { WorkQueue } from "./queue.ts";
 import { reconcile } from "./reconcile.ts";
@@ -26,6 +27,8 @@ export interface ExperimentsOptions {
   readonly log: Log;
   /** Experiments visited at a time. */
   readonly workers: number;
+  /** What pod-failure puts in the place of images. */
+  readonly pauseImage: string;
   /** Whole numbers from 0 up to the bound, the bound excluded; not to be guessed. */
   readonly randomBelow: (bound: number) => number;
   /** Asks the clock whether the leadership still holds: a frozen process wakes up without knowing. */
@@ -88,6 +91,7 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
     access: createAccessReviews({ kube, clock }),
     clock,
     recorder,
+    pauseImage: options.pauseImage,
     killContainer: createContainerKill({ epoch, dial, locate: (agent) => world.locate(agent), signal, mustLead }),
     signal,
     randomBelow: options.randomBelow,
@@ -115,12 +119,14 @@ export function startExperiments(options: ExperimentsOptions): Experiments {
   agents.open();
   const off = world.onChange(({ text }) => queue.add(text));
   for (const { text } of keys) queue.add(text);
+  const sweep = startSweep({ kube, world, clock, log, signal, mustLead });
   log.info({ epoch, experiments: keys.length }, "experiments taken over");
   return {
     desiredFor: (agent) => agents.desiredFor(agent),
     learnPassport,
     async close() {
       off();
+      await sweep.close();
       await queue.close();
       await agents.close();
       await recorder.idle();

@@ -70,6 +70,7 @@ async function work(leadership: Leadership, deps: LeadingDeps): Promise<void> {
       clock,
       log,
       workers: config.workers,
+      pauseImage: config.pauseImage,
       randomBelow: (bound) => randomInt(bound),
       isLeading,
       metrics,

@@ -20,8 +20,8 @@ export interface Memory {
   emptySelections: number;
   /** The last refusal to send the first fault; undefined while there is none. */
   refusal: Refusal | undefined;
-  /** Attempts in a row in which a pod could not be deleted. */
-  failedKills: number;
+  /** Visits in a row in which a pod could not be deleted, killed or changed. */
+  failedActs: number;
   /** Monotonic; when the deletion was asked for and when this process first saw it: the same, unless it was so from the first sight on. */
   deletion: { readonly askedMs: number; readonly seenMs: number } | undefined;
   /** UIDs of targets that the API server said are gone. */
@@ -58,7 +58,7 @@ export class Memories {
       busySinceMs: undefined,
       emptySelections: 0,
       refusal: undefined,
-      failedKills: 0,
+      failedActs: 0,
       deletion: deletionTimestamp === undefined ? undefined : { askedMs: reckon(deletionTimestamp), seenMs: nowMs },
       gone: new Set(),
       sentEvents: new Set(),

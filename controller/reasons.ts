@@ -12,10 +12,20 @@ export const recordReasons = {
   leaseExpired: "LeaseExpired",
   /** The fault was to be taken back and nobody could say whether it is. */
   recoveryUnconfirmed: "RecoveryUnconfirmed",
-  /** The sidecar could not take the fault back; it goes on trying. */
+  /** The fault could not be taken back; it is tried again. */
   recoverFailed: "RecoverFailed",
   /** The API server refused to delete the pod. */
   killFailed: "KillFailed",
+  /** In force, and the pod is Ready all the same: nothing comes of it. */
+  stillReady: "StillReady",
+  /** Somebody set another image while ours stood in the pod. */
+  imageChanged: "ImageChanged",
+  /** The API server refused to change the pod. */
+  changeFailed: "ChangeFailed",
+  /** Our annotation on the pod says nothing that can be read. */
+  claimUnreadable: "ClaimUnreadable",
+  /** The images of the pod are not its own: Chaos Mesh did not put them back. */
+  leftByChaosMesh: "LeftByChaosMesh",
   /** In force, and packets to some Services pass. */
   serviceNotMatchable: "ServiceNotMatchable",
 } as const;

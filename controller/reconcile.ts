@@ -1,7 +1,7 @@
 import { FINALIZER } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import { experimentResource } from "../kube/experiments.ts";
-import { type ActDeps, act, writeFinalizers, writeStatus } from "./act.ts";
+import { type ActDeps, act, type Results, writeFinalizers, writeStatus } from "./act.ts";
 import type { Owner, Wish } from "./agents/dispatcher.ts";
 import { isOfSelection } from "./conditions.ts";
 import { type Decision, decide, soonest } from "./decide.ts";
@@ -26,8 +26,7 @@ export interface Outcome {
 
 /** Some failures cost nothing but a second try, right away, from a fresh look. */
 const AGAIN: Outcome = { nextMs: 0 };
-const FIRST_KILL_RETRY_MS = 1_000;
-const LONGEST_KILL_RETRY_MS = 60_000;
+const FIRST_RETRY_MS = 1_000;
 
 /**
  * One visit to an experiment: read everything once, decide purely, act, report. Knows only the key, never trusts what woke it, and changes
@@ -56,12 +55,13 @@ export async function reconcile(keyText: string, deps: ReconcileDeps): Promise<O
     const results = await act(observed, decision, memory, deps);
     const seen = { ...observed, experiment: results.experiment };
     if (decision.finalizer === "remove") {
-      await letGo(seen, decision, memory, deps);
+      await letGo(seen, { ...decision, records: results.records, unconfirmed: stillUnconfirmed(decision, results) }, memory, deps);
       return { nextMs: undefined };
     }
-    const waitMs = await report(seen, decision, { records: results.records, memory }, deps);
-    memory.failedKills = results.mustRetry ? memory.failedKills + 1 : 0;
-    return { nextMs: soonest([decision.nextMs, waitMs, results.mustRetry ? killRetryMs(memory.failedKills) : undefined]) };
+    const waitMs = await report(seen, { ...decision, isUnderWay: results.isUnderWay }, { records: results.records, memory }, deps);
+    memory.failedActs = results.retryWithinMs === undefined ? 0 : memory.failedActs + 1;
+    const retryMs = results.retryWithinMs === undefined ? undefined : Math.min(backOffMs(memory.failedActs), results.retryWithinMs);
+    return { nextMs: soonest([decision.nextMs, waitMs, retryMs]) };
   } catch (error) {
     if (isKubeError(error, "conflict")) return await lookAgain(key, memory, deps);
     if (!isKubeError(error, "not-found")) throw error;
@@ -86,9 +86,11 @@ async function lookAgain({ kind, ref, text }: ExperimentKey, memory: Memory, dep
   }
 }
 
-function killRetryMs(failures: number): number {
-  return Math.min(FIRST_KILL_RETRY_MS * 2 ** Math.min(failures - 1, 10), LONGEST_KILL_RETRY_MS);
-}
+const backOffMs = (failures: number): number => FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 10);
+
+/** Those whose end the last act did not find out. */
+const stillUnconfirmed = ({ unconfirmed }: Decision, { records = [] }: Results): Decision["unconfirmed"] =>
+  unconfirmed.length === 0 ? [] : records.filter(({ phase }) => phase !== "Not Injected");
 
 /** Writes the status if it is time to; otherwise gives back in how many milliseconds it will be. */
 async function report(

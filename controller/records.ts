@@ -35,7 +35,7 @@ const EVENTS_KEPT = 5;
  * | desired | evidence             | from NI, NI/Wait        | from I, I/Wait          |
  * | ------- | -------------------- | ----------------------- | ----------------------- |
  * | Run     | gone                 | NI TargetGone           | NI TargetGone, +1       |
- * | Run     | active, peer         | I, +1                   | I                       |
+ * | Run     | active, held, peer   | I, +1                   | I                       |
  * | Run     | refused, failed      | NI/Wait, its reason     | I/Wait, its reason      |
  * | Run     | lease-ended          | NI/Wait LeaseExpired    | I/Wait LeaseExpired     |
  * | Run     | unreachable          | NI/Wait Unreachable     | I; past its lease I/Wait LeaseExpired |
@@ -43,7 +43,7 @@ const EVENTS_KEPT = 5;
  * | Stop    | gone, absent, peer   | NI                      | NI, +1                  |
  * | Stop    | unreachable          | NI/Wait RecoveryUnconfirmed | I/Wait RecoveryUnconfirmed |
  * | Stop    | refused, failed      | NI/Wait RecoverFailed   | I/Wait RecoverFailed    |
- * | Stop    | active, lease-ended, pending | as it was       | I/Wait                  |
+ * | Stop    | active, held, lease-ended, pending | as it was | I/Wait                  |
  *
  * A plain NI record stays as it is under Stop: nothing is on its target. While nobody is on the other side of the fault the end has a
  * reason, NoPeers.
@@ -63,6 +63,8 @@ function stepForward(record: ContainerRecord, evidence: Evidence, context: StepC
       return settled(endRecord(record, recordReasons.targetGone, "The pod is gone, and the fault with it.", context));
     case "active":
       return settled(applied(withEffect(record, evidence), context, evidence.remark));
+    case "held":
+      return settled(applied(record, context, evidence.remark));
     case "peer":
       return settled(applied(record, context));
     case "refused":
@@ -116,6 +118,7 @@ function stepBack(record: ContainerRecord, evidence: Evidence, context: StepCont
       return underWay(failed(record, waiting, cause, context));
     }
     case "active":
+    case "held":
     case "lease-ended":
     case "pending":
       return underWay(explained(record, waiting, record.reason, record.message));

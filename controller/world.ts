@@ -1,5 +1,5 @@
 import { nodeUri, podUri } from "../certs/identity.ts";
-import { DAEMON, labels, nodeOfAgent, OPTED_IN, SYSTEM_NAMESPACE } from "../common/names.ts";
+import { annotations, DAEMON, labels, nodeOfAgent, OPTED_IN, SYSTEM_NAMESPACE } from "../common/names.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { workloadOf } from "../api/policy/budget.ts";
@@ -51,6 +51,7 @@ export class World {
   readonly #slices: Reflector<EndpointSlice>;
   readonly #podsByUid: (uid: string) => readonly Pod[];
   readonly #daemonsOn: (node: string) => readonly Pod[];
+  readonly #claimedPods: (claimed: string) => readonly Pod[];
   readonly #podsOfWorkload: (workload: string) => readonly Pod[];
   readonly #servicesIn: (namespace: string) => readonly Service[];
   readonly #slicesIn: (namespace: string) => readonly EndpointSlice[];
@@ -70,6 +71,7 @@ export class World {
     const inNamespace = ({ metadata }: KubeObject): readonly string[] => [metadata.namespace ?? ""];
     this.#podsByUid = this.#pods.addIndex(({ metadata }) => [metadata.uid]);
     this.#daemonsOn = this.#pods.addIndex((pod) => (isDaemon(pod) ? [pod.spec.nodeName ?? ""] : []));
+    this.#claimedPods = this.#pods.addIndex((pod) => (isClaimed(pod) ? [CLAIMED] : []));
     this.#podsOfWorkload = this.#pods.addIndex((pod) => [workloadOf(pod)]);
     this.#servicesIn = this.#services.addIndex(inNamespace);
     this.#slicesIn = this.#slices.addIndex(inNamespace);
@@ -127,6 +129,14 @@ export class World {
     };
   }
 
+  /** Calls back when a pod that pod-failure changed came or changed. The returned function ends it. */
+  onClaim(handler: () => void): () => void {
+    return this.#pods.onChange((key) => {
+      const pod = this.#pods.get(key);
+      if (pod !== undefined && isClaimed(pod)) handler();
+    });
+  }
+
   experiment({ kind, ref }: ExperimentKey): Experiment | undefined {
     return this.#experiments.get(kind)?.get(keyOf(ref));
   }
@@ -153,6 +163,11 @@ export class World {
   /** Pods of a workload, as `workloadOf` names it. */
   podsOf(workload: string): readonly Pod[] {
     return this.#podsOfWorkload(workload);
+  }
+
+  /** Pods that pod-failure changed. */
+  claimedPods(): readonly Pod[] {
+    return this.#claimedPods(CLAIMED);
   }
 
   /** Labels of a namespace; undefined for one that is not known. */
@@ -201,6 +216,8 @@ export class World {
   }
 }
 
+const CLAIMED = "claimed";
+const isClaimed = ({ metadata }: Pod): boolean => metadata.annotations?.[annotations.podFailure] !== undefined;
 const isDaemon = ({ metadata }: Pod): boolean => metadata.namespace === SYSTEM_NAMESPACE && metadata.labels?.["app"] === DAEMON;
 
 /** Experiments that are over are left alone; the others care for their pods, for Services around them and perhaps for new pods. */

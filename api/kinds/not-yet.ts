@@ -29,9 +29,7 @@ export const notYetKinds = [
 ] as const satisfies readonly string[];
 export type NotYetKind = (typeof notYetKinds)[number];
 
-export const notYetActions: Readonly<Record<string, readonly string[]>> = {
-  PodChaos: ["pod-failure"],
-};
+export const notYetActions: Readonly<Record<string, readonly string[]>> = {};
 
 /** What of a spec cannot be carried out yet, by its kind, its action and the cluster it is to run in. */
 export function findNotYet(kind: string, spec: unknown): readonly FieldError[] {

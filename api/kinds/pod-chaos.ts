@@ -50,7 +50,7 @@ export const podChaos: ExperimentDefinition<typeof schema> = {
   selections: (spec) => [
     spec.action === "container-kill"
       ? { key: ".", block: spec, need: "daemon", containers: spec.containerNames ?? [] }
-      : { key: ".", block: spec, need: "api" },
+      : { key: ".", block: spec, need: spec.action === "pod-failure" ? "images" : "api" },
   ],
   isOneShot: (spec) => spec.action !== "pod-failure",
   schema,
@@ -62,7 +62,7 @@ export const podChaos: ExperimentDefinition<typeof schema> = {
   explain: (spec) => {
     const verb = {
       "pod-kill": "Kills",
-      "pod-failure": "Makes fail",
+      "pod-failure": "Runs a pause image in place of the containers of",
       "container-kill": `Kills the container ${(spec.containerNames ?? []).join(", ")} of`,
     }[spec.action];
     return `${verb} ${describeSelection(spec)}${spec.action === "pod-kill" && spec.gracePeriod > 0 ? ` with ${spec.gracePeriod} s to end` : ""}.`;

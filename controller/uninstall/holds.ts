@@ -15,6 +15,9 @@ interface Hold {
 /** Rights apart, with the policy that narrows them: manifests/guarded.yaml. They may not be installed. */
 const GUARDED_NAME = `${OWN_NAME}-guarded`;
 
+/** What pod-failure takes images back with, apart for the same reason. */
+const IMAGES_NAME = "squall-podchaos-guarded";
+
 const rightsOf = (name: string): readonly Hold[] => [
   { resource: clusterRoles, ref: { name } },
   { resource: clusterRoleBindings, ref: { name } },
@@ -25,7 +28,14 @@ const own = { namespace: SYSTEM_NAMESPACE, name: OWN_NAME };
 const deployment: Hold = { resource: deployments, ref: own };
 const account: Hold = { resource: serviceAccounts, ref: own };
 /** What the controller cannot do without until everything is cleaned up, what it can do without soonest first. */
-const holds: readonly Hold[] = [...rightsOf(OWN_NAME), ...rightsOf(GUARDED_NAME), account, deployment];
+const holds: readonly Hold[] = [
+  { resource: clusterRoles, ref: { name: IMAGES_NAME } },
+  { resource: clusterRoleBindings, ref: { name: IMAGES_NAME } },
+  ...rightsOf(OWN_NAME),
+  ...rightsOf(GUARDED_NAME),
+  account,
+  deployment,
+];
 
 export interface KeepHoldsOptions {
   readonly kube: Kube;

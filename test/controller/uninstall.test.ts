@@ -94,7 +94,11 @@ describe("what an uninstallation needs", () => {
     [roles, { ...own, name: rights }] as const,
     [roleBindings, { ...own, name: rights }] as const,
   ]);
-  const all = [...held, [serviceAccounts, own] as const, [deployments, own] as const];
+  const ofImages = [
+    [clusterRoles, { name: "squall-podchaos-guarded" }] as const,
+    [clusterRoleBindings, { name: "squall-podchaos-guarded" }] as const,
+  ];
+  const all = [...ofImages, ...held, [serviceAccounts, own] as const, [deployments, own] as const];
   let clock: FakeClock;
   let kube: FakeKube;
   let end: AbortController;

@@ -74,6 +74,7 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
       enrolmentPort,
       metricsPort,
       workers: 4,
+      pauseImage: "squall:0.1.0",
       logLevel: "info",
     };
     const controller = await runController(config, { kube: connection, clock: systemClock, log: silentLog });
@@ -174,6 +175,25 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
       () => kube.get(secrets, { namespace: "squall-system", name: "squall-ca" }).then(() => true),
       patience,
     );
+  });
+
+  it("puts the images back that pod-failure replaced", async () => {
+    await install();
+    await makePodThatNobodyReaches("failing");
+    await startController("only");
+    await waitUntil("everything is held", isHeld, patience);
+    await kube.create(experimentResource("PodChaos"), {
+      metadata: { namespace: SHOP, name: "fail", finalizers: [FINALIZER], annotations: { "squall.dev/author": author } },
+      spec: { action: "pod-failure", mode: "all", selector: { namespaces: [SHOP], labelSelectors: { app: "failing" } } },
+    });
+    const pod = () => kube.get(pods, { namespace: SHOP, name: "failing" });
+    const image = async () => (await pod()).spec.containers[0]?.image;
+    await waitUntil("the image is replaced", async () => (await image()) === "squall:0.1.0", patience);
+    const seconds = await uninstall();
+    assert.ok(seconds < 30, `it took the controller ${seconds} s`);
+    assert.equal(await image(), "none");
+    assert.equal((await pod()).metadata.annotations?.["squall.dev/pod-failure"], undefined);
+    assert.deepEqual(await whatIsLeft(), []);
   });
 
   it("takes no longer than the API server believes the controller, whoever cannot be reached", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { annotations } from "../../common/names.ts";
 import { experimentResource } from "../../kube/experiments.ts";
-import { ExperimentCluster } from "./experiment-cluster.ts";
+import { ExperimentCluster, PAUSE_IMAGE } from "./experiment-cluster.ts";
 
 /** What users go through, for a test to let something go wrong at each step. The world moves on between the parts. */
 export interface Story {
@@ -32,6 +33,18 @@ export async function playStory(story: Story, nemesis: Nemesis): Promise<void> {
       if (!records.some(({ phase }) => phase !== "Not Injected")) unrecorded.push(id);
     }
   };
+  cluster.kube.watchPods = ({ name }) => {
+    const claim = JSON.parse(cluster.pod(name).metadata.annotations?.[annotations.podFailure] ?? '{"holders":[]}') as {
+      readonly holders: readonly string[];
+    };
+    for (const experiment of ["fail", "short"]) {
+      const found = cluster.find(experiment, "PodChaos");
+      const records = found?.status.experiment.containerRecords ?? [];
+      const isHeld = found !== undefined && claim.holders.includes(found.metadata.uid);
+      if (isHeld && !records.some(({ id, phase }) => id === `shop/${name}` && phase !== "Not Injected"))
+        unrecorded.push(`${experiment} on ${name}`);
+    }
+  };
   try {
     await cluster.start();
     await story.begin(cluster);
@@ -58,6 +71,16 @@ function assertCut(cluster: ExperimentCluster, ...names: readonly string[]): voi
   );
   assert.deepEqual(inForce(cluster), names);
 }
+
+/** Names of the pods in which the pause image stands, or what says so. */
+const changed = (cluster: ExperimentCluster): readonly string[] =>
+  ["a", "b"].filter(
+    (name) =>
+      cluster.hasPod(name) &&
+      (cluster.images(name).includes(PAUSE_IMAGE) || cluster.pod(name).metadata.annotations?.[annotations.podFailure] !== undefined),
+  );
+
+const podFailure = { action: "pod-failure" };
 
 export const stories: readonly Story[] = [
   {
@@ -146,5 +169,53 @@ export const stories: readonly Story[] = [
       assert.deepEqual([cluster.hasPod("a"), cluster.hasPod("b")], [true, true]);
       assert.equal(cluster.find("kill", "PodChaos"), undefined);
     },
+  },
+  {
+    title: "a pod-failure of two pods that is deleted",
+    async begin(cluster) {
+      cluster.addPod("a");
+      cluster.addPod("b");
+      await cluster.apply("PodChaos", "fail", podFailure);
+    },
+    middle(cluster) {
+      assert.deepEqual(cluster.records("fail", "PodChaos"), ["shop/a: Injected", "shop/b: Injected"]);
+      assert.deepEqual([...cluster.images("a"), ...cluster.images("b")], [PAUSE_IMAGE, PAUSE_IMAGE]);
+    },
+    end: (cluster) => cluster.delete("fail", "PodChaos"),
+    after(cluster) {
+      assert.equal(cluster.find("fail", "PodChaos"), undefined);
+      assert.deepEqual([...cluster.images("a"), ...cluster.images("b")], ["app:1", "app:1"]);
+      assert.deepEqual(changed(cluster), []);
+      assert.equal(cluster.unconfirmed, 0);
+    },
+  },
+  {
+    title: "a pod-failure whose time is over, of a pod that another one still holds",
+    async begin(cluster) {
+      cluster.addPod("a");
+      await cluster.apply("PodChaos", "short", { ...podFailure, duration: "60s" });
+      await cluster.apply("PodChaos", "fail", podFailure);
+    },
+    middle: (cluster) => assert.deepEqual(cluster.records("short", "PodChaos"), ["shop/a: Injected"]),
+    end: (cluster) => cluster.pass(60_000),
+    after(cluster) {
+      assert.deepEqual(cluster.records("short", "PodChaos"), ["shop/a: Not Injected"]);
+      assert.deepEqual(cluster.records("fail", "PodChaos"), ["shop/a: Injected"]);
+      assert.deepEqual(cluster.images("a"), [PAUSE_IMAGE]);
+    },
+  },
+  {
+    title: "a pod-failure whose finalizer is taken away by force",
+    async begin(cluster) {
+      cluster.addPod("a");
+      cluster.addPod("b");
+      await cluster.apply("PodChaos", "fail", podFailure);
+    },
+    middle: (cluster) => assert.deepEqual(changed(cluster), ["a", "b"]),
+    async end(cluster) {
+      cluster.kube.remove(experimentResource("PodChaos"), { namespace: "shop", name: "fail" });
+      await cluster.pass(1_000);
+    },
+    after: (cluster) => assert.deepEqual([...cluster.images("a"), ...cluster.images("b"), ...changed(cluster)], ["app:1", "app:1"]),
   },
 ];

@@ -23,8 +23,12 @@ import { endpointSlices, events, namespaces, nodes, type Pod, pods, services, su
 import { type FakeAgent, FakeAgents } from "./fake-agent.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { FakeKube } from "./fake-kube.ts";
+import { FakeKubelet } from "./fake-kubelet.ts";
 
 const NAMESPACE = "shop";
+export const PAUSE_IMAGE = "squall:1.2.3";
+/** Annotation of a pod without a readinessProbe. */
+const NO_PROBE = "test/no-probe";
 /** Who applies experiments here. */
 export const AUTHOR = renderAuthor({ username: "alice", groups: [], extra: {} });
 
@@ -41,6 +45,14 @@ export interface PodOptions {
   /** Ids of its containers that run, by name; `app` alone by default, with an id of its own. */
   readonly containers?: Readonly<Record<string, string | undefined>>;
   readonly node?: string;
+  /** Images of its containers, by name. */
+  readonly images?: Readonly<Record<string, string>>;
+  /** Plain init containers, by name, with their images. */
+  readonly initImages?: Readonly<Record<string, string>>;
+  readonly restartPolicy?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Whether it notices that the application does not answer. */
+  readonly hasProbe?: boolean;
   /** Of a pod that is there already: its containers were started again. */
   readonly uid?: string;
 }
@@ -50,6 +62,10 @@ export type WriteHook = (moment: "before" | "after", write: number) => void;
 
 class HookedKube extends FakeKube {
   hook: WriteHook = () => undefined;
+  /** Told of each pod that the controller changed. */
+  watchPods: (ref: ObjectRef) => void = () => undefined;
+  /** Pods that were changed since somebody looked. */
+  readonly changedPods = new Map<string, ObjectRef>();
   #count = 0;
 
   override create<T>(resource: Resource<T>, body: NewObject, options?: CreateOptions, signal?: AbortSignal): Promise<T> {
@@ -59,7 +75,12 @@ class HookedKube extends FakeKube {
   }
 
   override patch<T>(resource: Resource<T>, ref: ObjectRef, body: unknown, options: PatchOptions, signal?: AbortSignal): Promise<T> {
-    return this.#around(() => super.patch(resource, ref, body, options, signal));
+    return this.#around(async () => {
+      const patched = await super.patch(resource, ref, body, options, signal);
+      if (resource.plural === "pods") this.changedPods.set(`${ref.namespace}/${ref.name}`, ref);
+      if (resource.plural === "pods") this.watchPods(ref);
+      return patched;
+    });
   }
 
   override delete(resource: Resource<unknown>, ref: ObjectRef, options?: DeleteOptions, signal?: AbortSignal): Promise<void> {
@@ -86,6 +107,7 @@ export class ExperimentCluster {
   apiServerAheadMs = 0;
   readonly kube = new HookedKube({ now: () => new Date(this.clock.now().getTime() + this.apiServerAheadMs) });
   readonly agents = new FakeAgents(this.clock);
+  readonly kubelet = new FakeKubelet(this.kube);
   /** How leaders reach agents. */
   dial: Dial = this.agents.dial;
   /** Targets left without a confirmation. */
@@ -124,6 +146,7 @@ export class ExperimentCluster {
       clock: this.clock,
       log: silentLog,
       workers: 4,
+      pauseImage: PAUSE_IMAGE,
       randomBelow: () => 0,
       isLeading: () => this.isLeading,
       metrics: { startVisit: () => () => undefined, countUnconfirmed: (targets) => (this.unconfirmed += targets) },
@@ -153,7 +176,21 @@ export class ExperimentCluster {
   async pass(ms: number): Promise<void> {
     await this.clock.advance(ms);
     // Chains of visits, calls and watches that need no time; pieces of a millisecond let timers of 0 fire.
-    for (let turn = 0; turn < 8; turn += 1) await this.clock.advance(0);
+    for (let turn = 0; turn < 8; turn += 1) {
+      this.#startChanged();
+      await this.clock.advance(0);
+    }
+  }
+
+  #startChanged(): void {
+    if (!this.kubelet.isAlive) return;
+    const changed = [...this.kube.changedPods.values()];
+    this.kube.changedPods.clear();
+    for (const ref of changed) {
+      const hasProbe =
+        this.kube.peek(pods, ref) !== undefined && this.pod(ref.name, ref.namespace).metadata.annotations?.[NO_PROBE] === undefined;
+      this.kubelet.visit(ref, (images) => !hasProbe || !images.includes(PAUSE_IMAGE));
+    }
   }
 
   addNamespace(name: string, { isOptedIn = true } = {}): void {
@@ -170,6 +207,11 @@ export class ExperimentCluster {
       owner,
       isReady = true,
       node = "node-1",
+      images = {},
+      initImages = {},
+      restartPolicy = "Always",
+      hasProbe = true,
+      annotations = {},
     } = options;
     const containers = Object.entries(options.containers ?? { app: `containerd://${name}-1` });
     this.#lastIp += 1;
@@ -181,13 +223,18 @@ export class ExperimentCluster {
         namespace,
         ...(options.uid !== undefined && { uid: options.uid }),
         labels: { app: "web", [labels.inject]: OPTED_IN, ...options.labels },
+        annotations: { ...annotations, ...(!hasProbe && { [NO_PROBE]: "" }) },
         ...(owner !== undefined && { ownerReferences: [{ kind: "StatefulSet", name: owner, uid: owner, controller: true }] }),
       },
       spec: {
         nodeName: node,
         hostNetwork,
-        containers: containers.map(([container]) => ({ name: container })),
-        initContainers: hasSidecar ? [{ name: SIDECAR_CONTAINER }] : [],
+        restartPolicy,
+        containers: containers.map(([container]) => ({ name: container, image: images[container] ?? `${container}:1` })),
+        initContainers: [
+          ...(hasSidecar ? [{ name: SIDECAR_CONTAINER, image: PAUSE_IMAGE, restartPolicy: "Always" }] : []),
+          ...Object.entries(initImages).map(([container, image]) => ({ name: container, image })),
+        ],
       },
       status: {
         phase,
@@ -199,7 +246,9 @@ export class ExperimentCluster {
         ...(ip !== undefined && { podIP: ip, podIPs: [{ ip }] }),
       },
     });
-    return this.pod(name, namespace).metadata.uid;
+    const added = this.pod(name, namespace);
+    this.kubelet.admit(added);
+    return added.metadata.uid;
   }
 
   /** A daemon on a node, which is added with it. Its agent is `node/NAME`. */
@@ -215,6 +264,18 @@ export class ExperimentCluster {
 
   pod(name: string, namespace = NAMESPACE): Pod {
     return pods.parse(this.kube.peek(pods, { namespace, name }) ?? assert.fail(`there is no pod ${name}`));
+  }
+
+  /** `app:1` of each container and init container but our sidecar, in the pod's order. */
+  images(name: string, namespace = NAMESPACE): readonly (string | undefined)[] {
+    const { containers, initContainers } = this.pod(name, namespace).spec;
+    return [...containers, ...initContainers].flatMap((one) => (one.name === SIDECAR_CONTAINER ? [] : [one.image]));
+  }
+
+  /** Sets images of a pod and what else a merge patch says, as a user does. */
+  async changePod(name: string, body: object): Promise<void> {
+    await this.#asUser(() => this.kube.patch(pods, { namespace: NAMESPACE, name }, body, { type: "merge" }));
+    await this.pass(0);
   }
 
   hasPod(name: string, namespace = NAMESPACE): boolean {

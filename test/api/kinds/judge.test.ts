@@ -235,8 +235,10 @@ describe("judging a PodChaos", () => {
     );
   });
 
-  it("names the actions that cannot be carried out yet", () => {
-    assert.deepEqual(accepted("PodChaos", { ...base, action: "pod-failure" }).unsupported, ["spec.action"]);
+  it("makes pods fail, with or without an end", () => {
+    const { unsupported, explanation } = accepted("PodChaos", { ...base, action: "pod-failure" });
+    assert.deepEqual(unsupported, []);
+    assert.match(explanation, /^Runs a pause image in place of the containers of all pods of shop/);
   });
 
   it("refuses a negative grace period", () =>

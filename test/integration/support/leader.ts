@@ -38,6 +38,7 @@ export async function startLeader({
     clock: systemClock,
     log: silentLog,
     workers: 4,
+    pauseImage: "squall:0.1.0",
     randomBelow,
     isLeading: () => !leading.signal.aborted,
     metrics: { startVisit: () => () => undefined, countUnconfirmed },
