@@ -15,6 +15,7 @@ const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   "fan-out": () => import("./fan-out.ts"),
   lifecycle: () => import("./lifecycle.ts"),
   sidecar: () => import("./sidecar.ts"),
+  "time-skew": () => import("./time-skew.ts"),
 };
 
 const { positionals } = parseArgs({ allowPositionals: true });
