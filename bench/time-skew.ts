@@ -1,8 +1,11 @@
 import { globSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../common/clock.ts";
+import { openPrecedence } from "../daemon/time/precedence.ts";
+import { openPtrace } from "../daemon/time/ptrace.ts";
 import type { Skew } from "../daemon/time/skew-table.ts";
 import { createSkewer, openSkewerParts, type Skewer } from "../daemon/time/skewer.ts";
+import { createStopper } from "../daemon/time/stop-process.ts";
 import { type NativePrograms, openNativePrograms } from "../test/node/support/native-programs.ts";
 import { startTarget, type TargetProgram } from "../test/node/support/target-program.ts";
 import { median } from "../test/support/statistics.ts";
@@ -52,24 +55,19 @@ function build(programs: NativePrograms, name: string): string {
   return path;
 }
 
-/** A skewer that notes how long each stop took. */
+/** A skewer that notes how long each stop took. What we do without precedence happens when everybody runs again. */
 function timedSkewer(): { readonly skewer: Skewer; readonly stopsMs: number[] } {
-  const parts = openSkewerParts();
   const stopsMs: number[] = [];
-  const skewer = createSkewer({
-    ...parts,
-    stopper: {
-      during(pid, act) {
-        const startedMs = performance.now();
-        try {
-          return parts.stopper.during(pid, act);
-        } finally {
-          stopsMs.push(performance.now() - startedMs);
-        }
-      },
-    },
+  const takePrecedence = openPrecedence();
+  const stopper = createStopper(openPtrace(), () => {
+    const giveBack = takePrecedence();
+    const startedMs = performance.now();
+    return () => {
+      stopsMs.push(performance.now() - startedMs);
+      giveBack();
+    };
   });
-  return { skewer, stopsMs };
+  return { skewer: createSkewer({ ...openSkewerParts(), stopper }), stopsMs };
 }
 
 async function startLoad(programs: NativePrograms, threads: number, pauseUs: number): Promise<TargetProgram> {

@@ -15,6 +15,8 @@ export interface TargetMemory {
   readonly base: number;
   /** Bytes from `base + offset` on; fewer, or none, where there is no memory. */
   read(offset: number, length: number): Buffer;
+  /** As read, into a buffer that the caller keeps; how many bytes it holds then. */
+  readInto(offset: number, bytes: Buffer): number;
   /** Writes all, or throws. */
   write(offset: number, bytes: Buffer): void;
   close(): void;
@@ -68,13 +70,9 @@ function memoryOf(pid: number, fd: number, base: number): TargetMemory {
     base,
     read(offset, length) {
       const bytes = Buffer.alloc(length);
-      try {
-        return bytes.subarray(0, readSync(fd, bytes, 0, length, base + offset));
-      } catch (error) {
-        if (error instanceof Error && "code" in error && error.code === "EIO") return bytes.subarray(0, 0); // no memory there
-        throw error;
-      }
+      return bytes.subarray(0, readAt(fd, bytes, base + offset));
     },
+    readInto: (offset, bytes) => readAt(fd, bytes, base + offset),
     write(offset, bytes) {
       const written = writeSync(fd, bytes, 0, bytes.length, base + offset);
       if (written === 0) throw Object.assign(new Error("The process has ended."), { code: "ESRCH" });
@@ -82,6 +80,15 @@ function memoryOf(pid: number, fd: number, base: number): TargetMemory {
     },
     close: () => closeSync(fd),
   };
+}
+
+function readAt(fd: number, bytes: Buffer, address: number): number {
+  try {
+    return readSync(fd, bytes, 0, bytes.length, address);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EIO") return 0; // no memory there
+    throw error;
+  }
 }
 
 /** Address of the vDSO, 0 for none. */
