@@ -74,7 +74,7 @@ function memoryOf(pid: number, fd: number, base: number): TargetMemory {
     },
     readInto: (offset, bytes) => readAt(fd, bytes, base + offset),
     write(offset, bytes) {
-      const written = writeSync(fd, bytes, 0, bytes.length, base + offset);
+      const written = writeAt(fd, bytes, base + offset);
       if (written === 0) throw Object.assign(new Error("The process has ended."), { code: "ESRCH" });
       if (written !== bytes.length) throw new Error(`Only ${written} of ${bytes.length} bytes could be written to its memory.`);
     },
@@ -88,6 +88,17 @@ function readAt(fd: number, bytes: Buffer, address: number): number {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "EIO") return 0; // no memory there
     throw error;
+  }
+}
+
+/** 0 for memory that is no more. */
+function writeAt(fd: number, bytes: Buffer, address: number): number {
+  try {
+    return writeSync(fd, bytes, 0, bytes.length, address);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EIO")) throw error;
+    const advice = "Start it with proc_mem.force_override=always, see Documentation/admin-guide/kernel-parameters.txt.";
+    throw new Error(`This kernel lets nobody write to code of processes through /proc/PID/mem. ${advice}`, { cause: error });
   }
 }
 
