@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   lifecycle: () => import("./lifecycle.ts"),
   sidecar: () => import("./sidecar.ts"),
   daemon: () => import("./daemon.ts"),
+  "time-skew": () => import("./time-skew.ts"),
 };
 
 const { positionals } = parseArgs({ allowPositionals: true });

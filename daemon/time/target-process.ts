@@ -15,6 +15,8 @@ export interface TargetMemory {
   readonly base: number;
   /** Bytes from `base + offset` on; fewer, or none, where there is no memory. */
   read(offset: number, length: number): Buffer;
+  /** As read, into a buffer that the caller keeps; how many bytes it holds then. */
+  readInto(offset: number, bytes: Buffer): number;
   /** Writes all, or throws. */
   write(offset: number, bytes: Buffer): void;
   close(): void;
@@ -68,20 +70,36 @@ function memoryOf(pid: number, fd: number, base: number): TargetMemory {
     base,
     read(offset, length) {
       const bytes = Buffer.alloc(length);
-      try {
-        return bytes.subarray(0, readSync(fd, bytes, 0, length, base + offset));
-      } catch (error) {
-        if (error instanceof Error && "code" in error && error.code === "EIO") return bytes.subarray(0, 0); // no memory there
-        throw error;
-      }
+      return bytes.subarray(0, readAt(fd, bytes, base + offset));
     },
+    readInto: (offset, bytes) => readAt(fd, bytes, base + offset),
     write(offset, bytes) {
-      const written = writeSync(fd, bytes, 0, bytes.length, base + offset);
+      const written = writeAt(fd, bytes, base + offset);
       if (written === 0) throw Object.assign(new Error("The process has ended."), { code: "ESRCH" });
       if (written !== bytes.length) throw new Error(`Only ${written} of ${bytes.length} bytes could be written to its memory.`);
     },
     close: () => closeSync(fd),
   };
+}
+
+function readAt(fd: number, bytes: Buffer, address: number): number {
+  try {
+    return readSync(fd, bytes, 0, bytes.length, address);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EIO") return 0; // no memory there
+    throw error;
+  }
+}
+
+/** 0 for memory that is no more. */
+function writeAt(fd: number, bytes: Buffer, address: number): number {
+  try {
+    return writeSync(fd, bytes, 0, bytes.length, address);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EIO")) throw error;
+    const advice = "Start it with proc_mem.force_override=always, see Documentation/admin-guide/kernel-parameters.txt.";
+    throw new Error(`This kernel lets nobody write to code of processes through /proc/PID/mem. ${advice}`, { cause: error });
+  }
 }
 
 /** Address of the vDSO, 0 for none. */

@@ -6,6 +6,9 @@ import type { VdsoPatch } from "./vdso-patch.ts";
 const FRAME = 1024;
 /** Bytes of stack that are searched for handlers of signals: those that run, or wait, on top of an interrupted detour. */
 const HANDLERS = 65_536;
+/** Kept for all threads of all processes: they stand still meanwhile, and a collection of garbage would let them wait. */
+const frame = Buffer.alloc(FRAME);
+const stack = Buffer.alloc(HANDLERS);
 /** cs and ss of 64-bit code with the zeros between them, as the kernel saves them for the return from a handler: struct sigcontext_64. */
 const SEGMENTS = Buffer.from("3300000000002b00", "hex");
 const SEGMENTS_BEHIND_COUNTER = 16;
@@ -17,8 +20,8 @@ const COUNTER_BEHIND_STACK = 8;
  */
 export function isInside(memory: TargetMemory, position: Position, patch: VdsoPatch): boolean {
   if (standsInside(memory, position, patch)) return true;
-  const stack = memory.read(position.stack - memory.base, HANDLERS);
-  for (let at = stack.indexOf(SEGMENTS); at >= 0; at = stack.indexOf(SEGMENTS, at + 1)) {
+  const length = memory.readInto(position.stack - memory.base, stack);
+  for (let at = stack.indexOf(SEGMENTS); at >= 0 && at < length; at = stack.indexOf(SEGMENTS, at + 1)) {
     const counterAt = at - SEGMENTS_BEHIND_COUNTER;
     if (counterAt < COUNTER_BEHIND_STACK) continue;
     const interrupted = { counter: readAddress(stack, counterAt), stack: readAddress(stack, counterAt - COUNTER_BEHIND_STACK) };
@@ -27,12 +30,12 @@ export function isInside(memory: TargetMemory, position: Position, patch: VdsoPa
   return false;
 }
 
-function standsInside(memory: TargetMemory, { counter, stack }: Position, patch: VdsoPatch): boolean {
+function standsInside(memory: TargetMemory, { counter, stack: top }: Position, patch: VdsoPatch): boolean {
   if (isAdded(counter - memory.base, patch)) return true;
   const isInVdso = counter >= memory.base && counter < memory.base + patch.pristine.length;
   if (!isInVdso) return false;
-  const frame = memory.read(stack - memory.base, FRAME);
-  for (let at = 0; at + 8 <= frame.length; at += 8) if (isAdded(readAddress(frame, at) - memory.base, patch)) return true;
+  const length = memory.readInto(top - memory.base, frame);
+  for (let at = 0; at + 8 <= length; at += 8) if (isAdded(readAddress(frame, at) - memory.base, patch)) return true;
   return false;
 }
 

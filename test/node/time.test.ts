@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../common/clock.ts";
@@ -166,6 +166,19 @@ func main() {
     await sleep(skew.untilMs - systemClock.monotonicMs() - 100);
     expectOffsets(await readClocks(program), { ...every, gettimeofday: HOUR_NS, time: HOUR_NS });
     await sleep(150);
+    expectOffsets(await readClocks(program), {});
+  });
+
+  it("end at that moment in a time namespace, too", async function () {
+    const namespaced = ["unshare", "--time", "--monotonic", "86400", "--boottime", "86400", clocks];
+    if (spawnSync("unshare", ["--time", "true"]).status !== 0) return this.skip();
+    const program = await start(namespaced);
+    const shift = [1, 4, 7].map((clock) => [clock, HOUR_NS]);
+    while (readlinkSync(`/proc/${program.identity.pid}/ns/time`) === readlinkSync("/proc/self/ns/time")) await sleep(5);
+    const skew = skewOf(Object.fromEntries(shift), 700);
+    await apply(program, skew);
+    expectOffsets(await readClocks(program), Object.fromEntries(shift));
+    await sleep(skew.untilMs - systemClock.monotonicMs() + 50);
     expectOffsets(await readClocks(program), {});
   });
 

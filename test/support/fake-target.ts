@@ -46,11 +46,13 @@ export function fakeTarget(vdso: Buffer): FakeTarget {
       pid: 1,
       base: FAKE_BASE,
       read(offset, length) {
+        const bytes = Buffer.alloc(length);
+        return bytes.subarray(0, target.memory.readInto(offset, bytes));
+      },
+      readInto(offset, bytes) {
         const address = FAKE_BASE + offset;
-        const region = regions.find(({ at, bytes }) => address >= at && address < at + bytes.length);
-        return region === undefined
-          ? Buffer.alloc(0)
-          : Buffer.from(region.bytes.subarray(address - region.at, address - region.at + length));
+        const region = regions.find(({ at, bytes: there }) => address >= at && address < at + there.length);
+        return region === undefined ? 0 : region.bytes.copy(bytes, 0, address - region.at);
       },
       write(offset, bytes) {
         if (target.writesLeft-- <= 0) throw patcherDied;

@@ -29,9 +29,9 @@ export function openNativePrograms(): NativePrograms {
 /** Whether a program is on the PATH. */
 export const isInstalled = (program: string): boolean => spawnSync("which", [program]).status === 0;
 
-/** Writes a source file for a language whose programs run from source, and tells its path. */
-export function writeSource(folder: string, name: string, text: string): string {
+/** Writes a file, such as the source of a program, and tells its path. */
+export function writeSource(folder: string, name: string, content: string | Buffer): string {
   const path = join(folder, name);
-  writeFileSync(path, text);
+  writeFileSync(path, content);
   return path;
 }
