@@ -275,12 +275,13 @@ function planFaults(records: readonly ContainerRecord[], observed: Observed, bou
 }
 
 function wantedFault(
-  { key, experiment, findPod }: Observed,
+  observed: Observed,
   { agent, faultId }: { readonly agent: string; readonly faultId: string },
   { fault, phase, lease }: { readonly fault: TargetFault; readonly phase: Phase; readonly lease: Lease },
 ): WantedFault {
+  const { key, experiment } = observed;
   const { target } = fault;
-  const pod = findPod(target.uid);
+  const pod = observed.findPod(target.uid);
   return {
     ...(nodeOfAgent(agent) !== undefined && { target: targetOf(target, pod === "gone" ? undefined : pod) }),
     id: faultId,

@@ -65,16 +65,16 @@ function explainMissing(username: string, [first, ...others]: readonly Right[]):
 function findWithdrawn(
   records: readonly ContainerRecord[],
   { selectors }: BoundSpec,
-  { around, findPod }: Pick<Observed, "around" | "findPod">,
+  observed: Pick<Observed, "around" | "findPod">,
 ): Problem | undefined {
   const needs = new Map(selectors.map(({ key, need }) => [key, need]));
   for (const { selectorKey, id, targetUID = "" } of records) {
     const need = needs.get(selectorKey);
     if (need === undefined || need === "address") continue;
     const namespace = id.slice(0, id.indexOf("/"));
-    const optIn = around.optInOf(namespace);
+    const optIn = observed.around.optInOf(namespace);
     if (optIn === "none") return explainWithdrawn(namespace, "has opted out", labels.inject);
-    const pod = findPod(targetUID);
+    const pod = observed.findPod(targetUID);
     const isJoining = need === "network" && pod !== undefined && pod !== "gone" && isLateJoiner(pod);
     if (isJoining && optIn !== "late-join") return explainWithdrawn(namespace, "does not allow late join any more", labels.lateJoin);
   }
