@@ -3,6 +3,7 @@ import { sizeOf, whyOverBudget, workloadOf } from "./policy/budget.ts";
 import type { Act } from "./policy/acts.ts";
 import { type Around, type Policy, policiesFor, protectorOf } from "./policy/violations.ts";
 import type { Selection } from "./kinds/definition.ts";
+import type { OptIn } from "./opt-in.ts";
 import { countDrawn, matchPods, type SelectableNode, type SelectablePod, type Skip, whySkipped } from "./selection.ts";
 
 /** What an experiment would do to the pods of this moment, before it does. */
@@ -42,7 +43,7 @@ export interface PlanSurroundings<P> {
   readonly nodes: readonly SelectableNode[];
   readonly policies: readonly Policy[];
   readonly labelsOf: Around["labelsOf"];
-  readonly isOptedIn: (namespace: string) => boolean;
+  readonly optInOf: (namespace: string) => OptIn;
 }
 
 export function planAct<P extends SelectablePod & OwnedPod>(act: Act, around: PlanSurroundings<P>): ActPlan<P> {
@@ -54,7 +55,7 @@ export function planAct<P extends SelectablePod & OwnedPod>(act: Act, around: Pl
 
 function planSelection<P extends SelectablePod & OwnedPod>(
   selection: Selection,
-  { pods, nodes, policies, labelsOf, isOptedIn }: PlanSurroundings<P>,
+  { pods, nodes, policies, labelsOf, optInOf }: PlanSurroundings<P>,
 ): PlannedSelection<P> {
   const { key, block, need } = selection;
   const isFaulted = need !== "address";
@@ -66,7 +67,7 @@ function planSelection<P extends SelectablePod & OwnedPod>(
       reason: "Protected",
       message: `Policy ${protector.name} (spec.protected) protects it.`,
     };
-    return { pod, skip: whySkipped(pod, selection, isOptedIn) ?? isProtected };
+    return { pod, skip: whySkipped(pod, selection, optInOf) ?? isProtected };
   });
   const candidates = judged.flatMap(({ pod, skip }) => (skip === undefined ? [pod] : []));
   const skipped = judged.flatMap(({ pod, skip }) => (skip === undefined ? [] : [{ pod, skip }]));

@@ -1,4 +1,5 @@
 import { labels, OPTED_IN, SIDECAR_CONTAINER, annotations as names } from "../common/names.ts";
+import type { OptIn } from "./opt-in.ts";
 import { listWords } from "./text.ts";
 import { parseModeValue, type SelectorBlock, type PodSelector } from "./blocks/selector.ts";
 
@@ -35,10 +36,11 @@ export interface SelectableNode {
 }
 
 /**
- * What a target must have: the API server's word (pod-kill), images that can be replaced and put back (pod-failure), a sidecar of ours, a daemon of ours on its node (time, stress), or only an address
- * (the other side of a fault).
+ * What a target must have: the API server's word (pod-kill), images that can be replaced and put back (pod-failure), a sidecar of ours, somebody in
+ * its network namespace (a sidecar, or by late join the daemon of its node), a daemon of ours on its node (time, stress), or only an address (the
+ * other side of a fault).
  */
-export type TargetNeed = "api" | "images" | "sidecar" | "daemon" | "address";
+export type TargetNeed = "api" | "images" | "sidecar" | "network" | "daemon" | "address";
 
 export interface Skip {
   readonly reason: SkipReason;
@@ -67,6 +69,9 @@ export const podId = ({ metadata }: Pick<SelectablePod, "metadata">): string => 
 
 export const hasSidecar = ({ spec }: Pick<SelectablePod, "spec">): boolean =>
   spec.initContainers.some(({ name }) => name === SIDECAR_CONTAINER);
+
+/** Whether faults of its network are for the daemon of its node: it has no sidecar, and its network is its own. Whether they may be is `OptIn`. */
+export const isLateJoiner = (pod: Pick<SelectablePod, "spec">): boolean => !hasSidecar(pod) && pod.spec.hostNetwork !== true;
 
 /** Addresses of a pod, of both families where it has both; none before it is running. */
 export function addressesOf({ status }: Pick<SelectablePod, "status">): readonly string[] {
@@ -164,8 +169,8 @@ export function containersOf({ spec }: Pick<SelectablePod, "spec">, names: reado
 }
 
 /** Why a pod cannot be a target now; undefined when it can. */
-export function whySkipped(pod: SelectablePod, wanted: Wanted, isOptedIn: (namespace: string) => boolean): Skip | undefined {
-  const never = whyNever(pod, wanted, isOptedIn);
+export function whySkipped(pod: SelectablePod, wanted: Wanted, optInOf: (namespace: string) => OptIn): Skip | undefined {
+  const never = whyNever(pod, wanted, optInOf);
   const { need } = wanted;
   if (never !== undefined || need === "api") return never;
   if (need === "daemon" || need === "images")
@@ -176,10 +181,11 @@ export function whySkipped(pod: SelectablePod, wanted: Wanted, isOptedIn: (names
 }
 
 /** The reasons that waiting does not mend. Nothing is done to a pod that is only the other side, so it need not have opted in. */
-export function whyNever(pod: SelectablePod, { need, containers }: Wanted, isOptedIn: (namespace: string) => boolean): Skip | undefined {
+export function whyNever(pod: SelectablePod, { need, containers }: Wanted, optInOf: (namespace: string) => OptIn): Skip | undefined {
   const { metadata, spec, status } = pod;
   const namespace = metadata.namespace ?? "";
-  if (need !== "address" && !isOptedIn(namespace)) {
+  const optIn = optInOf(namespace);
+  if (need !== "address" && optIn === "none") {
     return {
       reason: "NamespaceNotOptedIn",
       message: `The namespace did not opt in. Run: kubectl label namespace ${namespace} ${labels.inject}=${OPTED_IN}`,
@@ -193,10 +199,15 @@ export function whyNever(pod: SelectablePod, { need, containers }: Wanted, isOpt
     const message = `The pod has no container ${listWords(containers)}. It has ${listWords(spec.containers.map(({ name }) => name))}.`;
     return { reason: "NoContainer", message };
   }
-  if ((need === "sidecar" || need === "address") && spec.hostNetwork === true) {
+  if ((need === "sidecar" || need === "network" || need === "address") && spec.hostNetwork === true) {
     return { reason: "HostNetwork", message: "The pod is on its node's network; a fault there would hit the node and everything on it." };
   }
-  return need === "sidecar" && !hasSidecar(pod) ? whyNotInjected(pod) : undefined;
+  if (hasSidecar(pod)) return undefined;
+  if (need === "sidecar") return whyNotInjected(pod);
+  if (need !== "network" || optIn === "late-join") return undefined;
+  const wayOut = ` For pods that nobody can restart: kubectl label namespace ${namespace} ${labels.lateJoin}=${OPTED_IN}`;
+  const skip = whyNotInjected(pod);
+  return { ...skip, message: `${skip.message}${wayOut}` };
 }
 
 /** https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror */

@@ -4,12 +4,14 @@ import { SYSTEM_NAMESPACE } from "../common/names.ts";
 import { renderTable } from "./table.ts";
 import type { WebhookState } from "./webhook-state.ts";
 
-/** One labelled pod and what is known of it. */
+/** One pod that is labelled, or that late join reaches, and what is known of it. */
 export interface Patient {
   readonly pod: string;
   readonly finding:
     | { readonly is: "injected"; readonly explanation: PodExplanation }
     | { readonly is: "unreachable"; readonly why: string }
+    /** It has no sidecar, and its namespace allows late join. */
+    | { readonly is: "late-join"; readonly node: string | undefined }
     /** `why` is what the injector wrote on the pod, if anything. */
     | { readonly is: "not-injected"; readonly isNamespaceOptedIn: boolean; readonly why: string | undefined };
 }
@@ -23,7 +25,7 @@ export interface Diagnosis {
   readonly pods: readonly Patient[];
 }
 
-/** What each labelled pod can do, and what to do about those that cannot do anything. */
+/** What each of these pods can do, and what to do about those that cannot do anything. */
 export function renderDiagnosis({ namespace, webhook, verdict, pods }: Diagnosis): string {
   const outlook = [...explainWebhook(webhook), ...explainVerdict(verdict, namespace)];
   return [...(outlook.length > 0 ? [...outlook, ""] : []), renderPatients(pods, namespace)].join("\n");
@@ -72,6 +74,8 @@ function describe(finding: Patient["finding"]): readonly string[] {
     }
     case "unreachable":
       return ["?", "", "", finding.why];
+    case "late-join":
+      return ["late join", "", "", `network faults by the daemon of ${finding.node === undefined ? "its node" : `node ${finding.node}`}`];
     case "not-injected":
       return [
         "none",
@@ -90,5 +94,6 @@ function hintsFor(finding: Patient["finding"], namespace: string): readonly stri
   if (!finding.isNamespaceOptedIn) return [`Opt the namespace in: kubectl label namespace ${namespace} squall.dev/inject=enabled`];
   return [
     `Pods get their sidecar when they are made. Make them anew: kubectl rollout restart deployment -n ${namespace}. Codes are in docs/reasons.md.`,
+    `Where nobody can restart them, allow late join: kubectl label namespace ${namespace} squall.dev/late-join=enabled`,
   ];
 }

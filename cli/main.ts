@@ -1,7 +1,9 @@
 /** The `squall` command: looks into a cluster with the rights of whoever types it. */
 import { Command, Option } from "commander";
 import { parseVerdict } from "../api/injection-verdict.ts";
+import { type OptIn, optInOf } from "../api/opt-in.ts";
 import { podExplanation, type PodExplanation } from "../api/pod-explanation.ts";
+import { hasSidecar, isFinished, isLateJoiner } from "../api/selection.ts";
 import { annotations, labels, OPTED_IN, SIDECAR_CONTAINER } from "../common/names.ts";
 import { bundlePath } from "../common/sidecar-layout.ts";
 import { VERSION } from "../common/version.ts";
@@ -20,6 +22,9 @@ interface Options {
   readonly namespace?: string;
   readonly output: "text" | "json";
 }
+
+const LABELLED = `${labels.inject}=${OPTED_IN}`;
+const isLabelled = ({ metadata }: Pod): boolean => metadata.labels?.[labels.inject] === OPTED_IN;
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
@@ -46,18 +51,20 @@ program
 program
   .command("doctor")
   .description(
-    "show for each labelled pod what can be faulted there, and why pods have no sidecar; needs the rights to list pods and to create pods/exec",
+    "show for each labelled pod, and those that late join reaches, what can be faulted there, and why pods have no sidecar; needs the rights to list pods and to create pods/exec",
   )
   .action(() =>
     withKube(async (kube, namespace) => {
       const options = program.opts<Options>();
       const { metadata } = await kube.get(namespaces, { name: namespace });
-      const isNamespaceOptedIn = metadata.labels?.[labels.inject] === OPTED_IN;
+      const optIn = optInOf(namespace, metadata.labels);
       const verdict = parseVerdict(metadata.annotations?.[annotations.injectionVerdict]);
-      const { items } = await kube.list(pods, { namespace, labelSelector: `${labels.inject}=${OPTED_IN}` });
+      // Late join asks nothing of a pod.
+      const { items } = await kube.list(pods, optIn === "late-join" ? { namespace } : { namespace, labelSelector: LABELLED });
+      const concerned = items.filter((pod) => !isFinished(pod) && (isLabelled(pod) || isLateJoiner(pod)));
       const [webhook, patients] = await Promise.all([
         readWebhookState(kube),
-        Promise.all(items.map((pod) => examine(pod, options, { namespace, isNamespaceOptedIn }))),
+        Promise.all(concerned.map((pod) => examine(pod, options, { namespace, optIn }))),
       ]);
       const diagnosis: Diagnosis = { namespace, webhook, verdict, pods: patients };
       say(options.output === "json" ? JSON.stringify(diagnosis, null, 2) : renderDiagnosis(diagnosis));
@@ -103,15 +110,12 @@ async function withKube<T>(act: (kube: KubeConnection, namespace: string) => Pro
   }
 }
 
-async function examine(
-  pod: Pod,
-  options: Options,
-  around: { readonly namespace: string; readonly isNamespaceOptedIn: boolean },
-): Promise<Patient> {
+async function examine(pod: Pod, options: Options, around: { readonly namespace: string; readonly optIn: OptIn }): Promise<Patient> {
   const { name } = pod.metadata;
-  if (!pod.spec.initContainers.some((container) => container.name === SIDECAR_CONTAINER)) {
+  if (around.optIn === "late-join" && isLateJoiner(pod)) return { pod: name, finding: { is: "late-join", node: pod.spec.nodeName } };
+  if (!hasSidecar(pod)) {
     const why = pod.metadata.annotations?.[annotations.injected];
-    return { pod: name, finding: { is: "not-injected", isNamespaceOptedIn: around.isNamespaceOptedIn, why } };
+    return { pod: name, finding: { is: "not-injected", isNamespaceOptedIn: around.optIn !== "none", why } };
   }
   try {
     return { pod: name, finding: { is: "injected", explanation: await ask(options, around.namespace, name) } };

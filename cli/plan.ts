@@ -8,8 +8,8 @@ import { workloadOf } from "../api/policy/budget.ts";
 import { readPolicy } from "../api/policy/read.ts";
 import { findViolations, type Policy } from "../api/policy/violations.ts";
 import { describeErrors } from "../api/field-error.ts";
+import { optInOf } from "../api/opt-in.ts";
 import { podId } from "../api/selection.ts";
-import { labels, OPTED_IN } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import type { Kube } from "../kube/kube.ts";
 import { chaosPolicies } from "../kube/limit-resources.ts";
@@ -141,7 +141,7 @@ async function planObject({ kind, object }: OurObject, { kube, namespace, now, p
     nodes: listed.items,
     policies,
     labelsOf,
-    isOptedIn: (space: string) => labelsOf(space)?.[labels.inject] === OPTED_IN,
+    optInOf: (space: string) => optInOf(space, labelsOf(space)),
   };
   const annotations = isJsonObject(metadata["annotations"]) ? metadata["annotations"] : {};
   const violations = findViolations(policies, { acts, annotations: textsOf(annotations) }, { now, labelsOf });

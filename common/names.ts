@@ -8,6 +8,8 @@ export const ports = { webhook: 9443, enrolment: 9444, sidecar: 9445, daemon: 94
 export const labels = {
   /** On namespace and pod, with the value "enabled": both together opt a pod in. */
   inject: "squall.dev/inject",
+  /** On a namespace that opted in, with the value "enabled": pods without a sidecar are faulted by the daemon of their node. */
+  lateJoin: "squall.dev/late-join",
 } as const;
 
 export const OPTED_IN = "enabled";

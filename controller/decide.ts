@@ -1,7 +1,8 @@
-import type { Actor } from "../api/kinds/definition.ts";
-import { addressesOf } from "../api/selection.ts";
+import type { SelectorKey } from "../api/kinds/definition.ts";
+import { addressesOf, isLateJoiner } from "../api/selection.ts";
 import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
-import { FINALIZER } from "../common/names.ts";
+import { FINALIZER, nodeOfAgent } from "../common/names.ts";
+import type { Pod } from "../kube/resources.ts";
 import type { Wish } from "./agents/dispatcher.ts";
 import type { Target as MessageTarget } from "../proto/gen/agent.ts";
 import type { WantedFault } from "./agents/sender.ts";
@@ -9,6 +10,7 @@ import { agentOf } from "./agents/whose.ts";
 import { isOfSelection, type Problem } from "./conditions.ts";
 import { readEvidence } from "./evidence.ts";
 import type { Act, BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
+import { isJoined } from "./late-join.ts";
 import { isHeldInPods, moveHolds, type PodChange } from "./pod-failure/move-holds.ts";
 import { explainHalted } from "./limits.ts";
 import type { Observed } from "./observe.ts";
@@ -170,7 +172,6 @@ function moveRecords(before: readonly ContainerRecord[], observed: Observed, { b
   const plan = planFaults(before, observed, bound);
   const steps = before.map((record) => {
     const uid = record.targetUID ?? "";
-    const id = faultIdOf(experiment.metadata.uid, record, actor);
     const fault = plan.faults.get(keyOfRecord(record));
     const pod = observed.findPod(uid);
     const isNew = !persisted.has(keyOfRecord(record));
@@ -179,6 +180,7 @@ function moveRecords(before: readonly ContainerRecord[], observed: Observed, { b
     const desired = isAlone ? "Stop" : phase.desired;
     const view = agents.get(uid);
     const agent = pod === undefined || pod === "gone" ? undefined : agentOf(actor, pod);
+    const id = faultIdOf(experiment.metadata.uid, record, agent ?? "");
     const carries = fault !== undefined || (agent !== undefined && mayCarry(record, { bound, desired, isReported: view?.reports.has(id) }));
     const evidence =
       pod === "gone"
@@ -197,10 +199,10 @@ function moveRecords(before: readonly ContainerRecord[], observed: Observed, { b
   const records = steps.map(({ record }) => record);
   const wishes = steps.flatMap(({ before: old, record, desired, agent, carries, fault }): readonly Wish[] => {
     if (!carries || agent === undefined || isTargetGone(record)) return [];
-    const wish = { agent, faultId: faultIdOf(experiment.metadata.uid, record, actor) };
+    const wish = { agent, faultId: faultIdOf(experiment.metadata.uid, record, agent) };
     // Until the end is on record the agent is kept at hand: forgotten too early, it would have to be asked again.
     if (desired === "Stop") return old.phase === "Not Injected" ? [] : [{ ...wish, fault: undefined }];
-    return [{ ...wish, fault: fault && wantedFault(observed, wish.faultId, { fault, actor, phase, lease }) }];
+    return [{ ...wish, fault: fault && wantedFault(observed, wish, { fault, phase, lease }) }];
   });
   // A lease that runs out unheard changes what the record should say.
   const leaseEnds = steps.flatMap(({ evidence }) =>
@@ -213,11 +215,11 @@ const keyOfRecord = ({ selectorKey, id, targetUID }: Pick<ContainerRecord, "sele
   `${selectorKey} ${id} ${targetUID ?? ""}`;
 
 /**
- * Unique on an agent: a pod that is both source and target of an experiment carries two faults, and a daemon carries those of all containers of
- * its node.
+ * Unique on an agent: a pod that is both source and target of an experiment carries two faults, and a daemon carries those of all pods and
+ * containers of its node.
  */
-export function faultIdOf(experimentUid: string, { selectorKey, id, targetUID }: ContainerRecord, actor: Actor): string {
-  if (actor !== "daemon") return `${experimentUid}/${selectorKey}`;
+export function faultIdOf(experimentUid: string, { selectorKey, id, targetUID }: ContainerRecord, agent: string): string {
+  if (nodeOfAgent(agent) === undefined) return `${experimentUid}/${selectorKey}`;
   const [, , container] = id.split("/");
   return [experimentUid, selectorKey, targetUID, container].filter((part) => part !== undefined).join("/");
 }
@@ -247,12 +249,16 @@ interface FaultPlan {
 
 function planFaults(records: readonly ContainerRecord[], observed: Observed, bound: BoundSpec | undefined): FaultPlan {
   if (bound === undefined) return { faults: new Map(), isAlone: () => false };
+  const faulted = new Set(bound.selectors.filter(isFaulted).map(({ key }) => key));
+  // What is done to the other side is for good measure: there, a daemon is asked only where late join is allowed and nothing is in its way.
+  const hasAgent = (key: SelectorKey, pod: Pod): boolean =>
+    agentOf(bound.actor, pod) !== undefined &&
+    (bound.actor !== "sidecar" || !isLateJoiner(pod) || faulted.has(key) || isJoined(pod, observed.around));
   const here = records.flatMap((record): readonly Target[] => {
     const pod = observed.findPod(record.targetUID ?? "");
     if (pod === undefined || pod === "gone") return [];
     const { selectorKey, id } = record;
-    const hasAgent = agentOf(bound.actor, pod) !== undefined;
-    return [{ selectorKey, id, uid: pod.metadata.uid, addresses: addressesOf(pod), hasAgent }];
+    return [{ selectorKey, id, uid: pod.metadata.uid, addresses: addressesOf(pod), hasAgent: hasAgent(selectorKey, pod) }];
   });
   const faults = bound.faultsOf({
     sources: here.filter(({ selectorKey }) => selectorKey === "."),
@@ -269,13 +275,16 @@ function planFaults(records: readonly ContainerRecord[], observed: Observed, bou
 }
 
 function wantedFault(
-  { key, experiment }: Observed,
-  id: string,
-  { fault, actor, phase, lease }: { readonly fault: TargetFault; readonly actor: Actor; readonly phase: Phase; readonly lease: Lease },
+  observed: Observed,
+  { agent, faultId }: { readonly agent: string; readonly faultId: string },
+  { fault, phase, lease }: { readonly fault: TargetFault; readonly phase: Phase; readonly lease: Lease },
 ): WantedFault {
+  const { key, experiment } = observed;
+  const { target } = fault;
+  const pod = observed.findPod(target.uid);
   return {
-    ...(actor === "daemon" && { target: targetOf(fault.target) }),
-    id,
+    ...(nodeOfAgent(agent) !== undefined && { target: targetOf(target, pod === "gone" ? undefined : pod) }),
+    id: faultId,
     experimentUid: experiment.metadata.uid,
     experiment: key.text,
     leaseMs: lease.ms,
@@ -284,10 +293,11 @@ function wantedFault(
   };
 }
 
-/** As a daemon is told whom it acts on. */
-export function targetOf({ id, uid }: { readonly id: string; readonly uid: string }): MessageTarget {
+/** As a daemon is told whom it acts on: a container, or a pod as a whole and its network. */
+export function targetOf({ id, uid }: { readonly id: string; readonly uid: string }, found?: Pod): MessageTarget {
   const [namespace = "", pod = "", container = ""] = id.split("/");
-  return { podUid: uid, namespace, pod, container };
+  const network = container === "" && found && { addresses: [...addressesOf(found)], probePorts: [...(found.spec.probePorts ?? [])] };
+  return { podUid: uid, namespace, pod, container, ...(network && { network }) };
 }
 
 /** A killed pod counts against budgets a while longer: what comes in its place is not there at once. */

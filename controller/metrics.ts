@@ -77,7 +77,7 @@ export function createMetrics(world: World, isLeading: () => boolean): Controlle
         this.reset();
         for (const pod of world.pods()) {
           const { namespace = "", labels: found } = pod.metadata;
-          const asked = found?.[labels.inject] === OPTED_IN && world.isOptedIn(namespace);
+          const asked = found?.[labels.inject] === OPTED_IN && world.optInOf(namespace) !== "none";
           if (asked && !hasSidecar(pod) && addressesOf(pod).length > 0) this.inc({ namespace });
         }
       },

@@ -85,8 +85,8 @@ export async function observe(key: ExperimentKey, deps: ObserveDeps): Promise<Ob
   const observed = observeCached(key, deps, lost);
   if (observed === "gone") return observed;
   if (observed.refusal !== undefined || observed.halted !== undefined) return observed;
-  const { access, signal, world } = deps;
-  memory.refusal = await readRefusal(observed, { access, signal, isOptedIn: (namespace) => world.isOptedIn(namespace) });
+  const { access, signal } = deps;
+  memory.refusal = await readRefusal(observed, { access, signal });
   // Meanwhile somebody may have halted everything.
   const now = observeCached(key, deps, lost);
   return now === "gone" ? now : { ...now, refusal: now.refusal ?? memory.refusal };
@@ -147,7 +147,7 @@ export function observeCached(
       get nodes() {
         return world.nodes();
       },
-      isOptedIn: (namespace) => world.isOptedIn(namespace),
+      optInOf: (namespace) => world.optInOf(namespace),
       passportOf: (agent) => deps.passports.of(agent),
       hasDaemon: (node) => world.daemonOn(node) !== undefined,
       protects: restraint.protects,

@@ -1,5 +1,6 @@
 import { parseAuthor } from "../api/author.ts";
 import { describeRight, reachOfObject, type Right, suggestQuestion } from "../api/reach.ts";
+import { isLateJoiner } from "../api/selection.ts";
 import type { ContainerRecord } from "../api/status.ts";
 import { show } from "../api/text.ts";
 import { annotations, labels, OPTED_IN } from "../common/names.ts";
@@ -29,11 +30,7 @@ const LONGEST_RETRY_MS = 30_000;
  */
 export async function readRefusal(
   observed: Observed,
-  {
-    access,
-    isOptedIn,
-    signal,
-  }: { readonly access: AccessReviews; readonly isOptedIn: (namespace: string) => boolean; readonly signal: AbortSignal },
+  { access, signal }: { readonly access: AccessReviews; readonly signal: AbortSignal },
 ): Promise<Refusal | undefined> {
   const { key, experiment, binding, nowMs, memory } = observed;
   if (binding.can !== "run" || decidePhase(experiment, binding.bound, observed).desired === "Stop") return undefined;
@@ -43,7 +40,7 @@ export async function readRefusal(
   const author = parseAuthor(experiment.metadata.annotations?.[annotations.author]);
   if (author === undefined) return { problem: { reason: reasons.noAuthor, message: NO_AUTHOR }, untilMs: undefined, times: 1 };
   const missing = await access.findMissing(author, reachOfObject(key.kind, experiment, key.ref), signal);
-  const problem = missing.length > 0 ? explainMissing(author.username, missing) : findWithdrawn(records, binding.bound, isOptedIn);
+  const problem = missing.length > 0 ? explainMissing(author.username, missing) : findWithdrawn(records, binding.bound, observed);
   if (problem === undefined) return undefined;
   const times = (memory.refusal?.times ?? 0) + 1;
   return { problem, untilMs: nowMs + Math.min(FIRST_RETRY_MS * 2 ** Math.min(times - 1, 10), LONGEST_RETRY_MS), times };
@@ -68,16 +65,23 @@ function explainMissing(username: string, [first, ...others]: readonly Right[]):
 function findWithdrawn(
   records: readonly ContainerRecord[],
   { selectors }: BoundSpec,
-  isOptedIn: (namespace: string) => boolean,
+  observed: Pick<Observed, "around" | "findPod">,
 ): Problem | undefined {
-  const needed = new Set(selectors.filter(({ need }) => need !== "address").map(({ key }) => key));
-  const withdrawn = records
-    .filter(({ selectorKey }) => needed.has(selectorKey))
-    .map(({ id }) => id.slice(0, id.indexOf("/")))
-    .find((namespace) => !isOptedIn(namespace));
-  if (withdrawn === undefined) return undefined;
-  return {
-    reason: reasons.namespaceNotOptedIn,
-    message: `The namespace ${withdrawn} has opted out since its pods were picked. Run: kubectl label namespace ${withdrawn} ${labels.inject}=${OPTED_IN}`,
-  };
+  const needs = new Map(selectors.map(({ key, need }) => [key, need]));
+  for (const { selectorKey, id, targetUID = "" } of records) {
+    const need = needs.get(selectorKey);
+    if (need === undefined || need === "address") continue;
+    const namespace = id.slice(0, id.indexOf("/"));
+    const optIn = observed.around.optInOf(namespace);
+    if (optIn === "none") return explainWithdrawn(namespace, "has opted out", labels.inject);
+    const pod = observed.findPod(targetUID);
+    const isJoining = need === "network" && pod !== undefined && pod !== "gone" && isLateJoiner(pod);
+    if (isJoining && optIn !== "late-join") return explainWithdrawn(namespace, "does not allow late join any more", labels.lateJoin);
+  }
+  return undefined;
 }
+
+const explainWithdrawn = (namespace: string, what: string, label: string): Problem => ({
+  reason: reasons.namespaceNotOptedIn,
+  message: `The namespace ${namespace} ${what} since its pods were picked. Run: kubectl label namespace ${namespace} ${label}=${OPTED_IN}`,
+});

@@ -1,5 +1,16 @@
+import type { OptIn } from "../api/opt-in.ts";
 import { workloadOf } from "../api/policy/budget.ts";
-import { containersOf, drawTargets, matchPods, podId, type SelectableNode, type Skip, whyNever, whySkipped } from "../api/selection.ts";
+import {
+  containersOf,
+  drawTargets,
+  isLateJoiner,
+  matchPods,
+  podId,
+  type SelectableNode,
+  type Skip,
+  whyNever,
+  whySkipped,
+} from "../api/selection.ts";
 import type { ContainerRecord, SkippedTarget } from "../api/status.ts";
 import type { Pod } from "../kube/resources.ts";
 import type { Passport } from "../proto/gen/agent.ts";
@@ -9,13 +20,14 @@ import { nodeAgent } from "../common/names.ts";
 import { explainNoDaemon } from "./agents/whose.ts";
 import type { BoundSelector } from "./kinds/translator.ts";
 import { isTooLarge } from "./fit.ts";
+import { whyNotJoined } from "./late-join.ts";
 import { isTargetGone } from "./records.ts";
 
 /** Whatever selection looks at, as it is at the moment of the visit. */
 export interface Surroundings {
   readonly pods: readonly Pod[];
   readonly nodes: readonly SelectableNode[];
-  readonly isOptedIn: (namespace: string) => boolean;
+  readonly optInOf: (namespace: string) => OptIn;
   /** What an agent said of its surroundings; undefined where it did not. */
   readonly passportOf: (agent: string) => Passport | undefined;
   readonly hasDaemon: (node: string) => boolean;
@@ -43,7 +55,7 @@ export function pickTargets(
     const { block } = selector;
     const judged = matchPods(block.selector, around.pods, around.nodes).map((pod) => ({
       pod,
-      skip: whySkipped(pod, selector, around.isOptedIn) ?? whyNotFaulted(selector, pod, around),
+      skip: whySkipped(pod, selector, around.optInOf) ?? whyNotFaulted(selector, pod, around),
     }));
     const skipped = judged.flatMap(({ pod, skip }) => (skip === undefined ? [] : [{ id: podId(pod), ...skip }]));
     const eligible = judged.flatMap(({ pod, skip }) => (skip === undefined ? [pod] : []));
@@ -66,10 +78,13 @@ export function pickTargets(
 /** Whether pods of this selector are faulted, and not only the other side of a fault. */
 export const isFaulted = ({ need }: BoundSelector): boolean => need !== "address";
 
-function whyNotFaulted(selector: BoundSelector, pod: Pod, { passportOf, hasDaemon, protects }: Surroundings): Skip | undefined {
+function whyNotFaulted(selector: BoundSelector, pod: Pod, around: Surroundings): Skip | undefined {
+  const { passportOf, hasDaemon, protects } = around;
   const protection = isFaulted(selector) ? protects(pod) : undefined;
   if (protection !== undefined) return protection;
   const { nodeName = "" } = pod.spec;
+  // What the kernel of such a pod allows is found out by the daemon, when it gets the fault.
+  if (selector.need === "network" && isLateJoiner(pod)) return whyNotJoined(pod, around);
   if (selector.need === "daemon" && !hasDaemon(nodeName)) return { reason: "NoDaemon", message: explainNoDaemon(nodeName) };
   const passport = passportOf(selector.need === "daemon" ? nodeAgent(nodeName) : pod.metadata.uid);
   return (passport && selector.whyUnable(passport)) ?? (selector.mustRun ? whyNotRunning(pod, selector.containers ?? []) : undefined);
@@ -139,7 +154,7 @@ export function joinTargets(current: Picked, selectors: readonly BoundSelector[]
       const workload = workloadOf(pod);
       const ofWorkload = [...(held.get(workload) ?? []), pod];
       const skip =
-        whyNever(pod, selector, around.isOptedIn) ?? whyNotFaulted(selector, pod, around) ?? whyNoRoom(selector, ofWorkload, around);
+        whyNever(pod, selector, around.optInOf) ?? whyNotFaulted(selector, pod, around) ?? whyNoRoom(selector, ofWorkload, around);
       if (skip !== undefined && skip.reason !== "Finished" && skip.reason !== "Terminating") skipped.push({ id: podId(pod), ...skip });
       if (skip !== undefined || pod.spec.nodeName === undefined) continue;
       joined.push(...newRecords(pod, selector));

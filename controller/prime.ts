@@ -1,6 +1,6 @@
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
-import { nodeOfAgent } from "../common/names.ts";
+import { nodeAgent, nodeOfAgent } from "../common/names.ts";
 import type { Owner, Wish } from "./agents/dispatcher.ts";
 import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
@@ -10,6 +10,9 @@ import type { Ledger } from "./ledger.ts";
 import type { Memories } from "./memory.ts";
 import { observeCached } from "./observe.ts";
 import type { World } from "./world.ts";
+
+/** Faults have the same ids on all nodes. */
+const ANY_NODE = nodeAgent("");
 
 export interface PrimeDeps {
   readonly world: World;
@@ -44,7 +47,10 @@ function prime(key: ExperimentKey, deps: PrimeDeps): void {
   const onRecord = new Set(
     (observed.experiment.status.experiment.containerRecords ?? [])
       .filter(({ phase }) => phase !== "Not Injected")
-      .flatMap((record) => [`${record.targetUID ?? ""} ${faultIdOf(uid, record, "sidecar")}`, faultIdOf(uid, record, "daemon")]),
+      .flatMap((record) => [
+        `${record.targetUID ?? ""} ${faultIdOf(uid, record, record.targetUID ?? "")}`,
+        faultIdOf(uid, record, ANY_NODE),
+      ]),
   );
   const { wishes, held } = decide(observed, () => 0);
   // What is only drawn now is granted by the visit, once everything that is on record is entered.

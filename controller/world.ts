@@ -1,7 +1,8 @@
 import { nodeUri, podUri } from "../certs/identity.ts";
-import { annotations, DAEMON, labels, nodeOfAgent, OPTED_IN, SYSTEM_NAMESPACE } from "../common/names.ts";
+import { annotations, DAEMON, nodeOfAgent, SYSTEM_NAMESPACE } from "../common/names.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
+import { type OptIn, optInOf } from "../api/opt-in.ts";
 import { workloadOf } from "../api/policy/budget.ts";
 import { addressesOf, isFinished } from "../api/selection.ts";
 import { type ExperimentName, experimentNames } from "../api/kinds/experiments.ts";
@@ -179,9 +180,8 @@ export class World {
     return this.#nodes.list();
   }
 
-  isOptedIn(namespace: string): boolean {
-    const found = this.namespaces.get(namespace);
-    return found?.metadata.labels?.[labels.inject] === OPTED_IN;
+  optInOf(namespace: string): OptIn {
+    return optInOf(namespace, this.labelsOf(namespace));
   }
 
   services(inNamespaces: ReadonlySet<string>): readonly Service[] {

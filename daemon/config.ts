@@ -7,6 +7,8 @@ const shape = {
   nodeName: value.text(),
   /** Addresses of this pod, where the controller dials. */
   podIps: value.list(),
+  /** Addresses of the node, from which the kubelet's probes come. */
+  hostIps: value.or(value.list(), []),
   /** HOST:PORT of the enrolment Service. */
   enrolmentAddress: value.text(),
   /** Where the node's /run is mounted: the container runtime's socket is somewhere below. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Carrier, Moment } from "../agent/carrier.ts";
 import { noReceipt } from "../agent/held-fault.ts";
 import type { Refusal } from "../agent/plan.ts";
@@ -9,7 +10,7 @@ import { createPlaces } from "./places.ts";
 import type { ContainerRuntime } from "./runtime/container-runtime.ts";
 
 export interface NodeCarrierOptions {
-  readonly runtime: Pick<ContainerRuntime, "find">;
+  readonly runtime: Pick<ContainerRuntime, "find" | "sandboxPid">;
   readonly families: readonly NodeFamily[];
   readonly clock: Clock;
   readonly log: Log;
@@ -17,7 +18,7 @@ export interface NodeCarrierOptions {
 
 const LOOK_EVERY_MS = 1_000;
 
-/** Carries out faults on containers of this node: finds the containers, hands each fault to its family, and looks again every second. */
+/** Carries out faults on containers and pods of this node: finds them, hands each fault to its family, and looks again every second. */
 export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrierOptions): Carrier {
   const places = createPlaces(runtime);
   let wanted: readonly Fault[] = [];
@@ -25,6 +26,7 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
   let cancelLook = (): void => undefined;
   let looking: Promise<void> | undefined;
 
+  for (const family of families) family.onChange(() => tellChange());
   const isBusy = (): boolean => wanted.length > 0 || families.some((family) => family.isBusy);
   const familyOf = (fault: Fault): NodeFamily | undefined => families.find(({ name }) => name === fault.family?.$case);
 
@@ -66,6 +68,10 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
     return { placed, refused };
   }
 
+  /** A count that cannot be read must not keep a fault from being taken back. */
+  const readLast = (beforeReplacing: Moment["beforeReplacing"]): Promise<void> =>
+    beforeReplacing().catch((error: unknown) => log.warn({ err: error }, "last receipts could not be read"));
+
   return {
     passport: passportOf(families),
     hasReceiptsAtHand: true,
@@ -73,8 +79,9 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
       return wanted.length === 0;
     },
     prepare: () => Promise.resolve(),
-    async converge(faults, { remainingMs }: Moment) {
+    async converge(faults, { remainingMs, beforeReplacing }: Moment) {
       await looking;
+      if (wanted.length > 0 && !isDeepStrictEqual(idsOf(wanted), idsOf(faults))) await readLast(beforeReplacing);
       wanted = faults;
       places.keepOnly(faults);
       const { placed, refused } = await place(faults);
@@ -93,7 +100,7 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
       tellChange = callback;
     },
     remarkOf: (fault) => familyOf(fault)?.remarkOf(fault.id),
-    resolvedOf: () => [],
+    resolvedOf: (fault) => familyOf(fault)?.resolvedOf(fault.id) ?? [],
     explain: (faults) => faults.map(({ id, experiment, target, family }) => ({ id, experiment, target, family: family?.$case })),
     async readReceipts(faultIds) {
       const found = await Promise.all(
@@ -111,6 +118,8 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
   };
 }
 
+const idsOf = (faults: readonly Fault[]): readonly string[] => faults.map(({ id }) => id);
+
 /** What can never be carried out here, whatever the container does. */
 function problemWith(
   { family, target }: Fault,
@@ -120,8 +129,11 @@ function problemWith(
     const what = family === undefined ? "a kind of fault that it does not know" : `${family.$case} faults`;
     return { reason: "NotYetSupported", message: `This daemon cannot carry out ${what}. Is it older than the controller?` };
   }
-  if (target === undefined || target.podUid === "" || target.container === "")
-    return { reason: "InvalidTarget", message: "The fault does not say which container of which pod it is for." };
+  if (target === undefined || target.podUid === "" || (target.container === "") !== (known.actsOn === "pods"))
+    return {
+      reason: "InvalidTarget",
+      message: `The fault does not say which ${known.actsOn === "pods" ? "pod" : "container of which pod"} it is for.`,
+    };
   return known.missing === undefined ? undefined : { reason: "CannotCarry", message: known.missing };
 }
 

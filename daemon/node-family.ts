@@ -1,17 +1,24 @@
 import type { Remark } from "../agent/carrier.ts";
 import type { Refusal } from "../agent/plan.ts";
-import type { Fault, Receipt } from "../proto/gen/agent.ts";
+import type { Fault, Receipt, ResolvedName } from "../proto/gen/agent.ts";
 import type { FoundContainer } from "./runtime/container-runtime.ts";
 
-/** A fault on a container of this node, and the container as it runs now. */
+/** A fault of this node, and what it is on as that runs now: a container, or the sandbox of a pod, which goes by an empty name. */
 export interface PlacedFault {
   readonly fault: Fault;
-  readonly container: FoundContainer;
+  readonly container: Place;
 }
 
-/** Faults of one family on containers of this node. One call at a time. */
+/** One that was started again has another id. */
+export type Place = Omit<FoundContainer, "startedAtMs">;
+
+/** What families have in common whose faults are on containers and depend on nothing but these. */
+export const onContainers = { actsOn: "containers", onChange: () => undefined, resolvedOf: () => [] } as const;
+
+/** Faults of one family on containers or pods of this node. One call at a time. */
 export interface NodeFamily {
-  readonly name: "time" | "stress";
+  readonly name: "network" | "time" | "stress";
+  readonly actsOn: "containers" | "pods";
   /** Why they cannot be carried out on this node; undefined where they can. */
   readonly missing: string | undefined;
   /**
@@ -23,7 +30,11 @@ export interface NodeFamily {
   readonly isBusy: boolean;
   /** Looks after faults in force: processes that were started since, what could not be cleaned up at once. Called every second while it is busy. */
   look(): Promise<void>;
+  /** Calls back when its faults are to be sent again: something that they depend on changed. */
+  onChange(callback: () => void): void;
   remarkOf(faultId: string): Remark | undefined;
+  /** Host names of a fault with their present addresses. */
+  resolvedOf(faultId: string): readonly ResolvedName[];
   /** What a fault did so far; undefined for one that is not known. */
   receiptOf(faultId: string): Promise<Partial<Receipt> | undefined>;
   /** Takes back whatever an earlier life left on this node. */

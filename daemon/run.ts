@@ -17,11 +17,15 @@ import { VERSION } from "../common/version.ts";
 import type { DaemonConfig } from "./config.ts";
 import { createDaemonMetrics } from "./metrics.ts";
 import { serveNodeActs } from "./node-acts.ts";
+import { createPodNetworks } from "./network/pod-networks.ts";
+import { startSweeping } from "./network/sweeping.ts";
 import { createNodeCarrier } from "./node-carrier.ts";
 import { createNodeFamilies } from "./node-families.ts";
 import { connectRuntime } from "./runtime/connect-runtime.ts";
 
 export interface DaemonOptions {
+  /** The entry point of this program. */
+  readonly main: string;
   readonly clock: Clock;
   readonly log: Log;
   /** Its end ends what has not become ready. */
@@ -37,12 +41,13 @@ export interface Daemon {
  * Starts the daemon: takes back what an earlier life left on the node, enrols, listens, and applies the faults that the node is to have. Resolves
  * when it is ready; waits for enrolment as long as it takes, or until the signal aborts.
  */
-export async function runDaemon(config: DaemonConfig, { clock, log, signal }: DaemonOptions): Promise<Daemon> {
+export async function runDaemon(config: DaemonConfig, { main, clock, log, signal }: DaemonOptions): Promise<Daemon> {
   const agentName = nodeAgent(config.nodeName);
   let whyNotReady: string | undefined = "what an earlier life left is being taken back";
   await mkdir(config.stateFolder, { recursive: true });
   const runtime = connectRuntime({ hostRun: config.hostRun, clock, log });
-  const families = await createNodeFamilies({ ...config, clock, log });
+  const networks = createPodNetworks({ ...config, runtime, main, clock });
+  const { all: families, network } = await createNodeFamilies({ ...config, networks, clock, log });
   const carrier = createNodeCarrier({ runtime, families, clock, log });
   const agent = new Agent({ targetUid: agentName, version: VERSION, carrier, clock, log });
   const metrics = createDaemonMetrics({ agent, families, runtime });
@@ -56,6 +61,7 @@ export async function runDaemon(config: DaemonConfig, { clock, log, signal }: Da
     await family.recover();
     if (family.missing !== undefined) log.warn({ family: family.name, why: family.missing }, "faults cannot be carried out on this node");
   }
+  const sweeping = startSweeping({ runtime, networks, faults: network, clock, log });
   whyNotReady = "it is not enrolled yet";
 
   const enrol = async (): Promise<Identified> => identify(await enrolUntilDone(enrolment, { clock, log, signal }));
@@ -99,6 +105,7 @@ export async function runDaemon(config: DaemonConfig, { clock, log, signal }: Da
       whyNotReady = "the daemon ends";
       stopRenewal();
       wakefulness.close();
+      await sweeping.close();
       await agent.close();
       await server.close();
       door.close();

@@ -5,7 +5,7 @@ import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { Fault } from "../proto/gen/agent.ts";
 import type { StressFault as StressMessage } from "../proto/gen/faults.ts";
-import type { NodeFamily, PlacedFault } from "./node-family.ts";
+import { type NodeFamily, onContainers, type PlacedFault } from "./node-family.ts";
 import { sweepStress } from "./stress/marked.ts";
 import type { RunningStress } from "./stress/running-stress.ts";
 import { startStress, type StressTools } from "./stress/start-stress.ts";
@@ -70,6 +70,7 @@ export function createStressFaults({ missing, clock, log, ...tools }: StressFaul
   }
 
   return {
+    ...onContainers,
     name: "stress",
     missing,
     get isBusy() {

@@ -3,7 +3,7 @@ import type { Refusal } from "../agent/plan.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import type { Fault } from "../proto/gen/agent.ts";
-import type { NodeFamily, PlacedFault } from "./node-family.ts";
+import { type NodeFamily, onContainers, type PlacedFault } from "./node-family.ts";
 import type { OpenedSkewer } from "./time/open-skewer.ts";
 import { problemWithSkew, type Skew } from "./time/skew-table.ts";
 import type { Skewer } from "./time/skewer.ts";
@@ -49,6 +49,7 @@ export function createTimeFaults({ opened, processesOf, clock, log }: TimeFaults
 /** A node on which clocks cannot be skewed has none that are. */
 function createIdleFamily(missing: string): NodeFamily {
   return {
+    ...onContainers,
     name: "time",
     missing,
     isBusy: false,
@@ -100,6 +101,7 @@ function createWorkingFamily(skewer: Skewer, { processesOf, clock, log }: Omit<T
   }
 
   return {
+    ...onContainers,
     name: "time",
     missing: undefined,
     async converge(faults, remainingMs) {

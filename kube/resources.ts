@@ -1,4 +1,6 @@
 import * as z from "zod";
+import { isJsonObject } from "../api/json.ts";
+import { probePortsOf } from "../api/probe-ports.ts";
 import { KubeError } from "./errors.ts";
 import type { ObjectMeta, Resource } from "./kube.ts";
 
@@ -87,6 +89,13 @@ const containerStatuses = list(
 );
 const containers = list(z.object({ name: z.string(), image: text, restartPolicy: text }));
 
+/** Ports that are probed are said in many places of a container, of which nothing else is kept. */
+const withProbePorts = (raw: unknown): unknown => {
+  if (!isJsonObject(raw) || !isJsonObject(raw["spec"])) return raw;
+  const probePorts = probePortsOf(raw["spec"]);
+  return probePorts.length === 0 ? raw : { ...raw, spec: { ...raw["spec"], probePorts } };
+};
+
 const podSchema = z.object({
   metadata: metaSchema,
   spec: z.object({
@@ -97,6 +106,8 @@ const podSchema = z.object({
     schedulerName: text,
     containers,
     initContainers: containers,
+    /** TCP ports on which the kubelet probes it; absent for none. */
+    probePorts: z.array(z.number()).optional(),
   }),
   status: z
     .object({
@@ -112,7 +123,7 @@ const podSchema = z.object({
     .prefault({}),
 });
 export type Pod = z.output<typeof podSchema>;
-export const pods = resourceOf(core("Pod", "pods"), podSchema);
+export const pods = resourceOf(core("Pod", "pods"), z.preprocess(withProbePorts, podSchema));
 
 const namespaceSchema = z.object({ metadata: metaSchema, status: z.object({ phase: text }).prefault({}) });
 export type Namespace = z.output<typeof namespaceSchema>;

@@ -6,12 +6,11 @@ import { build } from "esbuild";
 const entries = {
   "webhook.mjs": "webhook/main.ts",
   "controller.mjs": "controller/main.ts",
-  "daemon.mjs": "daemon/main.ts",
   "sidecar-engine.mjs": "agent/network/engine/worker.ts",
 } as const;
 
-/** In parts: what the sidecar imports late stays on disk until then, and what its hook does not need is not read. */
-const inParts = { "sidecar.mjs": "sidecar/main.ts" } as const;
+/** In parts: what a process imports late stays on disk until then, and what its other commands do not need is not read. */
+const inParts = { sidecar: "sidecar/main.ts", daemon: "daemon/main.ts" } as const;
 
 /** A package with machine code: copied beside the bundles, without its documentation and C++ sources. */
 const NATIVE = "koffi";
@@ -27,8 +26,8 @@ const require = __createRequire(import.meta.url), __dirname = import.meta.dirnam
 export async function writeBundles(folder: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  await bundle(folder, { ...entries, ...more }, { splitting: false });
-  await bundle(folder, inParts, { splitting: true });
+  await bundle(folder, { ...entries, ...more });
+  for (const [name, entry] of Object.entries(inParts)) await bundle(folder, { [`${name}.mjs`]: entry }, { partsOf: name });
   await copyPackages(root, join(folder, "node_modules"), [NATIVE, `@koromix/koffi-linux-${process.arch}`]);
 }
 
@@ -37,13 +36,13 @@ const root = join(import.meta.dirname, "..");
 async function bundle(
   folder: string,
   files: Readonly<Record<string, string>>,
-  { splitting }: { readonly splitting: boolean },
+  { partsOf }: { readonly partsOf?: string } = {},
 ): Promise<void> {
   await build({
     absWorkingDir: root,
     entryPoints: Object.entries(files).map(([file, entry]) => ({ in: entry, out: file.replace(/\.mjs$/, "") })),
-    splitting,
-    chunkNames: "sidecar-[hash]",
+    splitting: partsOf !== undefined,
+    chunkNames: `${partsOf ?? "part"}-[hash]`,
     outdir: folder,
     outExtension: { ".js": ".mjs" },
     bundle: true,

@@ -1,9 +1,9 @@
+import { optInOf } from "../api/opt-in.ts";
 import { type ActPlan, planAct, type PlannedSelection } from "../api/plan.ts";
 import { type Act, actsOfJudged } from "../api/policy/acts.ts";
 import type { Around, Policy } from "../api/policy/violations.ts";
 import type { SoundSpec } from "../api/kinds/define-kind.ts";
 import type { Clock } from "../common/clock.ts";
-import { labels, OPTED_IN } from "../common/names.ts";
 import type { Kube } from "../kube/kube.ts";
 import { nodes, type Pod, pods } from "../kube/resources.ts";
 
@@ -48,8 +48,13 @@ export function createForecast({
     try {
       const lists = await Promise.all(namespaces.map((name) => kube.list(pods, { namespace: name }, ending.signal)));
       const found = acts.some(usesNodes) ? (await kube.list(nodes, {}, ending.signal)).items : [];
-      const isOptedIn = (name: string): boolean => labelsOf(name)?.[labels.inject] === OPTED_IN;
-      const around = { pods: lists.flatMap(({ items }) => items), nodes: found, policies: limits.policies, labelsOf, isOptedIn };
+      const around = {
+        pods: lists.flatMap(({ items }) => items),
+        nodes: found,
+        policies: limits.policies,
+        labelsOf,
+        optInOf: (name: string) => optInOf(name, labelsOf(name)),
+      };
       const shown = acts.slice(0, MOST_ACTS).flatMap((act) => describePlan(act, planAct<Pod>(act, around)));
       return cut([
         ...shown,

@@ -1,4 +1,5 @@
 import { Resolver } from "node:dns/promises";
+import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
@@ -107,11 +108,16 @@ export function followHostNames({ clock, log, lookup }: { readonly clock: Clock;
 /** The same address always in the same way: resolvers and packets of DNS spell those of IPv6 differently. */
 const spell = (address: string): string => ipaddr.parse(address).toString();
 
-/** Asks the pod's own resolver for both families, by the search list and ndots of this text of a resolv.conf(5). */
+/** Asks for both families as a pod does: by the name servers, the search list and ndots of this text of a resolv.conf(5). */
 export function createLookup(resolvConf: string): Lookup {
   const searchList = /^search\s+(.*)$/m.exec(resolvConf)?.[1]?.trim().split(/\s+/) ?? [];
   const ndots = Number(/\bndots:(\d+)/.exec(resolvConf)?.[1] ?? 1);
   const resolver = new Resolver({ timeout: 1_000, tries: 2 });
+  const servers = [...resolvConf.matchAll(/^nameserver\s+(\S+)/gm)]
+    .map(([, address = ""]) => address)
+    .filter((address) => isIP(address) !== 0);
+  // The file need not be this process's own; without any, that one counts.
+  if (servers.length > 0) resolver.setServers(servers);
   const query = async (name: string): Promise<{ readonly addresses: readonly string[]; readonly ttlSeconds: number }> => {
     const answers = await Promise.allSettled([resolver.resolve4(name, { ttl: true }), resolver.resolve6(name, { ttl: true })]);
     const found = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));

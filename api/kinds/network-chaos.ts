@@ -171,9 +171,9 @@ function explain(spec: Spec): string {
 /** Packets are shaped where they leave; a partition drops them at the selected pods, and at the target where it can. */
 function selections(spec: Spec): readonly Selection[] {
   const isShaped = spec.action !== "partition";
-  const own: Selection = { key: ".", block: spec, need: isShaped && spec.direction === "from" ? "address" : "sidecar" };
+  const own: Selection = { key: ".", block: spec, need: isShaped && spec.direction === "from" ? "address" : "network" };
   if (!spec.target) return [own];
-  return [own, { key: ".Target", block: spec.target, need: isShaped && spec.direction !== "to" ? "sidecar" : "address" }];
+  return [own, { key: ".Target", block: spec.target, need: isShaped && spec.direction !== "to" ? "network" : "address" }];
 }
 
 export const networkChaos: ExperimentDefinition<typeof schema> = {

@@ -1,15 +1,19 @@
 import type { Actor } from "../../api/kinds/definition.ts";
-import { hasSidecar } from "../../api/selection.ts";
+import { hasSidecar, isLateJoiner } from "../../api/selection.ts";
 import { nodeAgent } from "../../common/names.ts";
 import type { Pod } from "../../kube/resources.ts";
 
-/** The agent that carries faults of this pod out: UID of the pod, or node/NAME. Undefined where there is none. */
+/**
+ * The agent that carries faults of this pod out: UID of the pod, or node/NAME. Undefined where there is none. Where a pod has no sidecar it is the
+ * daemon, whether the namespace allows late join or not: that may have been withdrawn, and then the fault must be taken back there.
+ */
 export function agentOf(actor: Actor, pod: Pod): string | undefined {
   switch (actor) {
     case "controller":
       return undefined;
     case "sidecar":
-      return hasSidecar(pod) ? pod.metadata.uid : undefined;
+      if (hasSidecar(pod)) return pod.metadata.uid;
+      return isLateJoiner(pod) ? agentOf("daemon", pod) : undefined;
     case "daemon":
       return pod.spec.nodeName === undefined ? undefined : nodeAgent(pod.spec.nodeName);
   }

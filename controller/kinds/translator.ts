@@ -72,6 +72,8 @@ export type Binding =
 /** Reads an experiment of one kind. */
 export type Binder = (raw: { readonly metadata: { readonly namespace?: string | undefined }; readonly spec?: unknown }) => Binding;
 
+const needsAgent = ({ need }: Selection): boolean => need === "sidecar" || need === "network" || need === "daemon";
+
 /** Ties a kind to its translator, so that shared code may ask without knowing which kind it holds. */
 export function bindKind<S extends z.ZodType>(
   kind: ExperimentKind<S>,
@@ -92,8 +94,7 @@ export function bindKind<S extends z.ZodType>(
         selectors: kind.selections(spec).map((selection) => ({
           ...selection,
           mustRun: translator.actOf(spec)?.do === "kill-container",
-          whyUnable: (passport) =>
-            selection.need === "sidecar" || selection.need === "daemon" ? translator.whyUnable(spec, selection.key, passport) : undefined,
+          whyUnable: (passport) => (needsAgent(selection) ? translator.whyUnable(spec, selection.key, passport) : undefined),
         })),
         actor: kind.actorOf(spec),
         act: translator.actOf(spec),

@@ -1,4 +1,4 @@
-import type { Container, PodSandbox } from "../../proto/gen/cri.ts";
+import { type Container, ContainerState, type PodSandbox } from "../../proto/gen/cri.ts";
 import { type ConnectionOptions, RuntimeConnection } from "./connection.ts";
 import { type ContainerRuntime, type FoundContainer, RuntimeError } from "./container-runtime.ts";
 import { createCri, type Cri, isRunning } from "./cri.ts";
@@ -29,6 +29,21 @@ export function connectRuntime(options: ConnectionOptions): ContainerRuntime {
         if (examined !== undefined) found.push(examined);
       }
       return found;
+    },
+
+    async listWithout(name, signal) {
+      const owned = (await createCri(connection, signal).listContainers()).flatMap((container) => {
+        const owner = ownerOf(container.labels);
+        return owner === undefined ? [] : [{ container, owner }];
+      });
+      return [...Map.groupBy(owned, ({ owner }) => owner.podUid).values()].flatMap((ofPod) => {
+        const newest = newestOf(ofPod.flatMap(({ container, owner }) => (owner.container === name ? [container] : [])));
+        const isUp = ofPod.some(({ container }) => isRunning(container));
+        const [first] = ofPod;
+        if (first === undefined || !isUp || newest?.state !== ContainerState.CONTAINER_EXITED) return [];
+        const { podUid, namespace, pod } = first.owner;
+        return [{ podUid, namespace, pod }];
+      });
     },
 
     async sandboxPid(podUid, signal) {

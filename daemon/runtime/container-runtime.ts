@@ -4,6 +4,12 @@ export interface ContainerName {
   readonly container: string;
 }
 
+export interface PodName {
+  readonly podUid: string;
+  readonly namespace: string;
+  readonly pod: string;
+}
+
 /** A running container of a pod of this node. */
 export interface FoundContainer extends ContainerName {
   /** As the runtime has it, and cgroups are named after it: without the `containerd://` of a pod's status. */
@@ -29,6 +35,8 @@ export interface ContainerRuntime {
   find(target: ContainerName, signal?: AbortSignal): Promise<FoundContainer | undefined>;
   /** All running containers of the node's pods. Leaves out containers that no kubelet made. */
   list(signal?: AbortSignal): Promise<readonly FoundContainer[]>;
+  /** Pods of this node in which a container runs and the container of this name, which they have, has ended; those in which it never was are none. */
+  listWithout(container: string, signal?: AbortSignal): Promise<readonly PodName[]>;
   /**
    * Id of a process that is in the pod's network namespace for as long as the pod exists: that of its sandbox, or of a container where sandboxes
    * have none. Undefined when the pod is not on this node. A pod with the node's network is in the node's.

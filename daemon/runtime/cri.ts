@@ -18,6 +18,8 @@ export type Labels = Readonly<Record<string, string>>;
 /** The calls of CRI that we need. What a runtime's filter lets through is looked at again: it is not taken on trust. */
 export interface Cri {
   listRunning(labels: Labels): Promise<readonly Container[]>;
+  /** In any state. */
+  listContainers(): Promise<readonly Container[]>;
   /** In any state; undefined for none. */
   findContainer(id: string): Promise<Container | undefined>;
   /** With what the runtime tells beside; undefined when it was removed. */
@@ -39,6 +41,11 @@ export function createCri(connection: RuntimeConnection, signal: AbortSignal | u
       const filter = { id: "", podSandboxId: "", state: { state: ContainerState.CONTAINER_RUNNING }, labelSelector };
       const { containers } = await call<ListContainersResponse>("ListContainers", (cri, done) => cri.listContainers({ filter }, done));
       return containers.filter((one) => isRunning(one) && hasLabels(one, labelSelector));
+    },
+
+    async listContainers() {
+      const filter = { id: "", podSandboxId: "", state: undefined, labelSelector: {} };
+      return (await call<ListContainersResponse>("ListContainers", (cri, done) => cri.listContainers({ filter }, done))).containers;
     },
 
     async findContainer(id) {

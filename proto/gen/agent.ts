@@ -83,6 +83,15 @@ export interface Target {
   pod: string;
   /** Empty: the pod as a whole. */
   container: string;
+  /** Where the pod as a whole is meant: what a sidecar would know of its network. */
+  network?: PodNetwork | undefined;
+}
+
+export interface PodNetwork {
+  /** IP addresses of the pod; none: not known yet. */
+  addresses: string[];
+  /** TCP ports on which the kubelet probes it. */
+  probePorts: number[];
 }
 
 export interface Heartbeat {
@@ -478,7 +487,7 @@ export const Fault: MessageFns<Fault> = {
 };
 
 function createBaseTarget(): Target {
-  return { podUid: "", namespace: "", pod: "", container: "" };
+  return { podUid: "", namespace: "", pod: "", container: "", network: undefined };
 }
 
 export const Target: MessageFns<Target> = {
@@ -494,6 +503,9 @@ export const Target: MessageFns<Target> = {
     }
     if (message.container !== "") {
       writer.uint32(34).string(message.container);
+    }
+    if (message.network !== undefined) {
+      PodNetwork.encode(message.network, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -542,6 +554,85 @@ export const Target: MessageFns<Target> = {
 
             message.container = reader.string();
             continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.network = PodNetwork.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePodNetwork(): PodNetwork {
+  return { addresses: [], probePorts: [] };
+}
+
+export const PodNetwork: MessageFns<PodNetwork> = {
+  encode(message: PodNetwork, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.addresses) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.probePorts.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.probePorts) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PodNetwork {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePodNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.probePorts.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.probePorts.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {

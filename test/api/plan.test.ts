@@ -33,7 +33,7 @@ function plan(spec: object, policies: readonly object[] = [], pods: readonly Pod
     nodes: [],
     policies: policies.flatMap((policy, index) => readPolicy({ metadata: { name: `p${index}` }, spec: policy }) ?? []),
     labelsOf: () => ({}),
-    isOptedIn: () => true,
+    optInOf: () => "sidecars",
   });
 }
 

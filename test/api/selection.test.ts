@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { PodSelector } from "../../api/blocks/selector.ts";
-import { countDrawn, drawTargets, matchPods, podId, type SelectablePod, whySkipped } from "../../api/selection.ts";
+import type { OptIn } from "../../api/opt-in.ts";
+import { countDrawn, drawTargets, matchPods, podId, type SelectablePod, type TargetNeed, whySkipped } from "../../api/selection.ts";
 
 interface Parts {
   readonly namespace?: string;
@@ -76,31 +77,31 @@ describe("matchPods", () => {
 });
 
 describe("whySkipped", () => {
-  const rows: readonly (readonly [
-    reason: string | undefined,
-    candidate: SelectablePod,
-    need: "api" | "sidecar" | "address",
-    isOptedIn?: boolean,
-  ])[] = [
+  const rows: readonly (readonly [reason: string | undefined, candidate: SelectablePod, need: TargetNeed, optIn?: OptIn])[] = [
     [undefined, pod("a"), "sidecar"],
-    ["NamespaceNotOptedIn", pod("a"), "sidecar", false],
-    ["NamespaceNotOptedIn", pod("a"), "api", false],
-    [undefined, pod("a"), "address", false],
+    ["NamespaceNotOptedIn", pod("a"), "sidecar", "none"],
+    ["NamespaceNotOptedIn", pod("a"), "api", "none"],
+    [undefined, pod("a"), "address", "none"],
     ["NotInjected", pod("a", { spec: { initContainers: [] } }), "sidecar"],
+    ["NotInjected", pod("a", { spec: { initContainers: [] } }), "sidecar", "late-join"],
+    ["NotInjected", pod("a", { spec: { initContainers: [] } }), "network"],
+    [undefined, pod("a", { spec: { initContainers: [] } }), "network", "late-join"],
+    [undefined, pod("a"), "network"],
+    ["HostNetwork", pod("a", { spec: { hostNetwork: true, initContainers: [] } }), "network", "late-join"],
     [undefined, pod("a", { spec: { initContainers: [] } }), "api"],
     ["HostNetwork", pod("a", { spec: { hostNetwork: true, initContainers: [] } }), "sidecar"],
     ["Finished", pod("a", { status: { phase: "Failed" } }), "api"],
     ["Terminating", pod("a", { deletionTimestamp: "2026-01-01T00:00:00Z" }), "api"],
     ["NotRunning", pod("a", { status: { phase: "Pending", podIP: undefined, podIPs: [] } }), "sidecar"],
   ];
-  for (const [reason, candidate, need, isOptedIn = true] of rows) {
-    it(`says ${reason ?? "nothing"} (${need}, ${isOptedIn ? "opted in" : "not opted in"})`, () =>
-      assert.equal(whySkipped(candidate, { need }, () => isOptedIn)?.reason, reason));
+  for (const [reason, candidate, need, optIn = "sidecars"] of rows) {
+    it(`says ${reason ?? "nothing"} (${need}, the namespace allows ${optIn})`, () =>
+      assert.equal(whySkipped(candidate, { need }, () => optIn)?.reason, reason));
   }
 
   it("repeats why the injector left the pod alone", () => {
     const left = pod("a", { spec: { initContainers: [] }, annotations: { "squall.dev/injected": "ImageNotReady" } });
-    assert.match(whySkipped(left, { need: "sidecar" }, () => true)?.message ?? "", /ImageNotReady/);
+    assert.match(whySkipped(left, { need: "sidecar" }, () => "sidecars")?.message ?? "", /ImageNotReady/);
   });
 });
 

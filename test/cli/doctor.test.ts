@@ -17,6 +17,12 @@ describe("squall doctor", () => {
     ]);
   });
 
+  it("names the pods that late join reaches, and late join where it would", () => {
+    const joined: Patient = { pod: "old", finding: { is: "late-join", node: "node-1" } };
+    assert.match(renderDiagnosis(diagnosis({ pods: [joined] })), /^old +late join +network faults by the daemon of node node-1$/m);
+    assert.match(renderDiagnosis(diagnosis({})), /kubectl label namespace shop squall\.dev\/late-join=enabled$/m);
+  });
+
   it("does not speak of policies where they refuse nothing", () => {
     assert.match(renderDiagnosis(diagnosis({ verdict: parseVerdict('{"BestEffort":"allowed"}') })), /^POD /);
     assert.match(renderDiagnosis(diagnosis({ pods: [] })), /^No pod in shop has the label/);

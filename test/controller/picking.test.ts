@@ -14,7 +14,7 @@ const podsUpTo = (count: number): readonly Pod[] => Array.from({ length: count }
 const around = (pods: readonly Pod[]): Surroundings => ({
   pods,
   nodes: [],
-  isOptedIn: () => true,
+  optInOf: () => "sidecars",
   passportOf: () => undefined,
   hasDaemon: () => true,
   protects: () => undefined,

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { silentLog } from "../../common/log.ts";
 import { createNodeCarrier } from "../../daemon/node-carrier.ts";
-import type { NodeFamily, PlacedFault } from "../../daemon/node-family.ts";
+import { type NodeFamily, onContainers, type PlacedFault } from "../../daemon/node-family.ts";
 import type { FoundContainer } from "../../daemon/runtime/container-runtime.ts";
 import type { Fault } from "../../proto/gen/agent.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -12,8 +12,14 @@ import { FakeClock } from "../support/fake-clock.ts";
 /** A family that remembers what it was told. */
 function createFamily(name: NodeFamily["name"], missing?: string) {
   const told: (readonly PlacedFault[])[] = [];
+  let tellChange = (): void => undefined;
   const family: NodeFamily = {
+    ...onContainers,
     name,
+    ...(name === "network" && { actsOn: "pods" as const, resolvedOf: () => [{ name: "db", addresses: ["10.0.0.1"] }] }),
+    onChange(callback) {
+      tellChange = callback;
+    },
     missing,
     converge(faults) {
       told.push(faults);
@@ -25,7 +31,11 @@ function createFamily(name: NodeFamily["name"], missing?: string) {
     receiptOf: (id) => Promise.resolve(told.at(-1)?.some(({ fault }) => fault.id === id) === true ? { processes: 1 } : undefined),
     recover: () => Promise.resolve(),
   };
-  return { family, idsTold: () => told.at(-1)?.map(({ fault, container }) => `${fault.id} in ${container.id}`) ?? [] };
+  return {
+    family,
+    tellChange: () => tellChange(),
+    idsTold: () => told.at(-1)?.map(({ fault, container }) => `${fault.id} in ${container.id}`) ?? [],
+  };
 }
 
 const stress: Fault["family"] = { $case: "stress", value: { cpu: undefined, memory: undefined, stressngArguments: ["--cpu", "1"] } };
@@ -50,6 +60,7 @@ describe("the faults of a node", () => {
   const runtime = {
     find: ({ container }: { readonly container: string }) =>
       outage === undefined ? Promise.resolve(containers.get(container)) : Promise.reject(outage),
+    sandboxPid: (podUid: string) => Promise.resolve(podUid === "u1" ? child.pid : undefined),
   };
   const sleeper = (): ChildProcess => spawn("/bin/sleep", ["60"], { stdio: "ignore" });
 
@@ -70,6 +81,45 @@ describe("the faults of a node", () => {
     assert.equal((await carrier.readReceipts(["one"])).get("one")?.processes, 1);
     await carrier.converge([], moment);
     assert.deepEqual([ours.idsTold(), carrier.isIdle], [[], true]);
+    await carrier.close();
+  });
+
+  it("are on the sandbox of the pod where the family acts on pods, and bring their host names", async () => {
+    const { family, idsTold, tellChange } = createFamily("network");
+    const carrier = createNodeCarrier({ runtime, families: [family], clock, log: silentLog });
+    const cut = fault("cut", "", { $case: "network", value: { rules: [], engine: 0, affectsProbes: false } });
+    const gone = { ...cut, id: "gone", target: { podUid: "u2", namespace: "shop", pod: "b", container: "" } };
+    const strange = { ...cut, id: "strange", target: { podUid: "u1", namespace: "shop", pod: "a", container: "app" } };
+    const refusals = await carrier.converge([cut, gone, strange], moment);
+    assert.deepEqual(
+      refusals.map(({ faultId, reason, message }) => [faultId, reason, message]),
+      [
+        ["strange", "InvalidTarget", "The fault does not say which pod it is for."],
+        ["gone", "NotRunning", "Pod shop/b does not run now. The fault is applied as soon as it does."],
+      ],
+    );
+    assert.match(idsTold().join(), new RegExp(`^cut in sandbox-${child.pid}-\\d+$`));
+    assert.deepEqual(carrier.resolvedOf(cut), [{ name: "db", addresses: ["10.0.0.1"] }]);
+    let changes = 0;
+    carrier.onChange(() => (changes += 1));
+    tellChange();
+    assert.equal(changes, 1);
+    await carrier.close();
+  });
+
+  it("have what they did read before others take their place, and go on without where that fails", async () => {
+    const { family } = createFamily("stress");
+    const carrier = createNodeCarrier({ runtime, families: [family], clock, log: silentLog });
+    let reads = 0;
+    const beforeReplacing = () => {
+      reads += 1;
+      return Promise.reject(new Error("nobody can count"));
+    };
+    await carrier.converge([fault("one", "app")], { ...moment, beforeReplacing });
+    await carrier.converge([fault("one", "app")], { ...moment, beforeReplacing });
+    assert.equal(reads, 0);
+    assert.deepEqual(await carrier.converge([], { ...moment, beforeReplacing }), []);
+    assert.equal(reads, 1);
     await carrier.close();
   });
 

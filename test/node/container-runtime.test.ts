@@ -84,6 +84,16 @@ describe("the container runtime, a real containerd", () => {
     assert.deepEqual(await runtime.find({ podUid: CART, container: "app" }), found);
   });
 
+  it("lists the pod that runs without one of its containers", async () => {
+    const [, id = ""] = await pods.run({ uid: CART, name: "cart", containers: ["app", "squall-sidecar"] });
+    await pods.run({ uid: BASKET, name: "basket", containers: ["app"] });
+    assert.deepEqual(await runtime.listWithout("squall-sidecar"), []);
+    await runtime.kill({ podUid: CART, container: "squall-sidecar", id });
+    assert.deepEqual(await runtime.listWithout("squall-sidecar"), [{ podUid: CART, namespace: "shop", pod: "cart" }]);
+    await pods.startAgain(CART, "squall-sidecar");
+    assert.deepEqual(await runtime.listWithout("squall-sidecar"), []);
+  });
+
   it("tells the pid of a pod's sandbox", async () => {
     await pods.run({ uid: CART, name: "cart", containers: [] });
     const pid = await runtime.sandboxPid(CART);

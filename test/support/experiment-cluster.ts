@@ -53,6 +53,8 @@ export interface PodOptions {
   readonly annotations?: Readonly<Record<string, string>>;
   /** Whether it notices that the application does not answer. */
   readonly hasProbe?: boolean;
+  /** TCP port of the first container that the kubelet probes. */
+  readonly probePort?: number;
   /** Of a pod that is there already: its containers were started again. */
   readonly uid?: string;
 }
@@ -193,8 +195,9 @@ export class ExperimentCluster {
     }
   }
 
-  addNamespace(name: string, { isOptedIn = true } = {}): void {
-    this.kube.seed(namespaces, { metadata: { name, labels: isOptedIn ? { [labels.inject]: OPTED_IN } : {} } });
+  addNamespace(name: string, { isOptedIn = true, lateJoin = false } = {}): void {
+    const found = { ...(isOptedIn && { [labels.inject]: OPTED_IN }), ...(lateJoin && { [labels.lateJoin]: OPTED_IN }) };
+    this.kube.seed(namespaces, { metadata: { name, labels: found } });
   }
 
   /** Gives its UID. */
@@ -230,7 +233,11 @@ export class ExperimentCluster {
         nodeName: node,
         hostNetwork,
         restartPolicy,
-        containers: containers.map(([container]) => ({ name: container, image: images[container] ?? `${container}:1` })),
+        containers: containers.map(([container], index) => ({
+          name: container,
+          image: images[container] ?? `${container}:1`,
+          ...(index === 0 && options.probePort !== undefined && { livenessProbe: { httpGet: { port: options.probePort } } }),
+        })),
         initContainers: [
           ...(hasSidecar ? [{ name: SIDECAR_CONTAINER, image: PAUSE_IMAGE, restartPolicy: "Always" }] : []),
           ...Object.entries(initImages).map(([container, image]) => ({ name: container, image })),

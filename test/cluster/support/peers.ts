@@ -74,13 +74,15 @@ export interface PeersOptions<N extends string> {
   readonly labelsOf?: (name: N) => { readonly [label: string]: string };
   /** Which kernel each peer is on; this machine's unless told otherwise. */
   readonly kernelOf?: (name: N) => Kernel;
+  /** Whether it gets a sidecar; each does unless told otherwise. */
+  readonly hasSidecar?: (name: N) => boolean;
 }
 
-/** Makes an opted-in namespace with an injected pod and a Service for each name, all Ready. */
+/** Makes an opted-in namespace with a pod, injected unless told otherwise, and a Service for each name, all Ready. */
 export async function startPeers<N extends string>(
   namespace: string,
   names: readonly N[],
-  { labelsOf = () => ({}), kernelOf = () => "machine" }: PeersOptions<N> = {},
+  { labelsOf = () => ({}), kernelOf = () => "machine", hasSidecar = () => true }: PeersOptions<N> = {},
 ): Promise<Peers> {
   const { kubectl, peerImage } = await storyCluster();
   const apply = (...objects: readonly object[]): Promise<string> =>
@@ -90,7 +92,15 @@ export async function startPeers<N extends string>(
   if (names.length > 0) {
     await apply(
       ...names.flatMap((name) => [
-        peerPod({ name, namespace, image: peerImage, labels: labelsOf(name), container: probe, spec: placedOn(kernelOf(name)) }),
+        peerPod({
+          name,
+          namespace,
+          image: peerImage,
+          labels: labelsOf(name),
+          isLabelled: hasSidecar(name),
+          container: probe,
+          spec: placedOn(kernelOf(name)),
+        }),
         peerService({ name, namespace }),
       ]),
     );

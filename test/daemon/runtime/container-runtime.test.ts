@@ -11,6 +11,8 @@ import { FakeRuntime } from "../../support/fake-runtime.ts";
 
 const APP = { podUid: "uid-1", container: "app" };
 
+const EXITED = { state: "CONTAINER_EXITED" } as const;
+
 describe("ContainerRuntime", () => {
   let folder: string;
   let fake: FakeRuntime;
@@ -106,6 +108,20 @@ describe("ContainerRuntime", () => {
         ["uid-2", 1002],
       ],
     );
+  });
+
+  it("lists pods that run without one of their containers, by the newest start of it", async () => {
+    const sidecar = "squall-sidecar";
+    for (const podUid of ["lost", "back", "never", "ended"])
+      fake.addContainer(`${podUid}-app`, { podUid, ...(podUid === "ended" && EXITED) });
+    for (const podUid of ["lost", "back", "ended"]) fake.addContainer(`${podUid}-0`, { podUid, container: sidecar, ...EXITED });
+    fake.addContainer("lost-1", { podUid: "lost", container: sidecar, attempt: 1, ...EXITED });
+    fake.addContainer("back-1", { podUid: "back", container: sidecar, attempt: 1 });
+    assert.deepEqual(await runtime.listWithout(sidecar), [{ podUid: "lost", namespace: "shop", pod: "cart" }]);
+    const starting = fake.addContainer("lost-2", { podUid: "lost", container: sidecar, attempt: 2, state: "CONTAINER_CREATED" });
+    assert.deepEqual(await runtime.listWithout(sidecar), []);
+    starting.state = ContainerState.CONTAINER_EXITED;
+    assert.equal((await runtime.listWithout(sidecar)).length, 1);
   });
 
   describe("sandboxPid", () => {

@@ -211,14 +211,18 @@ function startHost(name: string): Host & { readonly end: () => Promise<void> } {
 
 const beside = (file: string): URL => new URL(file, import.meta.url);
 
-/** Starts one of our processes; it takes one order at a time. */
+/** Starts one of our processes in a namespace; it takes one order at a time. */
 function startChild<Order extends object, Answer>(name: string, url: URL, capabilities?: readonly string[]): Child<Order, Answer> {
-  const script = fileURLToPath(url);
   const only = capabilities?.map((capability) => `+${capability.replace("cap_", "")}`).join(",");
   const limit = only === undefined ? [] : ["setpriv", "--bounding-set", `-all,${only}`, "--inh-caps", `-all,${only}`];
-  const child = spawn("ip", ["netns", "exec", name, ...limit, process.execPath, script], {
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-  });
+  return startProcess(url, ["ip", "netns", "exec", name, ...limit]);
+}
+
+/** Starts one of our processes by way of other programs, each of which becomes the next. */
+export function startProcess<Order extends object, Answer>(url: URL, through: readonly string[] = []): Child<Order, Answer> {
+  const script = fileURLToPath(url);
+  const [program, ...parameters] = [...through, process.execPath, script];
+  const child = spawn(program, parameters, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   let last: Promise<unknown> = Promise.resolve();
   const ask = async (order: Order): Promise<Answer> => {
     const answered = Promise.withResolvers<{ answer: Answer; error?: string }>();
