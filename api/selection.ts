@@ -215,11 +215,12 @@ const MIRROR = "kubernetes.io/config.mirror";
 
 function whyIrreplaceable({ metadata, spec }: SelectablePod): string | undefined {
   if (metadata.annotations?.[MIRROR] !== undefined) return "It is a static pod: its kubelet runs what stands in a file of its node.";
-  return spec.restartPolicy === "Never" ? NEVER_AGAIN : undefined;
+  const { restartPolicy = "Always" } = spec;
+  return restartPolicy === "Always" ? undefined : explainPolicy(restartPolicy);
 }
 
-const NEVER_AGAIN =
-  "The pod has restartPolicy Never: a container that does not start from the pause image would have ended for good, and with it the pod. Pick a pod that starts its containers again.";
+const explainPolicy = (policy: string): string =>
+  `The pod has restartPolicy ${policy}: a container that ends on the way may have ended for good, and with it the pod. Pick a pod that starts its containers again (Always).`;
 
 function whyNotInjected({ metadata }: SelectablePod): Skip {
   const recorded = metadata.annotations?.[names.injected];

@@ -1,9 +1,18 @@
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
-import { SYSTEM_NAMESPACE, UNINSTALL_FINALIZER } from "../../common/names.ts";
+import { DAEMON, SYSTEM_NAMESPACE, UNINSTALL_FINALIZER } from "../../common/names.ts";
 import { isKubeError } from "../../kube/errors.ts";
 import type { Change, Kube, KubeObject, ObjectRef, Resource } from "../../kube/kube.ts";
-import { clusterRoleBindings, clusterRoles, deployments, leases, roleBindings, roles, serviceAccounts } from "../../kube/resources.ts";
+import {
+  clusterRoleBindings,
+  clusterRoles,
+  daemonSets,
+  deployments,
+  leases,
+  roleBindings,
+  roles,
+  serviceAccounts,
+} from "../../kube/resources.ts";
 import { wait } from "../../kube/wait.ts";
 import { OWN_NAME, type UninstallNotice } from "./notice.ts";
 
@@ -26,9 +35,12 @@ const rightsOf = (name: string): readonly Hold[] => [
 ];
 const own = { namespace: SYSTEM_NAMESPACE, name: OWN_NAME };
 const deployment: Hold = { resource: deployments, ref: own };
+/** Daemons take their faults back when they end, but then nobody could say so. */
+const daemon: Hold = { resource: daemonSets, ref: { namespace: SYSTEM_NAMESPACE, name: DAEMON } };
 const account: Hold = { resource: serviceAccounts, ref: own };
 /** What the controller cannot do without until everything is cleaned up, what it can do without soonest first. */
 const holds: readonly Hold[] = [
+  daemon,
   { resource: clusterRoles, ref: { name: IMAGES_NAME } },
   { resource: clusterRoleBindings, ref: { name: IMAGES_NAME } },
   ...rightsOf(OWN_NAME),

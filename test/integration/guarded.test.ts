@@ -65,4 +65,44 @@ describe("manifests/guarded.yaml, at a real API server", () => {
     assert.match(await forge(CONTROLLER), /patched/);
     await kubectl(["annotate", "networkchaos", "cut", "-n", shop, "--as=jane", "note=mine"]);
   });
+
+  it("lets the controller change nothing of webhooks but their caBundle", async () => {
+    const webhook = {
+      name: "pods.squall.dev",
+      clientConfig: { service: { namespace: "squall-system", name: "squall-webhook", path: "/inject", port: 443 }, caBundle: "YQ==" },
+      rules: [{ apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["pods"], scope: "Namespaced" }],
+      objectSelector: { matchLabels: { never: "matches" } },
+      failurePolicy: "Ignore",
+      sideEffects: "None",
+      admissionReviewVersions: ["v1"],
+    };
+    const configuration = {
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: "MutatingWebhookConfiguration",
+      metadata: { name: "squall-webhook" },
+      webhooks: [webhook],
+    };
+    await kubectl(["apply", "-f", "-"], { stdin: JSON.stringify(configuration) });
+    const change = (operation: object): Promise<string> =>
+      kubectl([
+        "patch",
+        "mutatingwebhookconfiguration",
+        "squall-webhook",
+        `--as=${CONTROLLER}`,
+        "--type=json",
+        `--patch=${JSON.stringify([operation])}`,
+      ]);
+    const refused = "the controller of Squall changes only the caBundle of webhooks";
+    const attempts = [
+      { op: "replace", path: "/webhooks/0/rules/0/operations", value: ["*"] },
+      { op: "replace", path: "/webhooks/0/objectSelector", value: {} },
+      { op: "replace", path: "/webhooks/0/clientConfig", value: { url: "https://evil.example/", caBundle: "YQ==" } },
+      { op: "replace", path: "/webhooks/0/clientConfig/service/name", value: "evil" },
+      { op: "add", path: "/webhooks/-", value: { ...webhook, name: "more.squall.dev" } },
+      { op: "add", path: "/metadata/labels", value: { a: "b" } },
+    ];
+    for (const attempt of attempts)
+      await assert.rejects(change(attempt), (error: unknown) => String(error).includes(refused), JSON.stringify(attempt));
+    assert.match(await change({ op: "replace", path: "/webhooks/0/clientConfig/caBundle", value: "Yg==" }), /patched/);
+  });
 });

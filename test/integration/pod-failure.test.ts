@@ -214,6 +214,8 @@ describe("pod-failure, at a real API server with manifests/guarded.yaml", () => 
       ],
       ONLY_PAUSE,
     ],
+    ["to forget what was there", "held", [{ op: "remove", path: ANNOTATION }], ONLY_PAUSE],
+    ["to forget it for one of the containers", "held", [{ op: "remove", path: ANNOTATION }, image("containers", 1, "proxy:2")], ONLY_PAUSE],
     ["to bring back another image", "held", [{ op: "remove", path: ANNOTATION }, image("containers", 0, "evil:1")], ONLY_PAUSE],
     [
       "to swap two containers' images on the way back",
