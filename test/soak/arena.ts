@@ -140,6 +140,7 @@ export function startController({
     env: {
       KUBECONFIG: kubeconfig,
       SQUALL_POD_NAME: name,
+      SQUALL_PAUSE_IMAGE: "squall:test",
       SQUALL_POD_UID: name,
       SQUALL_POD_IPS: "127.0.0.1",
       SQUALL_ENROLMENT_PORT: String(enrolmentPort),
