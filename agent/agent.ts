@@ -60,13 +60,18 @@ export class Agent {
 
   /** Converges to the complete set of faults and reports. Throws RefusedError for a set that is stale, for somebody else or malformed. */
   async apply(desired: DesiredFaults): Promise<Report> {
+    this.#mustBeOpen();
     const order = this.#admit(desired);
     this.#order = order;
     const nowMs = this.#options.clock.monotonicMs();
     const wanted = new Map(desired.faults.map((fault) => [fault.id, holdFault(fault, nowMs, this.#held.get(fault.id))] as const));
-    this.#removed = [...this.#held.values()]
-      .filter(({ fault }) => !wanted.has(fault.id))
-      .map((held): HeldFault => ({ ...held, outcome: { is: "ended" } }));
+    this.#removed = [
+      ...[...this.#held.values()]
+        .filter(({ fault }) => !wanted.has(fault.id))
+        .map((held): HeldFault => ({ ...held, outcome: { is: "ended" } })),
+      // Not gone yet: it is told until it is.
+      ...this.#removed.filter(({ fault }) => this.#stuck.has(fault.id) && !wanted.has(fault.id) && !this.#held.has(fault.id)),
+    ];
     this.#held = wanted;
     this.#retryMs = FIRST_RETRY_MS;
     await this.#converge();
@@ -78,6 +83,7 @@ export class Agent {
    * another target.
    */
   heartbeat({ targetUid, leaderEpoch }: { readonly targetUid: string; readonly leaderEpoch: number }): Promise<void> {
+    this.#mustBeOpen();
     this.#checkTarget(targetUid);
     if (leaderEpoch < this.#order.leaderEpoch) {
       throw new RefusedError("stale", `Leader epoch ${leaderEpoch} is over; ${this.#order.leaderEpoch} was seen.`);
@@ -143,6 +149,11 @@ export class Agent {
       );
     }
     return order;
+  }
+
+  /** What came while everything is taken back would be applied again, and nobody would be there to take it back. */
+  #mustBeOpen(): void {
+    if (this.#isClosed) throw new RefusedError("stale", "This agent ends.");
   }
 
   #checkTarget(targetUid: string): void {

@@ -25,6 +25,7 @@ export interface RenewalOptions<T extends Renewable> {
 export function keepRenewed<T extends Renewable>({ first, enrol, onRenewed, caPath, clock, log }: RenewalOptions<T>): () => void {
   let newest = first;
   let cancel = (): void => undefined;
+  let isStopped = false;
   const renewNow = (): void => {
     cancel();
     renew().catch((error: unknown) => log.debug({ err: error }, "renewal ended with the process"));
@@ -35,6 +36,7 @@ export function keepRenewed<T extends Renewable>({ first, enrol, onRenewed, caPa
   };
   const renew = async (): Promise<void> => {
     newest = await enrol();
+    if (isStopped) return;
     arm();
     await onRenewed(newest);
     log.info({}, "certificate renewed");
@@ -42,6 +44,7 @@ export function keepRenewed<T extends Renewable>({ first, enrol, onRenewed, caPa
   arm();
   const stopWatching = watchForNewAuthority({ caPath, trusted: () => newest.caCertificates, clock, onNew: renewNow });
   return () => {
+    isStopped = true;
     stopWatching();
     cancel();
   };

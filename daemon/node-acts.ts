@@ -1,4 +1,5 @@
 import { type sendUnaryData, type ServerUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
+import type { Wakefulness } from "../agent/wakefulness.ts";
 import type { Log } from "../common/log.ts";
 import type { ContainerRequest } from "../proto/gen/agent.ts";
 import type { NodeServer } from "../proto/gen/services.ts";
@@ -8,6 +9,7 @@ export interface NodeActsOptions {
   /** node/NAME of this node. */
   readonly agent: string;
   readonly runtime: Pick<ContainerRuntime, "find" | "kill">;
+  readonly wakefulness: Pick<Wakefulness, "stoodStill">;
   readonly log: Log;
 }
 
@@ -22,10 +24,12 @@ class NotFoundError extends Error {
 }
 
 /** Serves acts on containers of this node. Each acts on exactly the container that it names, by pod UID, name and id, or on none. */
-export function serveNodeActs({ agent, runtime, log }: NodeActsOptions): NodeServer {
+export function serveNodeActs({ agent, runtime, wakefulness, log }: NodeActsOptions): NodeServer {
   let newestEpoch = 0;
 
   function check({ targetUid, leaderEpoch, target }: ContainerRequest): { readonly podUid: string; readonly container: string } {
+    if (wakefulness.stoodStill)
+      throw new RuntimeError("unavailable", "This process stood still until now, and this message may be old. Send it again.");
     if (targetUid !== agent) throw new PreconditionError(`This is the daemon of ${agent}, another one was meant.`);
     if (leaderEpoch < newestEpoch) throw new PreconditionError(`Leader epoch ${leaderEpoch} is over; ${newestEpoch} was seen.`);
     newestEpoch = leaderEpoch;

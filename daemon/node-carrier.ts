@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Carrier, Moment } from "../agent/carrier.ts";
+import { type Carrier, type Moment, NotTakenBackError } from "../agent/carrier.ts";
 import { noReceipt } from "../agent/held-fault.ts";
 import type { Refusal } from "../agent/plan.ts";
 import type { Clock } from "../common/clock.ts";
@@ -24,7 +24,8 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
   let wanted: readonly Fault[] = [];
   let tellChange = (): void => undefined;
   let cancelLook = (): void => undefined;
-  let looking: Promise<void> | undefined;
+  let isClosed = false;
+  let last: Promise<unknown> = Promise.resolve();
 
   for (const family of families) family.onChange(() => tellChange());
   const isBusy = (): boolean => wanted.length > 0 || families.some((family) => family.isBusy);
@@ -38,16 +39,39 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
     if (hasMoved) tellChange();
   }
 
+  /** One after the other: a look in the middle of a visit would put back what the visit takes away. */
+  function inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const turn = last.then(act);
+    last = turn.catch(() => undefined);
+    return turn;
+  }
+
   function armLook(): void {
     cancelLook();
+    if (isClosed || !isBusy()) return;
     cancelLook = clock.after(LOOK_EVERY_MS, () => {
-      looking = look()
+      inTurn(look)
         .catch((error: unknown) => log.warn({ err: error }, "containers could not be looked at"))
-        .finally(() => {
-          looking = undefined;
-          if (isBusy()) armLook();
-        });
+        .finally(armLook);
     });
+  }
+
+  async function visit(faults: readonly Fault[], { remainingMs, beforeReplacing }: Moment): Promise<readonly Refusal[]> {
+    if (wanted.length > 0 && !isDeepStrictEqual(idsOf(wanted), idsOf(faults))) await readLast(beforeReplacing);
+    wanted = faults;
+    places.keepOnly(faults);
+    const { placed, refused } = await place(faults);
+    const visits = families.map((family) =>
+      family.converge(
+        placed.filter(({ fault }) => familyOf(fault) === family),
+        remainingMs,
+      ),
+    );
+    // All of them come to their end: what one family cannot do must not leave another one under way.
+    const settled = await Promise.allSettled(visits);
+    const failed = settled.find((one) => one.status === "rejected");
+    if (failed !== undefined) throw new NotTakenBackError(failed.reason);
+    return [...refused, ...settled.flatMap((one) => (one.status === "fulfilled" ? one.value : []))];
   }
 
   async function place(
@@ -79,22 +103,9 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
       return wanted.length === 0;
     },
     prepare: () => Promise.resolve(),
-    async converge(faults, { remainingMs, beforeReplacing }: Moment) {
-      await looking;
-      if (wanted.length > 0 && !isDeepStrictEqual(idsOf(wanted), idsOf(faults))) await readLast(beforeReplacing);
-      wanted = faults;
-      places.keepOnly(faults);
-      const { placed, refused } = await place(faults);
-      const refusals = await Promise.all(
-        families.map((family) =>
-          family.converge(
-            placed.filter(({ fault }) => familyOf(fault) === family),
-            remainingMs,
-          ),
-        ),
-      );
-      if (isBusy()) armLook();
-      return [...refused, ...refusals.flat()];
+    converge(faults, moment) {
+      cancelLook();
+      return inTurn(() => visit(faults, moment)).finally(armLook);
     },
     onChange(callback) {
       tellChange = callback;
@@ -112,8 +123,9 @@ export function createNodeCarrier({ runtime, families, clock, log }: NodeCarrier
       return new Map(found.flat());
     },
     async close() {
+      isClosed = true;
       cancelLook();
-      await looking;
+      await last;
     },
   };
 }

@@ -24,6 +24,8 @@ interface Running {
   readonly containerId: string;
   readonly message: StressMessage;
   readonly stress: RunningStress;
+  /** What stress-ng said when it had done what it was told, before the fault was over. */
+  finished: string | undefined;
 }
 
 /** Stress in containers: for each fault its own workers, that end when the fault, the container or this process does. */
@@ -52,7 +54,15 @@ export function createStressFaults({ missing, clock, log, ...tools }: StressFaul
     const started = await startStress(order, { ...tools, clock });
     if (started.is === "refused")
       return { faultId, reason: "StressRefused", message: started.problems.join(" "), isTransient: started.isTransient };
-    running.set(faultId, { faultId, containerId: container.id, message, stress: started.stress });
+    const { stress } = started;
+    const own: Running = { faultId, containerId: container.id, message, stress, finished: undefined };
+    running.set(faultId, own);
+    stress.ended.then(
+      (end) => {
+        if (end.why === "finished") own.finished = end.message;
+      },
+      () => undefined, // told to whoever stops it
+    );
     return undefined;
   }
 
@@ -63,7 +73,9 @@ export function createStressFaults({ missing, clock, log, ...tools }: StressFaul
 
   function noteDeadlines(faults: readonly PlacedFault[]): void {
     const ids = new Set(faults.map(({ fault }) => fault.id));
-    for (const id of deadlines.keys()) if (!ids.has(id)) deadlines.delete(id);
+    // One that is away for a moment, as its container is, keeps its end: the message is as old as ever.
+    for (const [id, deadlineMs] of deadlines)
+      if (!ids.has(id) && (deadlineMs === undefined || deadlineMs < clock.monotonicMs())) deadlines.delete(id);
     for (const { fault } of faults)
       if (!deadlines.has(fault.id))
         deadlines.set(fault.id, fault.remainingMs === undefined ? undefined : clock.monotonicMs() + fault.remainingMs);
@@ -88,6 +100,8 @@ export function createStressFaults({ missing, clock, log, ...tools }: StressFaul
     look: () => Promise.resolve(), // each looks after itself
     remarkOf(faultId) {
       const { oomKills, message } = running.get(faultId)?.stress.receipt ?? { oomKills: 0, message: undefined };
+      const finished = running.get(faultId)?.finished;
+      if (finished !== undefined) return { reason: "StressFinished", message: finished };
       if (message === undefined) return undefined;
       return { reason: oomKills > 0 ? "OomKilled" : "PartlyStressed", message };
     },

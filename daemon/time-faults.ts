@@ -22,11 +22,15 @@ const NS_PER_SECOND = 1_000_000_000n;
 const LATER_MS = 1_000;
 /** A process that could not be patched is tried again after this time. */
 const RETRY_MS = 5_000;
+/** Each turn finds what was forked during the one before; nothing is forked from a native process that is not native. */
+const MOST_TURNS = 4;
 
 /** One container whose clocks are off. */
 interface Target {
   readonly containerId: string;
   readonly pid: number;
+  /** With the pid, the identity of its first process. */
+  readonly startTicks: string | undefined;
   readonly faults: readonly Fault[];
   readonly skew: Skew;
 }
@@ -67,11 +71,20 @@ function createWorkingFamily(skewer: Skewer, { processesOf, clock, log }: Omit<T
   /** Processes to be cleaned, with the faults that they were of; by pid and start. */
   const unclean = new Map<string, { readonly process: ProcessIdentity; readonly faultIds: readonly string[] }>();
 
+  /** Processes of the container. Throws when its first one has ended: its pid, and with it the group, may be somebody else's by now. */
+  async function listProcesses({ pid, startTicks }: Target): Promise<readonly number[]> {
+    const isThere = (): boolean => startTicks !== undefined && readIdentity(pid)?.startTicks === startTicks;
+    const pids = isThere() ? await processesOf(pid) : [];
+    if (!isThere()) throw new Error("The container's first process has ended.");
+    return pids;
+  }
+
   /** Patches those processes that are not, and those that failed when it is their time again. */
-  async function skewAll({ containerId, pid, skew }: Target): Promise<void> {
+  async function skewAll(target: Target): Promise<void> {
+    const { containerId, skew } = target;
     const nowMs = clock.monotonicMs();
     const { failed: before } = looked.get(containerId) ?? nothingSeen;
-    const pids = await processesOf(pid);
+    const pids = await listProcesses(target);
     const waiting = new Map([...before].filter(([one, { againMs }]) => againMs > nowMs && pids.includes(one)));
     const due = pids.filter((one) => !waiting.has(one)).flatMap((one) => readIdentity(one) ?? []);
     const outcomes = await skewer.apply(due, skew);
@@ -83,6 +96,32 @@ function createWorkingFamily(skewer: Skewer, { processesOf, clock, log }: Omit<T
         : [],
     );
     looked.set(containerId, { skewed, failed: new Map([...waiting, ...failed]) });
+  }
+
+  /** Notes every process of a container to be cleaned, those included that were forked since the last look; resolves with how many are new. */
+  async function release(target: Target): Promise<number> {
+    const faultIds = target.faults.map(({ id }) => id);
+    const before = unclean.size;
+    // Of a container whose first process has ended the others are ending, too.
+    const now = await listProcesses(target).catch(() => []);
+    const known = (looked.get(target.containerId) ?? nothingSeen).skewed;
+    for (const process of [...known, ...now.flatMap((pid) => readIdentity(pid) ?? [])]) unclean.set(keyOf(process), { process, faultIds });
+    return unclean.size - before;
+  }
+
+  /** Cleans containers up; a process that was forked from a skewed one meanwhile is found by another look. */
+  async function releaseAll(released: readonly Target[]): Promise<readonly Refusal[]> {
+    const seen = new Set<string>();
+    let refusals: readonly Refusal[] = [];
+    for (let turn = 0; turn < MOST_TURNS; turn += 1) {
+      for (const target of released) await release(target);
+      const fresh = [...unclean.keys()].filter((key) => !seen.has(key));
+      if (turn > 0 && fresh.length === 0) break;
+      for (const key of unclean.keys()) seen.add(key);
+      refusals = await cleanUp();
+      for (const { containerId } of released) looked.delete(containerId);
+    }
+    return refusals;
   }
 
   /** Resolves with those that could not even be made native. */
@@ -114,24 +153,25 @@ function createWorkingFamily(skewer: Skewer, { processesOf, clock, log }: Omit<T
         else wanted.push(targetOf(placed, clock.monotonicMs(), remainingMs));
       }
       const kept = new Set(wanted.map(({ containerId }) => containerId));
-      for (const { containerId, faults: old } of targets) {
-        if (kept.has(containerId)) continue;
-        const faultIds = old.map(({ id }) => id);
-        for (const process of (looked.get(containerId) ?? nothingSeen).skewed) unclean.set(keyOf(process), { process, faultIds });
-        looked.delete(containerId);
-      }
+      const released = targets.filter(({ containerId }) => !kept.has(containerId));
       targets = wanted;
+      refusals.push(...(await releaseAll(released)));
       for (const target of wanted) {
-        await skewAll(target);
+        const problem = await skewAll(target).then(() => undefined, explain);
+        if (problem !== undefined) {
+          for (const { id } of target.faults) refusals.push({ faultId: id, reason: "SkewFailed", message: problem, isTransient: true });
+          continue;
+        }
         const { skewed, failed } = looked.get(target.containerId) ?? nothingSeen;
         if (skewed.length > 0 || failed.size === 0) continue;
         const message = explainFailures(failed);
         for (const { id } of target.faults) refusals.push({ faultId: id, reason: "SkewFailed", message, isTransient: true });
       }
-      return [...refusals, ...(await cleanUp())];
+      return refusals;
     },
     async look() {
-      for (const target of targets) await skewAll(target);
+      for (const target of targets)
+        await skewAll(target).catch((error: unknown) => log.debug({ err: error }, "a container could not be looked at"));
       const refusals = await cleanUp();
       if (refusals.length > 0)
         log.warn({ why: refusals.map(({ message }) => message) }, "clocks could not be put right; it is tried again");
@@ -162,6 +202,8 @@ function createWorkingFamily(skewer: Skewer, { processesOf, clock, log }: Omit<T
   };
 }
 
+const explain = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 const keyOf = ({ pid, startTicks }: ProcessIdentity): string => `${pid} ${startTicks}`;
 
 function explainFailures(failed: Looked["failed"]): string {
@@ -176,6 +218,7 @@ function targetOf(placed: readonly PlacedFault[], nowMs: number, remainingMs: (f
   return {
     containerId: first?.container.id ?? "",
     pid: first?.container.pid ?? 0,
+    startTicks: readIdentity(first?.container.pid ?? 0)?.startTicks,
     faults,
     skew: { offsetsNs: sumOf(faults), untilMs: nowMs + Math.min(...faults.map(remainingMs)) + LATER_MS },
   };

@@ -89,6 +89,8 @@ export function createNetworkFaults({ networks, missing, clock, log }: NetworkFa
       if (known?.inside.isAlive !== true) known = await join(podUid, placed);
       if (known === undefined) return placed.map(({ fault }) => ({ faultId: fault.id, ...GONE }));
       const nowMs = clock.monotonicMs();
+      // Whatever becomes of the call, these may be in force from here on.
+      known.faultIds = [...new Set([...known.faultIds, ...wanted])];
       const { refusals, resolved } = await known.inside.converge(
         placed.map(({ fault }) => ({ fault, untilMs: nowMs + remainingMs(fault) })),
       );

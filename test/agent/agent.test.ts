@@ -87,6 +87,8 @@ describe("Agent", () => {
     assert.equal(agent.report().faults[0]?.message, "ipset: set is in use");
     await clock.advance(2_000);
     assert.deepEqual(explain(agent.report()), [`a ${failed}`, `b ${failed}`]);
+    // Another set does not make it forgotten.
+    assert.deepEqual(explain(await agent.apply(desired(3, []))), [`a ${failed}`, `b ${failed}`]);
     family.sweep = sweep;
     kernel.failOn = undefined;
     await clock.advance(5_000);

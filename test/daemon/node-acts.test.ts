@@ -26,11 +26,12 @@ describe("acts on containers of a node", () => {
       return Promise.resolve(isThere ? ("killed" as const) : ("gone" as const));
     },
   };
+  const wakefulness = { stoodStill: false };
   let server: ReturnType<typeof serveNodeActs>;
   beforeEach(() => {
     killed = [];
     failure = undefined;
-    server = serveNodeActs({ agent: "node/n1", runtime, log: silentLog });
+    server = serveNodeActs({ agent: "node/n1", runtime, wakefulness, log: silentLog });
   });
 
   /** What a client would get: the reply, or code and details. */
@@ -71,6 +72,13 @@ describe("acts on containers of a node", () => {
       assert.deepEqual(killed, []);
     });
   }
+
+  it("are not done for what waited while the daemon stood still", async () => {
+    wakefulness.stoodStill = true;
+    assert.match(String(await call("containerKill", request())), /^14 This process stood still/);
+    wakefulness.stoodStill = false;
+    assert.deepEqual(killed, []);
+  });
 
   it("are not done for a leader whose time is over", async () => {
     await call("containerGetPid", request());
