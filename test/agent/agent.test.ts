@@ -96,6 +96,16 @@ describe("Agent", () => {
     assert.equal(kernel.state.size, 0);
   });
 
+  it("applies nothing any more once it ends", async () => {
+    const { agent, kernel } = setUp();
+    await agent.apply(desired(1, [fault("a")]));
+    const closing = agent.close();
+    await assert.rejects(agent.apply(desired(2, [fault("b")])), { kind: "stale" });
+    assert.throws(() => agent.heartbeat({ targetUid: UID, leaderEpoch: 1 }), { kind: "stale" });
+    await closing;
+    assert.equal(kernel.state.size, 0);
+  });
+
   it("changes nothing when an older order comes late, or one for somebody else", async () => {
     const { agent, kernel } = setUp();
     await agent.apply(desired(5, [fault("a")], 2));

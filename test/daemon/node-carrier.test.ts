@@ -194,6 +194,53 @@ describe("the faults of a node", () => {
     await carrier.close();
   });
 
+  it("come to their end in every family, also when one of them fails", async () => {
+    const [failing, well] = [createFamily("time"), createFamily("stress")];
+    const finished: string[] = [];
+    failing.family.converge = () => Promise.reject(new Error("no such group"));
+    well.family.converge = async () => {
+      await sleep(20);
+      finished.push("stress");
+      return [];
+    };
+    const carrier = createNodeCarrier({ runtime, families: [failing.family, well.family], clock, log: silentLog });
+    await assert.rejects(carrier.converge([fault("one", "app")], moment), { name: "NotTakenBackError", message: "no such group" });
+    assert.deepEqual(finished, ["stress"]);
+    await carrier.close();
+  });
+
+  it("are not looked after while they are visited", async () => {
+    const { family } = createFamily("stress");
+    const course: string[] = [];
+    const busy = {
+      ...family,
+      isBusy: true,
+      converge: async () => {
+        course.push("visit");
+        await sleep(30);
+        course.push("visited");
+        return [];
+      },
+      look: async () => {
+        course.push("look");
+        await sleep(30);
+        course.push("looked");
+      },
+    };
+    const carrier = createNodeCarrier({ runtime, families: [busy], clock, log: silentLog });
+    await carrier.converge([fault("one", "app")], moment);
+    await clock.advance(1_000);
+    await carrier.converge([], moment);
+    const begins = course.filter((_, index) => index % 2 === 0);
+    const ends = course.filter((_, index) => index % 2 === 1);
+    assert.deepEqual(
+      ends,
+      begins.map((begin) => `${begin}ed`),
+    );
+    assert.ok(begins.includes("look"));
+    await carrier.close();
+  });
+
   /** Looks read files of the kernel, which takes real time. */
   async function lookUntil(isDone: () => boolean): Promise<void> {
     for (let turn = 0; turn < 400 && !isDone(); turn += 1) {
