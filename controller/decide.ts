@@ -6,7 +6,7 @@ import type { Pod } from "../kube/resources.ts";
 import type { Wish } from "./agents/dispatcher.ts";
 import type { Target as MessageTarget } from "../proto/gen/agent.ts";
 import type { WantedFault } from "./agents/sender.ts";
-import { agentOf } from "./agents/whose.ts";
+import { actorOfRecords, agentOf } from "./agents/whose.ts";
 import { isOfSelection, type Problem } from "./conditions.ts";
 import { readEvidence } from "./evidence.ts";
 import type { Act, BoundSpec, Target, TargetFault } from "./kinds/translator.ts";
@@ -168,7 +168,7 @@ export interface MoveContext {
 function moveRecords(before: readonly ContainerRecord[], observed: Observed, { bound, phase, lease }: MoveContext): Moved {
   const { experiment, now, nowMs, agents } = observed;
   const persisted = new Map((experiment.status.experiment.containerRecords ?? []).map((record) => [keyOfRecord(record), record]));
-  const actor = bound?.actor ?? "sidecar";
+  const actor = bound?.actor ?? actorOfRecords(before);
   const plan = planFaults(before, observed, bound);
   const steps = before.map((record) => {
     const uid = record.targetUID ?? "";

@@ -7,7 +7,7 @@ import type { Kube } from "../kube/kube.ts";
 import { type Pod, pods as podResource } from "../kube/resources.ts";
 import type { Passports } from "./agents/passports.ts";
 import type { AgentView } from "./agents/sender.ts";
-import { agentOf } from "./agents/whose.ts";
+import { actorOfRecords, agentOf } from "./agents/whose.ts";
 import type { ExperimentKey } from "./experiment-key.ts";
 import { binderOf } from "./kinds/translators.ts";
 import type { Binding } from "./kinds/translator.ts";
@@ -114,7 +114,7 @@ export function observeCached(
   const faultedKeys = new Set(binding.can === "run" ? binding.bound.selectors.filter(isFaulted).map(({ key: of }) => of) : []);
   const isOneShot = binding.can === "run" && binding.bound.isOneShot;
   const isKill = binding.can === "run" && binding.bound.act !== undefined;
-  const actor = binding.can === "run" ? binding.bound.actor : "sidecar";
+  const actor = binding.can === "run" ? binding.bound.actor : actorOfRecords(records);
   const findPod = (uid: string): Pod | "gone" | undefined => world.pod(uid) ?? lost.get(uid);
   const viewOf = (uid: string): AgentView | undefined => {
     const pod = findPod(uid);

@@ -19,5 +19,9 @@ export function agentOf(actor: Actor, pod: Pod): string | undefined {
   }
 }
 
+/** Who carries out what is on record of a spec that this version cannot read: faults of containers are the daemon's. */
+export const actorOfRecords = (records: readonly { readonly id: string }[]): Actor =>
+  records.some(({ id }) => id.split("/").length > 2) ? "daemon" : "sidecar";
+
 export const explainNoDaemon = (node: string): string =>
   `No daemon of Squall runs on node ${node}. Try: kubectl get pods -n squall-system -l app=squall-daemon --field-selector spec.nodeName=${node}`;
