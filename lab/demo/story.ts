@@ -108,6 +108,8 @@ export async function playStory(stage: Stage): Promise<readonly Claim[]> {
   await type(stage, ["apply", "-f", "examples/time-yesterday.yaml"]);
   await kubectl.run(["wait", "-n", "shop", "timechaos/yesterday", "--for=condition=AllInjected", "--timeout=20s"]);
   const askedStore = async (): Promise<number> => {
+    // Node's HTTP server writes down the time once a second and sends that.
+    await sleep(SETTLE_MS);
     const shown = (await type(stage, ["exec", "-n", "shop", "deploy/web", "-c", "web", "--", "node", "-e", ASK_THE_TIME])).trim();
     screen.output(shown);
     return (Date.parse(shown) - stage.now()) / HOUR_MS;
