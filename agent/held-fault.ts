@@ -1,4 +1,4 @@
-import { type Fault, type FaultReport, FaultState, type Receipt } from "../proto/gen/agent.ts";
+import { type Fault, type FaultReport, FaultState, type MethodReceipt, type Receipt } from "../proto/gen/agent.ts";
 import type { Remark } from "./carrier.ts";
 
 /** One wanted fault and what has become of it. Times are monotonic milliseconds. */
@@ -38,6 +38,9 @@ export const noReceipt: Receipt = {
   reordered: 0,
   processes: 0,
   oomKills: 0,
+  failed: 0,
+  falsified: 0,
+  methods: [],
 };
 
 export function addReceipts(one: Receipt, other: Receipt): Receipt {
@@ -55,7 +58,26 @@ export function addReceipts(one: Receipt, other: Receipt): Receipt {
     // how many there are, not how many there were
     processes: other.processes,
     oomKills: one.oomKills + other.oomKills,
+    failed: one.failed + other.failed,
+    falsified: one.falsified + other.falsified,
+    methods: addMethods(one.methods, other.methods),
   };
+}
+
+function addMethods(ones: readonly MethodReceipt[], others: readonly MethodReceipt[]): MethodReceipt[] {
+  const sums = new Map(ones.map((one) => [one.method, one]));
+  for (const other of others) {
+    const one = sums.get(other.method);
+    sums.set(other.method, {
+      method: other.method,
+      seen: (one?.seen ?? 0) + other.seen,
+      matched: (one?.matched ?? 0) + other.matched,
+      delayed: (one?.delayed ?? 0) + other.delayed,
+      failed: (one?.failed ?? 0) + other.failed,
+      falsified: (one?.falsified ?? 0) + other.falsified,
+    });
+  }
+  return [...sums.values()].toSorted((one, other) => one.method.localeCompare(other.method));
 }
 
 /**

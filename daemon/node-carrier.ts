@@ -160,5 +160,6 @@ function passportOf(families: readonly NodeFamily[]): Passport {
     hasMeshRedirect: false,
     hasBpf: false,
     familiesOfFaults: families.flatMap(({ name, missing }) => (missing === undefined ? [name] : [])),
+    volumes: [],
   };
 }

@@ -147,5 +147,8 @@ function receiptOf(rules: ReturnType<RunningCounters["of"]>, shaped: FaultCounte
     lastMs: Math.max(rules.lastMs, shaped.lastMs),
     processes: 0,
     oomKills: 0,
+    failed: 0,
+    falsified: 0,
+    methods: [],
   };
 }

@@ -116,6 +116,7 @@ export function passportOf(facts: PodFacts): Passport {
     hasMeshRedirect: facts.hasMeshRedirect,
     hasBpf: facts.hasBpf,
     familiesOfFaults: ["network"],
+    volumes: [],
   };
 }
 

@@ -6,7 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { NetworkFault, StressFault, TimeFault } from "./faults.ts";
+import { IoFault, NetworkFault, StressFault, TimeFault } from "./faults.ts";
 
 export const protobufPackage = "squall.agent.v1";
 
@@ -69,10 +69,8 @@ export interface Fault {
   family:
     | { $case: "network"; value: NetworkFault }
     | { $case: "time"; value: TimeFault }
-    | {
-        $case: "stress";
-        value: StressFault;
-      }
+    | { $case: "stress"; value: StressFault }
+    | { $case: "io"; value: IoFault }
     | undefined;
 }
 
@@ -150,6 +148,22 @@ export interface Receipt {
   processes: number;
   /** Stressors that the kernel killed because memory was short. */
   oomKills: number;
+  /** File operations that were answered with an error, and those whose data or attributes are not the truth. */
+  failed: number;
+  falsified: number;
+  /** File operations by method, in the order of their names; those that were never seen are left out. */
+  methods: MethodReceipt[];
+}
+
+export interface MethodReceipt {
+  /** As Chaos Mesh names it, in lower case. */
+  method: string;
+  /** Operations of the volume while the fault was in force, whether they matched or not. */
+  seen: number;
+  matched: number;
+  delayed: number;
+  failed: number;
+  falsified: number;
 }
 
 /** What the kernel and the spec of this pod or node allow, measured when the agent starts. */
@@ -170,8 +184,10 @@ export interface Passport {
   hasMeshRedirect: boolean;
   /** Whether an eBPF program sits on a device of the pod: it may send packets past every rule. */
   hasBpf: boolean;
-  /** Families of faults that can be carried out here: "network", "time", "stress". Empty: "network" (agents older than this field). */
+  /** Families of faults that can be carried out here: "network", "time", "stress", "io". Empty: "network" (agents older than this field). */
   familiesOfFaults: string[];
+  /** Volumes of the pod that are served through FUSE or will be as soon as the node's daemon has mounted them: names in the pod's spec. */
+  volumes: string[];
 }
 
 /** Which container a daemon acts on. */
@@ -384,6 +400,9 @@ export const Fault: MessageFns<Fault> = {
       case "stress":
         StressFault.encode(message.family.value, writer.uint32(98).fork()).join();
         break;
+      case "io":
+        IoFault.encode(message.family.value, writer.uint32(106).fork()).join();
+        break;
     }
     return writer;
   },
@@ -471,6 +490,14 @@ export const Fault: MessageFns<Fault> = {
             }
 
             message.family = { $case: "stress", value: StressFault.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.family = { $case: "io", value: IoFault.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -996,6 +1023,9 @@ function createBaseReceipt(): Receipt {
     reordered: 0,
     processes: 0,
     oomKills: 0,
+    failed: 0,
+    falsified: 0,
+    methods: [],
   };
 }
 
@@ -1033,6 +1063,15 @@ export const Receipt: MessageFns<Receipt> = {
     }
     if (message.oomKills !== 0) {
       writer.uint32(88).uint64(message.oomKills);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(96).uint64(message.failed);
+    }
+    if (message.falsified !== 0) {
+      writer.uint32(104).uint64(message.falsified);
+    }
+    for (const v of message.methods) {
+      MethodReceipt.encode(v!, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -1138,6 +1177,131 @@ export const Receipt: MessageFns<Receipt> = {
             message.oomKills = longToNumber(reader.uint64());
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.failed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.falsified = longToNumber(reader.uint64());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.methods.push(MethodReceipt.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMethodReceipt(): MethodReceipt {
+  return { method: "", seen: 0, matched: 0, delayed: 0, failed: 0, falsified: 0 };
+}
+
+export const MethodReceipt: MessageFns<MethodReceipt> = {
+  encode(message: MethodReceipt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.method !== "") {
+      writer.uint32(10).string(message.method);
+    }
+    if (message.seen !== 0) {
+      writer.uint32(16).uint64(message.seen);
+    }
+    if (message.matched !== 0) {
+      writer.uint32(24).uint64(message.matched);
+    }
+    if (message.delayed !== 0) {
+      writer.uint32(32).uint64(message.delayed);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(40).uint64(message.failed);
+    }
+    if (message.falsified !== 0) {
+      writer.uint32(48).uint64(message.falsified);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MethodReceipt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMethodReceipt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.method = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.seen = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.matched = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.delayed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.failed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.falsified = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1162,6 +1326,7 @@ function createBasePassport(): Passport {
     hasMeshRedirect: false,
     hasBpf: false,
     familiesOfFaults: [],
+    volumes: [],
   };
 }
 
@@ -1193,6 +1358,9 @@ export const Passport: MessageFns<Passport> = {
     }
     for (const v of message.familiesOfFaults) {
       writer.uint32(74).string(v!);
+    }
+    for (const v of message.volumes) {
+      writer.uint32(82).string(v!);
     }
     return writer;
   },
@@ -1280,6 +1448,14 @@ export const Passport: MessageFns<Passport> = {
             }
 
             message.familiesOfFaults.push(reader.string());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.volumes.push(reader.string());
             continue;
           }
         }

@@ -187,6 +187,83 @@ export interface MemoryStress {
   options: string[];
 }
 
+/**
+ * What happens to operations on files of a volume that is served through FUSE. Several faults on one volume are taken in the order of their ids:
+ * delays add up, the first error wins, attributes and mistakes come on top of one another.
+ */
+export interface IoFault {
+  /** Name of the volume in the pod's spec. */
+  volume: string;
+  /** Where the container has the volume mounted, and the folder of the volume that is mounted there (subPath), relative; empty: all of it. */
+  mountPath: string;
+  subPath: string;
+  /** Glob over whole paths as the container sees them; empty: all files of the mount. */
+  path: string;
+  /** In lower case, as Chaos Mesh names operations; empty: all. */
+  methods: string[];
+  /** Share of the operations, 0 to 100. */
+  percent: number;
+  effect:
+    | { $case: "latency"; value: IoLatency }
+    | { $case: "error"; value: IoError }
+    | { $case: "attributes"; value: IoAttributes }
+    | { $case: "mistake"; value: IoMistake }
+    | undefined;
+}
+
+export interface IoLatency {
+  /** Added to each operation, microseconds. */
+  delayUs: number;
+}
+
+export interface IoError {
+  /** As errno(3) numbers it, 1 to 511. */
+  errno: number;
+}
+
+/** What look-ups and stat(2) report instead of the truth; absent: the truth. */
+export interface IoAttributes {
+  ino?: number | undefined;
+  size?: number | undefined;
+  /** Of 512 bytes. */
+  blocks?: number | undefined;
+  atime?: IoTime | undefined;
+  mtime?: IoTime | undefined;
+  ctime?: IoTime | undefined;
+  /** File type bits of st_mode, as in inode(7). */
+  kind?: number | undefined;
+  /** Permission bits of st_mode, and set-user-ID, set-group-ID and sticky bit. */
+  perm?: number | undefined;
+  nlink?: number | undefined;
+  uid?: number | undefined;
+  gid?: number | undefined;
+  rdev?: number | undefined;
+}
+
+export interface IoTime {
+  /** Since 1970. */
+  seconds: number;
+  nanos: number;
+}
+
+/** Data that is read or written goes wrong at up to max_occurrences places of up to max_length bytes each. */
+export interface IoMistake {
+  filling: IoMistake_Filling;
+  maxOccurrences: number;
+  maxLength: number;
+}
+
+export const IoMistake_Filling = { UNSPECIFIED: 0, ZERO: 1, RANDOM: 2, UNRECOGNIZED: -1 } as const;
+
+export type IoMistake_Filling = (typeof IoMistake_Filling)[keyof typeof IoMistake_Filling];
+
+export namespace IoMistake_Filling {
+  export type UNSPECIFIED = typeof IoMistake_Filling.UNSPECIFIED;
+  export type ZERO = typeof IoMistake_Filling.ZERO;
+  export type RANDOM = typeof IoMistake_Filling.RANDOM;
+  export type UNRECOGNIZED = typeof IoMistake_Filling.UNRECOGNIZED;
+}
+
 function createBaseNetworkFault(): NetworkFault {
   return { rules: [], engine: 0, affectsProbes: false };
 }
@@ -1307,6 +1384,550 @@ export const MemoryStress: MessageFns<MemoryStress> = {
             }
 
             message.options.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIoFault(): IoFault {
+  return { volume: "", mountPath: "", subPath: "", path: "", methods: [], percent: 0, effect: undefined };
+}
+
+export const IoFault: MessageFns<IoFault> = {
+  encode(message: IoFault, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.mountPath !== "") {
+      writer.uint32(18).string(message.mountPath);
+    }
+    if (message.subPath !== "") {
+      writer.uint32(26).string(message.subPath);
+    }
+    if (message.path !== "") {
+      writer.uint32(34).string(message.path);
+    }
+    for (const v of message.methods) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.percent !== 0) {
+      writer.uint32(49).double(message.percent);
+    }
+    switch (message.effect?.$case) {
+      case "latency":
+        IoLatency.encode(message.effect.value, writer.uint32(82).fork()).join();
+        break;
+      case "error":
+        IoError.encode(message.effect.value, writer.uint32(90).fork()).join();
+        break;
+      case "attributes":
+        IoAttributes.encode(message.effect.value, writer.uint32(98).fork()).join();
+        break;
+      case "mistake":
+        IoMistake.encode(message.effect.value, writer.uint32(106).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IoFault {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIoFault();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.mountPath = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.subPath = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.methods.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.percent = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.effect = { $case: "latency", value: IoLatency.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.effect = { $case: "error", value: IoError.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.effect = { $case: "attributes", value: IoAttributes.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.effect = { $case: "mistake", value: IoMistake.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIoLatency(): IoLatency {
+  return { delayUs: 0 };
+}
+
+export const IoLatency: MessageFns<IoLatency> = {
+  encode(message: IoLatency, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.delayUs !== 0) {
+      writer.uint32(8).uint64(message.delayUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IoLatency {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIoLatency();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.delayUs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIoError(): IoError {
+  return { errno: 0 };
+}
+
+export const IoError: MessageFns<IoError> = {
+  encode(message: IoError, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.errno !== 0) {
+      writer.uint32(8).uint32(message.errno);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IoError {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIoError();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.errno = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIoAttributes(): IoAttributes {
+  return {
+    ino: undefined,
+    size: undefined,
+    blocks: undefined,
+    atime: undefined,
+    mtime: undefined,
+    ctime: undefined,
+    kind: undefined,
+    perm: undefined,
+    nlink: undefined,
+    uid: undefined,
+    gid: undefined,
+    rdev: undefined,
+  };
+}
+
+export const IoAttributes: MessageFns<IoAttributes> = {
+  encode(message: IoAttributes, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== undefined) {
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.size !== undefined) {
+      writer.uint32(16).uint64(message.size);
+    }
+    if (message.blocks !== undefined) {
+      writer.uint32(24).uint64(message.blocks);
+    }
+    if (message.atime !== undefined) {
+      IoTime.encode(message.atime, writer.uint32(34).fork()).join();
+    }
+    if (message.mtime !== undefined) {
+      IoTime.encode(message.mtime, writer.uint32(42).fork()).join();
+    }
+    if (message.ctime !== undefined) {
+      IoTime.encode(message.ctime, writer.uint32(50).fork()).join();
+    }
+    if (message.kind !== undefined) {
+      writer.uint32(56).uint32(message.kind);
+    }
+    if (message.perm !== undefined) {
+      writer.uint32(64).uint32(message.perm);
+    }
+    if (message.nlink !== undefined) {
+      writer.uint32(72).uint32(message.nlink);
+    }
+    if (message.uid !== undefined) {
+      writer.uint32(80).uint32(message.uid);
+    }
+    if (message.gid !== undefined) {
+      writer.uint32(88).uint32(message.gid);
+    }
+    if (message.rdev !== undefined) {
+      writer.uint32(96).uint32(message.rdev);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IoAttributes {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIoAttributes();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.blocks = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.atime = IoTime.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mtime = IoTime.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.ctime = IoTime.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.kind = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.perm = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.nlink = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.gid = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.rdev = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIoTime(): IoTime {
+  return { seconds: 0, nanos: 0 };
+}
+
+export const IoTime: MessageFns<IoTime> = {
+  encode(message: IoTime, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seconds !== 0) {
+      writer.uint32(8).sint64(message.seconds);
+    }
+    if (message.nanos !== 0) {
+      writer.uint32(16).uint32(message.nanos);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IoTime {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIoTime();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.seconds = longToNumber(reader.sint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.nanos = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIoMistake(): IoMistake {
+  return { filling: 0, maxOccurrences: 0, maxLength: 0 };
+}
+
+export const IoMistake: MessageFns<IoMistake> = {
+  encode(message: IoMistake, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.filling !== 0) {
+      writer.uint32(8).int32(message.filling);
+    }
+    if (message.maxOccurrences !== 0) {
+      writer.uint32(16).uint64(message.maxOccurrences);
+    }
+    if (message.maxLength !== 0) {
+      writer.uint32(24).uint64(message.maxLength);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IoMistake {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIoMistake();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.filling = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxOccurrences = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.maxLength = longToNumber(reader.uint64());
             continue;
           }
         }

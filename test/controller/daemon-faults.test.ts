@@ -67,6 +67,7 @@ describe("faults of containers", () => {
       iptables: "",
       families: [],
       devices: [],
+      volumes: [],
       hasIfb: false,
       hasMeshRedirect: false,
       hasBpf: false,

@@ -13,6 +13,7 @@ const passport = (over: Partial<Passport>): Passport => ({
   iptables: "",
   families: [],
   devices: [],
+  volumes: [],
   hasIfb: false,
   hasMeshRedirect: false,
   hasBpf: false,

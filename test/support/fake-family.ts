@@ -57,6 +57,7 @@ export const emptyPassport: Passport = {
   iptables: "nft",
   families: ["ipv4"],
   devices: ["eth0"],
+  volumes: [],
   hasIfb: false,
   hasMeshRedirect: false,
   hasBpf: false,

@@ -1,0 +1,39 @@
+import type { MethodReceipt } from "../../proto/gen/agent.ts";
+import type { IoFault } from "../../proto/gen/faults.ts";
+
+/** What the sidecar and the server of one of its volumes, a child process, say to each other over Node's IPC channel. */
+
+/** A fault as the server keeps it. */
+export interface ServedFault {
+  readonly id: string;
+  readonly io: IoFault;
+  /** What is left of its deadline and lease: from then on operations pass as if it were not there, whoever is dead by then. */
+  readonly remainingMs: number;
+}
+
+export type ToServer =
+  /** First of all. `init` is base64 of what an earlier life and the kernel agreed on; undefined where the kernel has not asked yet. */
+  | { readonly do: "serve"; readonly init: string | undefined }
+  /** The complete set, in the order of their ids. Answered with `ruled` once it is in force and nothing cached hides it. */
+  | { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] }
+  /** Answered with `counted`. */
+  | { readonly do: "count" };
+
+export type FromServer =
+  /** Requests are answered. `init` as above, to be kept for a successor. */
+  | { readonly is: "serving"; readonly init: string }
+  | { readonly is: "ruled"; readonly version: number }
+  | { readonly is: "counted"; readonly faults: readonly Counts[] }
+  /** The kernel has taken the mount away; the process ends. */
+  | { readonly is: "unmounted" };
+
+export interface Counts {
+  readonly id: string;
+  readonly methods: readonly MethodReceipt[];
+  /** Wall-clock time of the first and last operation that matched, milliseconds since 1970; 0 for none. */
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+/** Descriptors of the server: /dev/fuse of the mount, and the folder of the volume. */
+export const serverDescriptors = { fuse: 3, folder: 4, ipc: 5 } as const;
