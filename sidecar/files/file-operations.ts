@@ -65,6 +65,8 @@ export interface Attributes {
 
 export interface Entry {
   readonly node: NodeId;
+  /** Another one than before: the number stands for another file now. */
+  readonly generation: number;
   readonly attributes: Attributes;
 }
 
@@ -87,8 +89,8 @@ export interface DirectoryEntry {
   readonly name: Name;
   /** DT_REG and so on, see readdir(3). */
   readonly type: number;
-  /** The position of what comes after it. */
-  readonly next: number;
+  /** The position of what comes after it: any 64 bits. */
+  readonly next: bigint;
 }
 
 /** What statfs(2) tells. */
@@ -134,7 +136,7 @@ export interface FileOperations {
   fsync(handle: Handle, dataOnly: boolean): void;
   opendir(node: NodeId): Handle;
   /** Entries from a position on, 0 for the first; at most about `bytes` of them; none: the end. */
-  readdir(handle: Handle, position: number, bytes: number): readonly DirectoryEntry[];
+  readdir(handle: Handle, position: bigint, bytes: number): readonly DirectoryEntry[];
   releasedir(handle: Handle): void;
   fsyncdir(handle: Handle, dataOnly: boolean): void;
   statfs(node: NodeId): VolumeSpace;
