@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
+import { chmodSync, closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { IoFault } from "../../../proto/gen/faults.ts";
 import type { Counts, FromServer, ServedFault, ToServer } from "../../../sidecar/files/server-messages.ts";
@@ -28,6 +28,7 @@ export class Volume {
   /** `under`: where the folder is made, which decides the file system it is on. */
   static async open(under = "/tmp"): Promise<Volume> {
     const base = mkdtempSync(join(under, "squall-volume-"));
+    chmodSync(base, 0o755); // other users come through here
     execFileSync("mkdir", [join(base, "plain"), join(base, "mounted")]);
     const plain = join(base, "plain");
     const path = join(base, "mounted");
