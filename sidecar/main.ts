@@ -33,7 +33,7 @@ switch (command) {
   }
   case "serve-files": {
     const [{ serveFiles }, { createLog }] = await Promise.all([import("./files/serve-files.ts"), import("../common/log.ts")]);
-    serveFiles(createLog({ process: "sidecar-files", level: "info" }));
+    serveFiles({ log: createLog({ process: "sidecar-files", level: "info" }), exit: (code) => process.exit(code) });
     break;
   }
   case "compile":
