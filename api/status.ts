@@ -35,7 +35,7 @@ export type RecordEvent = z.output<typeof recordEvent>;
 
 const methodReceipt = z.object({
   seen: count().describe("Operations on the volume while the fault was in force, whether they matched or not."),
-  matched: count(),
+  matched: count().describe("Those that the fault hit: with a percentage, not those that it spared."),
   delayed: count().optional(),
   failed: count().optional(),
   falsified: count().optional(),
@@ -54,10 +54,7 @@ const receipts = z
     oomKills: count().optional().describe("Stressors that the kernel killed because memory was short."),
     failed: count().optional().describe("File operations that were answered with an error."),
     falsified: count().optional().describe("File operations whose data or attributes are not the truth."),
-    methods: z
-      .record(z.string(), methodReceipt)
-      .optional()
-      .describe("File operations by their names, those that were seen. A percentage leaves some that matched alone."),
+    methods: z.record(z.string(), methodReceipt).optional().describe("File operations by their names, those that were seen."),
     firstTime: time().optional(),
     lastTime: time().optional(),
   })
