@@ -32,4 +32,14 @@ export const sidecarVariables = {
   /** HOST:PORT of the enrolment Service. */
   enrolmentAddress: "SQUALL_ENROLMENT_ADDRESS",
   logLevel: "SQUALL_LOG_LEVEL",
+  /** JSON: a list of ServedVolume. Not set where there are none. */
+  volumes: "SQUALL_VOLUMES",
 } as const;
+
+/** A volume that the sidecar serves through FUSE. */
+export interface ServedVolume {
+  /** In the pod's spec. */
+  readonly name: string;
+  /** Where the kubelet has its folder: with the pod's emptyDirs, or where a claim's storage is mounted. */
+  readonly source: "emptyDir" | "claim";
+}
