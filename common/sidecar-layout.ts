@@ -7,7 +7,7 @@ export const sidecarPaths = {
   ca: "/var/run/squall/ca/ca.crt",
   /** An emptyDir of the sidecar: the journal lives here and outlives a restart of the container. */
   state: "/var/lib/squall",
-  /** Written once enrolment is through; the postStart hook waits for it. */
+  /** Written once enrolment is through and volumes are served; the postStart hook waits for it. */
   ready: "/var/lib/squall/ready",
   /** What `sidecar.mjs explain` prints, but for the counters; written after each visit to the kernel. */
   explained: "/var/lib/squall/explained.json",
