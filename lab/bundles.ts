@@ -2,11 +2,12 @@ import { cp, mkdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { build } from "esbuild";
 
-/** File in the image → where its code begins. One bundle for each process, and one for the thread that the sidecar starts. */
+/** File in the image → where its code begins. One bundle for each process, and for each thread that the sidecar starts. */
 const entries = {
   "webhook.mjs": "webhook/main.ts",
   "controller.mjs": "controller/main.ts",
   "sidecar-engine.mjs": "agent/network/engine/worker.ts",
+  "sidecar-files.mjs": "sidecar/files/kernel/serving-thread.ts",
 } as const;
 
 /** In parts: what a process imports late stays on disk until then, and what its other commands do not need is not read. */

@@ -1,6 +1,6 @@
 /**
  * The sidecar's process. `sidecar.mjs` runs it, `sidecar.mjs wait` is the postStart hook, `sidecar.mjs dump` prints the pod's kernel state,
- * `sidecar.mjs explain` what faults compile to. `sidecar.mjs enrol` is for the sidecar itself, `sidecar.mjs compile` for the making of the image.
+ * `sidecar.mjs explain` what faults compile to. `sidecar.mjs enrol` and `sidecar.mjs serve-files` are for the sidecar itself, `sidecar.mjs compile` for the making of the image.
  */
 
 const [command = "run"] = process.argv.slice(2);
@@ -31,9 +31,14 @@ switch (command) {
     process.exit(0);
     break;
   }
+  case "serve-files": {
+    const [{ serveFiles }, { createLog }] = await Promise.all([import("./files/serve-files.ts"), import("../common/log.ts")]);
+    serveFiles(createLog({ process: "sidecar-files", level: "info" }));
+    break;
+  }
   case "compile":
     // Node keeps the compiled code of what was loaded, see NODE_COMPILE_CACHE: a first call is answered sooner.
-    await Promise.all([import("./run.ts"), import("./work.ts"), import("./enrol-command.ts")]);
+    await Promise.all([import("./run.ts"), import("./work.ts"), import("./enrol-command.ts"), import("./files/serve-files.ts")]);
     process.exit(0);
     break;
   case "run":

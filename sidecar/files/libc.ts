@@ -42,6 +42,7 @@ export interface Libc {
   listxattr(path: bigint, list: bigint, size: number): number;
   removexattr(path: bigint, name: bigint): number;
   ioctl(fd: number, command: number, argument: bigint): number;
+  eventfd(initial: number, flags: number): number;
   poll(descriptors: bigint, count: number, timeoutMs: number): number;
   /** Reason of the last failure on this thread. */
   errno(): number;
@@ -88,6 +89,7 @@ export function openLibc(): Libc {
     listxattr: library.func("intptr_t listxattr(const void*, void*, size_t)"),
     removexattr: library.func("int removexattr(const void*, const void*)"),
     ioctl: library.func("int ioctl(int, uint64_t, void*)"),
+    eventfd: library.func("int eventfd(uint32_t, int)"),
     poll: library.func("int poll(void*, uint64_t, int)"),
     errno: () => koffi.errno(),
   };

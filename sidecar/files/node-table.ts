@@ -1,4 +1,5 @@
 import { FileError, type Name, type NodeId, ROOT } from "./file-operations.ts";
+import type { CompiledFault } from "./fault-layer.ts";
 import { addressOf, errors, flags, type Libc } from "./libc.ts";
 import { readIno, STATX_BYTES } from "./statx.ts";
 
@@ -18,7 +19,7 @@ export interface Node {
   mode: number;
   gid: number;
   /** What rules of faults have to do with it, as of `matchedAt`; kept here because it is asked for with each operation. */
-  matched: unknown;
+  matched: readonly CompiledFault[];
   matchedAt: number;
 }
 
@@ -298,7 +299,7 @@ function createNode(id: NodeId, parent: Node | undefined, name: Name): Node {
     isDetached: false,
     mode: 0,
     gid: 0,
-    matched: undefined,
+    matched: [],
     matchedAt: -1,
   };
 }

@@ -1,0 +1,42 @@
+import type { Verdict } from "../fault-layer.ts";
+
+/** A request that a latency holds back. */
+export interface HeldRequest {
+  readonly uniqueLow: number;
+  readonly uniqueHigh: number;
+  readonly request: Buffer;
+  readonly verdict: Verdict;
+  /** When it goes on, as `performance.now()` counts. */
+  dueMs: number;
+}
+
+/** Requests that wait, by when they are due. */
+export class HeldRequests {
+  #held: HeldRequest[] = [];
+
+  get size(): number {
+    return this.#held.length;
+  }
+
+  /** When the next one is due; Infinity for none. */
+  get nextMs(): number {
+    return this.#held[0]?.dueMs ?? Infinity;
+  }
+
+  add(held: HeldRequest): void {
+    const at = this.#held.findLastIndex(({ dueMs }) => dueMs <= held.dueMs);
+    this.#held.splice(at + 1, 0, held);
+  }
+
+  takeDue(nowMs: number): readonly HeldRequest[] {
+    const first = this.#held.findIndex(({ dueMs }) => dueMs > nowMs);
+    return this.#held.splice(0, first < 0 ? this.#held.length : first);
+  }
+
+  /** Takes those out that need not wait any more. */
+  takeWhere(isFree: (held: HeldRequest) => boolean): readonly HeldRequest[] {
+    const free = this.#held.filter(isFree);
+    if (free.length > 0) this.#held = this.#held.filter((held) => !free.includes(held));
+    return free;
+  }
+}

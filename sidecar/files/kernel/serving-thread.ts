@@ -1,0 +1,78 @@
+import { parentPort, receiveMessageOnPort, type MessagePort, workerData } from "node:worker_threads";
+import { FaultLayer } from "../fault-layer.ts";
+import { addressOf, errors, openLibc } from "../libc.ts";
+import { openPassthrough } from "../passthrough.ts";
+import type { FromThread, ThreadSettings, ToThread } from "./thread-messages.ts";
+import { resendRequests } from "./protocol.ts";
+import { Session } from "./session.ts";
+
+const EFD_CLOEXEC = 0o2000000;
+const POLLIN = 1;
+
+/** Entry point of the thread that answers the kernel. It sleeps in poll(2) until there is a request, a message of the main thread, or a held request is due. */
+function main(port: MessagePort, settings: ThreadSettings): void {
+  const libc = openLibc();
+  const { fuse, folder, maxDescriptors, epoch, init } = settings;
+  const wake = libc.eventfd(0, EFD_CLOEXEC);
+  const woken = Buffer.alloc(8);
+  const tell = (message: FromThread): void => port.postMessage(message);
+  const nowMs = (): number => performance.now();
+  const faults = new FaultLayer({ nowMs, random: Math.random });
+  const session = new Session({
+    libc,
+    fuse,
+    files: openPassthrough({ libc, folder, maxDescriptors }),
+    faults,
+    epoch,
+    init,
+    onInit: (agreed) => tell({ is: "serving", init: agreed }),
+    onSync: (sync) => tell({ is: "sync", ...sync }),
+    onNotify: (messages) => tell({ is: "notify", messages }),
+    onBug: (error) => tell({ is: "bug", error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    nowMs,
+    random: Math.random,
+  });
+
+  function readMail(): void {
+    libc.read(wake, addressOf(woken), woken.length);
+    for (let mail = receiveMessageOnPort(port); mail !== undefined; mail = receiveMessageOnPort(port)) {
+      const message: ToThread = mail.message;
+      if (message.do === "count") tell({ is: "counted", faults: faults.counts() });
+      else {
+        const messages = session.onRulesChanged(faults.rule(message.faults));
+        tell({ is: "ruled", version: message.version, messages });
+      }
+    }
+  }
+
+  if (init !== undefined) {
+    tell({ is: "serving", init });
+    const resend = resendRequests();
+    libc.write(fuse, addressOf(resend), resend.length);
+  }
+  tell({ is: "listening", wake });
+  const request = addressOf(session.request);
+  const descriptors = Buffer.alloc(16);
+  descriptors.writeInt32LE(fuse, 0);
+  descriptors.writeInt16LE(POLLIN, 4);
+  descriptors.writeInt32LE(wake, 8);
+  descriptors.writeInt16LE(POLLIN, 12);
+  const polled = addressOf(descriptors);
+  for (;;) {
+    const timeoutMs = session.nextMs === Infinity ? -1 : Math.max(0, Math.ceil(session.nextMs - nowMs()));
+    libc.poll(polled, 2, timeoutMs);
+    if (timeoutMs !== -1) session.releaseDue();
+    if (descriptors.readInt16LE(14) !== 0) readMail();
+    if (descriptors.readInt16LE(6) === 0) continue;
+    const length = libc.read(fuse, request, session.request.length);
+    if (length >= 0) session.serve(length);
+    else if (libc.errno() === errors.ENODEV) return tell({ is: "unmounted" });
+    else if (!passing.has(libc.errno())) throw new Error(`Requests of the kernel cannot be read: errno ${libc.errno()}.`);
+  }
+}
+
+/** ENOENT: who asked is gone. */
+const passing: ReadonlySet<number> = new Set([errors.EINTR, errors.ENOENT, errors.EAGAIN]);
+
+if (parentPort === null) throw new Error("Files are served in a worker thread; see serve-files.ts.");
+main(parentPort, workerData);

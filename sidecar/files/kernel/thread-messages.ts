@@ -1,0 +1,25 @@
+import type { Counts, ServedFault } from "../server-messages.ts";
+import type { SlowSync } from "./session.ts";
+
+export interface ThreadSettings {
+  /** Descriptors of /dev/fuse and of the volume's folder. */
+  readonly fuse: number;
+  readonly folder: number;
+  readonly maxDescriptors: number;
+  readonly epoch: number;
+  readonly init: string | undefined;
+}
+
+export type ToThread = { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] } | { readonly do: "count" };
+
+export type FromThread =
+  /** Whoever posts a message adds 1 to this eventfd(2), or the thread sleeps on. */
+  | { readonly is: "listening"; readonly wake: number }
+  | { readonly is: "serving"; readonly init: string }
+  | ({ readonly is: "sync" } & SlowSync)
+  /** To be written to the kernel, in this order. */
+  | { readonly is: "notify"; readonly messages: readonly Uint8Array[] }
+  | { readonly is: "ruled"; readonly version: number; readonly messages: readonly Uint8Array[] }
+  | { readonly is: "counted"; readonly faults: readonly Counts[] }
+  | { readonly is: "bug"; readonly error: string }
+  | { readonly is: "unmounted" };

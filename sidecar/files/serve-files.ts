@@ -1,0 +1,122 @@
+import { randomInt } from "node:crypto";
+import { fdatasync, fsync, readFileSync, write, writeSync } from "node:fs";
+import { promisify } from "node:util";
+import { Worker } from "node:worker_threads";
+import type { Log } from "../../common/log.ts";
+import { servingThreadUrl } from "./kernel/serving-thread-url.ts";
+import type { SlowSync } from "./kernel/session.ts";
+import type { FromThread, ThreadSettings, ToThread } from "./kernel/thread-messages.ts";
+import { type FromServer, serverDescriptors, type ToServer } from "./server-messages.ts";
+
+const { fuse, folder } = serverDescriptors;
+const writeAsync = promisify(write);
+/** What is added to an eventfd(2). */
+const ONE = new BigUint64Array([1n]);
+
+/**
+ * The server process of one volume: `sidecar.mjs serve-files`, started by the sidecar with the descriptors and the channel of server-messages.ts. One
+ * thread answers the kernel; this one does what may take long or would wait for that thread. Ends with the channel or with the mount.
+ */
+export function serveFiles(log: Log): void {
+  process.umask(0); // modes are the caller's
+  let thread: Worker | undefined;
+  let wakeFd: number | undefined;
+  const say = (message: FromServer): void => void process.send?.(message);
+
+  function post(message: ToThread): void {
+    if (thread === undefined) throw new Error("The first message must be `serve`.");
+    thread.postMessage(message);
+    wake();
+  }
+
+  /** What is posted before the thread listens waits until it does. */
+  function wake(): void {
+    if (wakeFd !== undefined) writeSync(wakeFd, ONE);
+  }
+
+  let notifying: Promise<void> = Promise.resolve();
+  /** In order, and not on this thread: the kernel may wait for what this thread has to answer. */
+  function notify(messages: readonly Uint8Array[], then: () => void = () => undefined): void {
+    notifying = notifying.then(async () => {
+      // A node or name that the kernel does not have any more needs no message.
+      for (const message of messages) await writeAsync(fuse, message).catch(() => undefined);
+      then();
+    });
+  }
+
+  function hear(message: FromThread): void {
+    switch (message.is) {
+      case "listening":
+        wakeFd = message.wake;
+        wake();
+        break;
+      case "serving":
+        say(message);
+        break;
+      case "sync":
+        answerSync(message);
+        break;
+      case "notify":
+        notify(message.messages);
+        break;
+      case "ruled":
+        notify(message.messages, () => say({ is: "ruled", version: message.version }));
+        break;
+      case "counted":
+        say(message);
+        break;
+      case "bug":
+        log.error({ error: message.error }, "a file operation failed inside the server; it was answered with EIO");
+        break;
+      case "unmounted":
+        say({ is: "unmounted" });
+        process.exit(0);
+    }
+  }
+
+  process.on("message", (message: ToServer) => {
+    switch (message.do) {
+      case "serve":
+        thread = startThread({ fuse, folder, maxDescriptors: readMaxDescriptors(), epoch: randomInt(1, 2 ** 31), init: message.init }, hear);
+        thread.on("error", (error) => {
+          log.error({ err: error }, "the serving thread ended");
+          process.exit(1);
+        });
+        break;
+      case "rule":
+        post({ do: "rule", version: message.version, faults: message.faults });
+        break;
+      case "count":
+        post({ do: "count" });
+        break;
+    }
+  });
+  process.on("disconnect", () => process.exit(0));
+}
+
+function startThread(settings: ThreadSettings, hear: (message: FromThread) => void): Worker {
+  const thread = new Worker(servingThreadUrl(import.meta.url), {
+    workerData: settings,
+    resourceLimits: { maxYoungGenerationSizeMb: 2 },
+  });
+  thread.on("message", hear);
+  return thread;
+}
+
+function answerSync({ fd, dataOnly, answer }: SlowSync): void {
+  const bytes = Buffer.from(answer);
+  (dataOnly ? fdatasync : fsync)(fd, (error) => {
+    if (error !== null) bytes.writeInt32LE(error.errno ?? -5, 4);
+    try {
+      writeSync(fuse, bytes);
+    } catch {
+      // Nobody waits any more, or the mount is gone: the serving thread hears of that.
+    }
+  });
+}
+
+/** RLIMIT_NOFILE, which Node has raised to its hard limit. */
+function readMaxDescriptors(): number {
+  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+  return Number(soft ?? 1024);
+}

@@ -1,0 +1,118 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { IoFault } from "../../../proto/gen/faults.ts";
+import type { Counts, FromServer, ServedFault, ToServer } from "../../../sidecar/files/server-messages.ts";
+
+const MAIN = join(import.meta.dirname, "../../../sidecar/main.ts");
+
+/** A folder of this machine behind FUSE, served by a real server process; its files are at `path`, and as they are on the disk at `plain`. */
+export class Volume {
+  readonly path: string;
+  readonly plain: string;
+  readonly #fuse: number;
+  readonly #folder: number;
+  #server: ChildProcess;
+  #version = 0;
+  #init: string | undefined;
+  readonly #hearers = new Set<(message: FromServer) => void>();
+
+  private constructor(path: string, plain: string, fuse: number, folder: number) {
+    this.path = path;
+    this.plain = plain;
+    this.#fuse = fuse;
+    this.#folder = folder;
+    this.#server = this.#start();
+  }
+
+  /** `under`: where the folder is made, which decides the file system it is on. */
+  static async open(under = "/tmp"): Promise<Volume> {
+    const base = mkdtempSync(join(under, "squall-volume-"));
+    execFileSync("mkdir", [join(base, "plain"), join(base, "mounted")]);
+    const plain = join(base, "plain");
+    const path = join(base, "mounted");
+    const folder = openSync(plain, constants.O_RDONLY | constants.O_DIRECTORY);
+    const fuse = openSync("/dev/fuse", constants.O_RDWR);
+    const options = "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions";
+    execFileSync("mount", ["-i", "-t", "fuse", "-o", options, "squall-test", path], { stdio: ["ignore", "inherit", "inherit", fuse] });
+    const volume = new Volume(path, plain, fuse, folder);
+    await volume.#next("serving");
+    return volume;
+  }
+
+  get pid(): number {
+    return this.#server.pid ?? 0;
+  }
+
+  #start(): ChildProcess {
+    const server = spawn(process.execPath, ["--max-semi-space-size=1", MAIN, "serve-files"], {
+      stdio: ["ignore", "inherit", "inherit", this.#fuse, this.#folder, "ipc"],
+    });
+    server.on("message", (message: FromServer) => {
+      if (message.is === "serving") this.#init = message.init;
+      for (const hear of this.#hearers) hear(message);
+    });
+    this.#say({ do: "serve", init: this.#init }, server);
+    return server;
+  }
+
+  /** SIGKILL, and another one in its place. */
+  async killServer(): Promise<void> {
+    const ended = new Promise((resolve) => this.#server.once("exit", resolve));
+    this.#server.kill("SIGKILL");
+    await ended;
+    const serving = this.#next("serving");
+    this.#server = this.#start();
+    await serving;
+  }
+
+  async rule(faults: Readonly<Record<string, Partial<IoFault>>>, remainingMs = 600_000): Promise<void> {
+    this.#version += 1;
+    const ruled = this.#next("ruled");
+    const served = Object.entries(faults).map(
+      ([id, io]): ServedFault => ({
+        id,
+        remainingMs,
+        io: { volume: "data", mountPath: "/data", subPath: "", path: "", methods: [], percent: 100, effect: undefined, ...io },
+      }),
+    );
+    this.#say({ do: "rule", version: this.#version, faults: served });
+    await ruled;
+  }
+
+  async count(): Promise<readonly Counts[]> {
+    const counted = this.#next("counted");
+    this.#say({ do: "count" });
+    return (await counted).faults;
+  }
+
+  async close(): Promise<void> {
+    execFileSync("umount", ["-f", "-l", this.path]); // -f: whoever waits for an answer gets an error
+    const ended = this.#server.exitCode === null ? new Promise((resolve) => this.#server.once("exit", resolve)) : undefined;
+    this.#server.kill("SIGKILL");
+    await ended;
+    closeSync(this.#fuse);
+    closeSync(this.#folder);
+    rmSync(join(this.path, ".."), { recursive: true, force: true });
+  }
+
+  #say(message: ToServer, server = this.#server): void {
+    server.send(message);
+  }
+
+  #next<Is extends FromServer["is"]>(is: Is): Promise<Extract<FromServer, { is: Is }>> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`The server did not say ${is} within 20 s.`)), 20_000);
+      const hear = (message: FromServer): void => {
+        if (!isMessage(message, is)) return;
+        clearTimeout(timer);
+        this.#hearers.delete(hear);
+        resolve(message);
+      };
+      this.#hearers.add(hear);
+    });
+  }
+}
+
+const isMessage = <Is extends FromServer["is"]>(message: FromServer, is: Is): message is Extract<FromServer, { is: Is }> =>
+  message.is === is;
