@@ -11,6 +11,8 @@ export const sidecarPaths = {
   ready: "/var/lib/squall/ready",
   /** What `sidecar.mjs explain` prints, but for the counters; written after each visit to the kernel. */
   explained: "/var/lib/squall/explained.json",
+  /** A UNIX socket, there while the pod has volumes that are served through FUSE: the daemon of the node hands them over, see agent/hand-over.ts. */
+  filesSocket: "/var/lib/squall/files.sock",
   /** Covered by an empty emptyDir, so that no API-server token is inside the sidecar. */
   apiToken: "/var/run/secrets/kubernetes.io/serviceaccount",
 } as const;
