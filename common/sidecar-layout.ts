@@ -17,6 +17,9 @@ export const sidecarPaths = {
   apiToken: "/var/run/secrets/kubernetes.io/serviceaccount",
 } as const;
 
+/** Volume of the pod that is mounted at `sidecarPaths.state`. */
+export const STATE_VOLUME = "squall-state";
+
 /** Where the image keeps the bundle of a process. */
 export const bundlePath = (process: "webhook" | "controller" | "sidecar" | "daemon"): string => `/squall/${process}.mjs`;
 
