@@ -1,6 +1,7 @@
 import type { Operation } from "fast-json-patch";
 import { annotations as names, SIDECAR_CONTAINER } from "../common/names.ts";
 import type { ServedVolume } from "../common/sidecar-layout.ts";
+import type { ClassVerdict } from "./injection-verdict.ts";
 import { isJsonObject, type JsonObject, objectOf, objectsOf } from "./json.ts";
 
 /** Volumes of a pod that are served through FUSE, and what that changes in its containers. */
@@ -25,11 +26,15 @@ const MOST_WARNINGS = 8;
 
 /**
  * What the pod's annotation `squall.dev/volumes` comes to. A volume that cannot be served is left as it is, with a warning that says why: the
- * pod is to start. Propagation lets a mount of the daemon's that comes late, or goes, reach containers that run.
+ * pod is to start. So are all where the policies of the namespace refuse a sidecar that serves any. Propagation lets a mount of the daemon's that comes late, or goes, reach containers that run.
  */
-export function planServedVolumes(metadata: JsonObject, spec: JsonObject): ServedVolumesPlan {
+export function planServedVolumes(metadata: JsonObject, spec: JsonObject, verdict: ClassVerdict | undefined): ServedVolumesPlan {
   const text = objectOf(metadata["annotations"])[names.volumes];
   if (typeof text !== "string") return { served: [], patch: [], warnings: [] };
+  if (verdict?.is === "refused") {
+    const why = `The policies of the namespace refuse a sidecar that serves volumes. ${verdict.by}: ${verdict.message}`;
+    return { served: [], patch: [], warnings: [`squall: VolumeNotServed: ${why}`] };
+  }
   const asked = [
     ...new Set(
       text

@@ -86,14 +86,15 @@ export function planInjection(
     return skip("Windows");
   if (facts.kubernetesMinor !== undefined && facts.kubernetesMinor < OLDEST_MINOR) return skip("KubernetesTooOld");
   const quality = qualityOf(spec);
+  const verdicts = isTrial ? {} : parseVerdict(facts.namespaceAnnotations[names.injectionVerdict]);
   if (!isTrial) {
-    const verdict = parseVerdict(facts.namespaceAnnotations[names.injectionVerdict])[quality];
+    const verdict = verdicts[quality];
     if (verdict?.is === "refused") return skip("NamespaceRefuses", `${verdict.by}: ${verdict.message}`);
     if (!facts.isImageReady) return skip("ImageNotReady");
   }
 
   const { settings, warnings } = readNamespaceSettings(facts);
-  const volumes = planServedVolumes(metadata, spec);
+  const volumes = planServedVolumes(metadata, spec, verdicts[`${quality} with volumes`]);
   const sidecar = planSidecar({ spec, facts, settings, quality, served: volumes.served });
   const containerName = objectsOf(spec["containers"])[0]?.["name"];
   const annotations = {

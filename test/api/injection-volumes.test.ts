@@ -211,6 +211,20 @@ describe("planInjection, with volumes to be served", () => {
     });
   }
 
+  it("leaves volumes as they are where the namespace refuses a sidecar that serves any, but for a trial of it", () => {
+    const namespaceAnnotations = {
+      "squall.dev/injection-verdict": '{"BestEffort":"allowed","BestEffort with volumes":"refused by LimitRange: maximum memory"}',
+    };
+    const { after, warnings } = inject(store, { namespaceAnnotations });
+    assert.deepEqual(warnings, [
+      "squall: VolumeNotServed: The policies of the namespace refuse a sidecar that serves volumes. LimitRange: maximum memory",
+    ]);
+    assert.deepEqual(propagations(after), ["app /cache None", "backup /cache Bidirectional"]);
+    assert.equal(servedBy(after), undefined);
+    const trial = planInjection(store, { ...facts, namespaceAnnotations }, { isTrial: true });
+    assert.ok(trial.do === "inject" && JSON.stringify(trial.patch).includes("DAC_OVERRIDE"));
+  });
+
   it("serves the others where one is refused", () => {
     const spec = store["spec"] as object;
     const { after, warnings } = inject(pod("conf,data", spec));
