@@ -63,8 +63,8 @@ export class PodVolumes {
   }
 
   get states(): readonly PodVolumeState[] {
-    const mounted = [...this.#mounted.values()].map(({ init }): PodVolumeState =>
-      init !== undefined && this.#link !== undefined ? "serving" : "waiting",
+    const mounted = [...this.#mounted.values()].map(
+      ({ init }): PodVolumeState => (init !== undefined && this.#link !== undefined ? "serving" : "waiting"),
     );
     return [...mounted, ...[...this.#refused].map((): PodVolumeState => "refused")];
   }
