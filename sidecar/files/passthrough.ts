@@ -25,8 +25,7 @@ export interface PassthroughOptions {
 }
 
 /** What the kernel's file handle carries and the server's own descriptor must not: positions are given with each write, buffers are not aligned. */
-const NOT_OURS =
-  flags.O_CREAT | flags.O_EXCL | flags.O_NOCTTY | flags.O_DIRECT | flags.O_APPEND | flags.O_LARGEFILE | flags.O_NONBLOCK;
+const NOT_OURS = flags.O_CREAT | flags.O_EXCL | flags.O_NOCTTY | flags.O_DIRECT | flags.O_APPEND | flags.O_LARGEFILE | flags.O_NONBLOCK;
 
 const UTIME_NOW = 0x3fff_ffff;
 const UTIME_OMIT = 0x3fff_fffe;
@@ -112,13 +111,7 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
 
   /** The number of what has this name now; undefined for nothing. */
   function whoHas(parent: Node, name: Name): NodeId | undefined {
-    const result = libc.statx(
-      nodes.folderOf(parent),
-      one.set(name),
-      flags.AT_SYMLINK_NOFOLLOW,
-      flags.STATX_BASIC_AND_BIRTH,
-      statxAddress,
-    );
+    const result = libc.statx(nodes.folderOf(parent), one.set(name), flags.AT_SYMLINK_NOFOLLOW, flags.STATX_BASIC_AND_BIRTH, statxAddress);
     if (result === 0) return nodes.idOf(readAttributes(statx).ino);
     const errno = libc.errno();
     if (errno === errors.ENOENT) return undefined;
@@ -163,9 +156,7 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
     writeTime(times, 0, atime);
     writeTime(times, 16, mtime);
     nodes.placeOf(node, place);
-    must(
-      libc.utimensat(place.fd, place.path, addressOf(times), place.isEmpty ? flags.AT_EMPTY_PATH : flags.AT_SYMLINK_NOFOLLOW),
-    );
+    must(libc.utimensat(place.fd, place.path, addressOf(times), place.isEmpty ? flags.AT_EMPTY_PATH : flags.AT_SYMLINK_NOFOLLOW));
   }
 
   function setMode(node: Node, mode: number): void {
@@ -355,22 +346,26 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
     },
     setxattr(id, name, bytes, how) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      const set = isLink ? libc.setxattr : libc.lsetxattr;
-      must(set(path, one.set(name), addressIn(bytes, 0), bytes.length, how));
+      const [key, start] = [one.set(name), addressIn(bytes, 0)];
+      must(isLink ? libc.setxattr(path, key, start, bytes.length, how) : libc.lsetxattr(path, key, start, bytes.length, how));
     },
     getxattr(id, name) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      const length = must((isLink ? libc.getxattr : libc.lgetxattr)(path, one.set(name), valueAddress, LONGEST_XATTR));
+      const key = one.set(name);
+      const length = must(
+        isLink ? libc.getxattr(path, key, valueAddress, LONGEST_XATTR) : libc.lgetxattr(path, key, valueAddress, LONGEST_XATTR),
+      );
       return value.subarray(0, length);
     },
     listxattr(id) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      const length = must((isLink ? libc.listxattr : libc.llistxattr)(path, valueAddress, LONGEST_XATTR));
+      const length = must(isLink ? libc.listxattr(path, valueAddress, LONGEST_XATTR) : libc.llistxattr(path, valueAddress, LONGEST_XATTR));
       return value.subarray(0, length);
     },
     removexattr(id, name) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      must((isLink ? libc.removexattr : libc.lremovexattr)(path, one.set(name)));
+      const key = one.set(name);
+      must(isLink ? libc.removexattr(path, key) : libc.lremovexattr(path, key));
     },
     fallocate: (fd, mode, position, length) => void must(libc.fallocate(fd, mode, position, length)),
     copyFileRange(from, fromPosition, to, toPosition, length) {
