@@ -51,7 +51,7 @@ async function openServed({ argv, cpu }: Extract<Way, { by: "program" }>, under:
   mkdirSync(plain);
   mkdirSync(path);
   const [program = "", ...rest] = argv(plain, path);
-  const server = spawn(program, rest, { stdio: ["ignore", "ignore", "inherit"] });
+  const server = spawn(program, rest, { stdio: "ignore" });
   const ended = new Promise<void>((resolve) => server.once("close", () => resolve()));
   const close = async (): Promise<void> => {
     await run(["umount", "-l", path]).catch(() => undefined); // a server that ended has unmounted
