@@ -29,7 +29,8 @@ const HELPER_TIMEOUT_MS = 10_000;
 /** Where the helper finds the socket. */
 export const HELPER_SOCKET = 3;
 /** What a container's device group answers. */
-const isRefused = (error: unknown): boolean => error instanceof Error && "code" in error && (error.code === "EPERM" || error.code === "EACCES");
+const isRefused = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && (error.code === "EPERM" || error.code === "EACCES");
 
 /**
  * Opens /dev/fuse as this process where its group may, which that of a container that is not privileged may not. There, a helper that leaves for the
@@ -102,6 +103,7 @@ export interface HelperAnswer {
 
 function parseAnswer(line: string): HelperAnswer {
   const raw: unknown = JSON.parse(line);
-  if (typeof raw !== "object" || raw === null || !("opened" in raw) || !("message" in raw)) throw new Error("The helper said nothing of use.");
+  if (typeof raw !== "object" || raw === null || !("opened" in raw) || !("message" in raw))
+    throw new Error("The helper said nothing of use.");
   return { opened: Number(raw.opened), message: String(raw.message) };
 }

@@ -86,4 +86,5 @@ export function parseMounts(text: string): readonly OurMount[] {
 }
 
 /** Space, tab, newline and backslash are octal. */
-const unescape = (path: string): string => path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+const unescape = (path: string): string =>
+  path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

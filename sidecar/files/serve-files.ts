@@ -77,7 +77,10 @@ export function serveFiles(log: Log): void {
   process.on("message", (message: ToServer) => {
     switch (message.do) {
       case "serve":
-        thread = startThread({ fuse, folder, maxDescriptors: readMaxDescriptors(), epoch: randomInt(1, 2 ** 31), init: message.init }, hear);
+        thread = startThread(
+          { fuse, folder, maxDescriptors: readMaxDescriptors(), epoch: randomInt(1, 2 ** 31), init: message.init },
+          hear,
+        );
         thread.on("error", (error) => {
           log.error({ err: error }, "the serving thread ended");
           process.exit(1);

@@ -360,7 +360,12 @@ export class Session {
         files.removexattr(node, readName(b, BODY, length));
         return 0;
       case op.FALLOCATE:
-        files.fallocate(this.#handle(b, BODY, node, flags.O_RDWR), b.readUInt32LE(BODY + 24), readUint64(b, BODY + 8), readUint64(b, BODY + 16));
+        files.fallocate(
+          this.#handle(b, BODY, node, flags.O_RDWR),
+          b.readUInt32LE(BODY + 24),
+          readUint64(b, BODY + 8),
+          readUint64(b, BODY + 16),
+        );
         return 0;
       case op.COPY_FILE_RANGE: {
         const from = this.#handle(b, BODY, node, flags.O_RDWR);
