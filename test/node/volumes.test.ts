@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promise
 import { createServer } from "node:net";
 import { join } from "node:path";
 import type { IoFault } from "../../proto/gen/faults.ts";
-import { Pod, until, VolumeNode } from "./support/volume-node.ts";
+import { type Pod, until, VolumeNode } from "./support/volume-node.ts";
 
 const failing: IoFault = {
   volume: "data",
@@ -70,6 +70,16 @@ describe("volumes that are served through FUSE", function () {
     await until("counts of both", async () => (await pod.count("data"))[0]?.methods.find(({ method }) => method === "open")?.failed === 2);
     await pod.rule("data", []);
     assert.equal(await read(pod, "before"), "plain");
+  });
+
+  it("begin with faults that came before they were mounted", async () => {
+    const pod = await node.addPod();
+    await writeFile(join(pod.volume("data"), "before"), "plain");
+    await pod.startSidecar();
+    await assert.rejects(pod.rule("data", [{ id: "one", io: failing, remainingMs: 60_000 }]), /not served yet/);
+    await node.startDaemon();
+    await until("it is mounted", async () => (await node.mounts()).length === 1);
+    await assert.rejects(read(pod, "before"), /Input\/output error/);
   });
 
   it("go on when the daemon is killed, and are taken back into care by the next one", async () => {
