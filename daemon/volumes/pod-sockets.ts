@@ -93,7 +93,7 @@ class Chain {
   readonly #options: ChainOptions;
   #watcher: FSWatcher | undefined;
   #watched = -1;
-  #looking: Promise<void> | undefined;
+  #isLooking = false;
   #isStale = false;
   #cancel = (): void => undefined;
   isClosed = false;
@@ -107,7 +107,9 @@ class Chain {
   /** Finds the last step that is there, and watches it. */
   look(): void {
     this.#isStale = true;
-    this.#looking ??= this.#lookUntilDone().finally(() => (this.#looking = undefined));
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    void this.#lookUntilDone().finally(() => (this.#isLooking = false));
   }
 
   close(): void {

@@ -69,13 +69,13 @@ export class PodVolumes {
     return [...mounted, ...[...this.#refused].map((): PodVolumeState => "refused")];
   }
 
-  /** A sidecar may listen: connects to it, unless it is connected. */
+  /** A sidecar listens or is about to: connects to it, unless it is connected. */
   wake(): void {
     if (this.#isWoken || this.#isClosed) return;
     this.#isWoken = true;
     this.#queue(async () => {
       this.#isWoken = false;
-      if (this.#link === undefined && !this.#isClosed) await this.#meet();
+      if (this.#link === undefined && !this.#isClosed) await this.#meet({ forMs: CONNECT.givesUpAfterMs });
     });
   }
 
@@ -103,9 +103,9 @@ export class PodVolumes {
     this.#work = this.#work.then(act).catch((error: unknown) => this.#log.warn({ err: error }, "volumes of a pod could not be seen to"));
   }
 
-  async #meet(): Promise<void> {
+  async #meet({ forMs }: { readonly forMs: number }): Promise<void> {
     try {
-      const link = await this.#connect();
+      const link = await this.#connect(forMs);
       if (link === undefined) return; // it is closed
       await this.#serve(link);
     } catch (error) {
@@ -121,9 +121,9 @@ export class PodVolumes {
     if (this.#link === undefined) this.#watchForEnd();
   }
 
-  async #connect(): Promise<SidecarLink | undefined> {
+  async #connect(forMs: number): Promise<SidecarLink | undefined> {
     const { clock } = this.#options;
-    const untilMs = clock.monotonicMs() + CONNECT.givesUpAfterMs;
+    const untilMs = clock.monotonicMs() + forMs;
     for (let waitMs: number = CONNECT.firstMs; !this.#isClosed; waitMs = Math.min(waitMs * 2, CONNECT.mostMs)) {
       try {
         return await linkSidecar({ ...this.#options, podUid: this.#podUid });
@@ -143,6 +143,7 @@ export class PodVolumes {
       this.#adopt(link);
       // What neither of us holds, nobody does.
       await this.#unmountOrphans();
+      await this.#forgetUnmounted();
       this.#refused.clear();
       const held = new Set(link.hello.held.map(({ name }) => name));
       for (const volume of link.hello.volumes) if (!held.has(volume.name)) await this.#hand(link, volume);
@@ -181,6 +182,16 @@ export class PodVolumes {
     } finally {
       const kept = new Set([...this.#mounted.values()].flatMap(({ fuse, folder }) => [fuse, folder]));
       closeAll(descriptors.filter((descriptor) => !kept.has(descriptor)));
+    }
+  }
+
+  /** Somebody else may have unmounted a volume: then nobody can serve it by these descriptors. */
+  async #forgetUnmounted(): Promise<void> {
+    const mounts = await this.#options.mounts.list();
+    for (const [name, { fuse, folder }] of this.#mounted) {
+      if (mounts.some(({ podUid, volume }) => podUid === this.#podUid && volume === name)) continue;
+      this.#mounted.delete(name);
+      closeAll([fuse, folder]);
     }
   }
 
@@ -234,8 +245,10 @@ export class PodVolumes {
     this.#link = undefined;
     this.#log.info({ err: error }, "a sidecar is not connected any more");
     this.#watchForEnd();
-    // Where it goes on, it may be reached again; a new one makes a new socket, which is another reason to look.
-    this.wake();
+    // Where it goes on, it listens now; a new one makes a new socket, which is another reason to look.
+    this.#queue(async () => {
+      if (this.#link === undefined && !this.#isClosed) await this.#meet({ forMs: 0 });
+    });
   }
 
   #retryLater(): void {
