@@ -11,7 +11,7 @@ const progress = createProgress(process.stderr);
 /** How a program that Debian has no binary of is made. `folder` is empty; the program is to be there under its own name. */
 interface FileProgram {
   readonly needs: readonly string[];
-  readonly build: (folder) => Promise<void>;
+  readonly build: (folder: string) => Promise<void>;
 }
 
 /** The programs that try file systems, or serve one, with the versions they were tried with. */
