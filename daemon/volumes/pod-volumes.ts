@@ -7,7 +7,7 @@ import type { FuseDevices } from "./fuse-devices.ts";
 import type { NodeMounts } from "./node-mounts.ts";
 import type { PodFolders } from "./pod-folders.ts";
 import type { PodMembers } from "./pod-members.ts";
-import { linkSidecar, NobodyListensError, type SidecarLink } from "./sidecar-link.ts";
+import { EarlyEndError, linkSidecar, NobodyListensError, type SidecarLink } from "./sidecar-link.ts";
 
 export interface PodVolumesOptions {
   readonly folders: PodFolders;
@@ -30,6 +30,8 @@ interface Mounted {
 
 /** A sidecar that starts listens some milliseconds after its socket is there. One that has ended leaves a socket, too. */
 const CONNECT = { firstMs: 5, mostMs: 250, givesUpAfterMs: 1500 } as const;
+/** A sidecar that goes on without its connection listens at once; one that is ending still takes a connection for a moment. */
+const GOES_ON_WITHIN_MS = 20;
 /** How often it is looked whether a pod without its sidecar still has processes: soon after the sidecar went, later less often. */
 const LOOK = { firstMs: 20, mostMs: 1000 } as const;
 /** What went wrong on this node may have been put right by then. */
@@ -128,7 +130,8 @@ export class PodVolumes {
       try {
         return await linkSidecar({ ...this.#options, podUid: this.#podUid });
       } catch (error) {
-        if (!(error instanceof NobodyListensError) || clock.monotonicMs() >= untilMs) throw error;
+        const isPassing = error instanceof NobodyListensError || error instanceof EarlyEndError;
+        if (!isPassing || clock.monotonicMs() >= untilMs) throw error;
         await new Promise<void>((resolve) => clock.after(waitMs, resolve));
       }
     }
@@ -187,6 +190,7 @@ export class PodVolumes {
 
   /** Somebody else may have unmounted a volume: then nobody can serve it by these descriptors. */
   async #forgetUnmounted(): Promise<void> {
+    if (this.#mounted.size === 0) return;
     const mounts = await this.#options.mounts.list();
     for (const [name, { fuse, folder }] of this.#mounted) {
       if (mounts.some(({ podUid, volume }) => podUid === this.#podUid && volume === name)) continue;
@@ -247,7 +251,7 @@ export class PodVolumes {
     this.#watchForEnd();
     // Where it goes on, it listens now; a new one makes a new socket, which is another reason to look.
     this.#queue(async () => {
-      if (this.#link === undefined && !this.#isClosed) await this.#meet({ forMs: 0 });
+      if (this.#link === undefined && !this.#isClosed) await this.#meet({ forMs: GOES_ON_WITHIN_MS });
     });
   }
 

@@ -162,12 +162,19 @@ describe("volumes that are served through FUSE", function () {
 
     it("where a link stands for the folder", async () => {
       await node.startDaemon();
-      const pod = await node.addPod();
-      await mkdir(join(node.folder, "elsewhere"));
-      await rm(pod.volume("data"), { recursive: true });
-      await symlink(join(node.folder, "elsewhere"), pod.volume("data"));
+      const elsewhere = join(node.folder, "elsewhere");
+      await mkdir(join(elsewhere, "mount"), { recursive: true });
+      const pod = await node.addPod([
+        { name: "data", source: "emptyDir" },
+        { name: "claim", source: "claim" },
+      ]);
+      const claim = join(pod.folder, "volumes/kubernetes.io~csi/pvc-claim");
+      for (const folder of [pod.volume("data"), claim]) {
+        await rm(folder, { recursive: true });
+        await symlink(elsewhere, folder);
+      }
       await pod.startSidecar();
-      await until("it is refused", async () => (await pod.stateOf("data"))?.is === "refused");
+      for (const name of ["data", "claim"]) await until(`${name} is refused`, async () => (await pod.stateOf(name))?.is === "refused");
       assert.deepEqual(await node.mounts(), []);
     });
 

@@ -82,10 +82,12 @@ export class VolumeNode {
     return pod;
   }
 
-  /** Paths of our mounts there. */
+  /** Paths of our mounts below its folder. */
   async mounts(): Promise<readonly string[]> {
     const text = await readFile(`/proc/${this.process.pid}/mountinfo`, "utf8");
-    return text.split("\n").flatMap((line) => (/ - fuse squall-/.test(line) ? [line.split(" ")[4] ?? ""] : []));
+    return text
+      .split("\n")
+      .flatMap((line) => (line.includes(` ${this.folder}/`) && / - fuse squall-/.test(line) ? [line.split(" ")[4] ?? ""] : []));
   }
 
   /** Runs a program among the node's mounts: as an application would. */
