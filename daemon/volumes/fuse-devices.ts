@@ -80,8 +80,7 @@ export function createFuseDevices({ main, sockets, nodeProcess, hostCgroups, clo
     }
   }
 
-  const fillLater = (): void =>
-    void fill().catch((error: unknown) => log.warn({ err: error }, "/dev/fuse could not be opened in advance"));
+  const fillLater = (): void => void fill().catch((error: unknown) => log.warn({ err: error }, "/dev/fuse could not be opened in advance"));
 
   return {
     prepare() {
