@@ -175,6 +175,8 @@ describe("volumes that are served through FUSE", function () {
       }
       await pod.startSidecar();
       for (const name of ["data", "claim"]) await until(`${name} is refused`, async () => (await pod.stateOf(name))?.is === "refused");
+      for (const state of [await pod.stateOf("data"), await pod.stateOf("claim")])
+        assert.equal(state?.is === "refused" && state.reason, "VolumeNotFound");
       assert.deepEqual(await node.mounts(), []);
     });
 
