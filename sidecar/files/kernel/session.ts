@@ -419,7 +419,9 @@ export class Session {
   }
 
   #write(b: Buffer, node: NodeId, length: number, verdict: Verdict | undefined): number {
-    const handle = this.#handle(b, BODY, node, b.readUInt32LE(BODY + 32));
+    // Pages of a mapping are written back with the flags of no open file: 0, which is to read.
+    const openFlags = b.readUInt32LE(BODY + 32) || flags.O_RDWR;
+    const handle = this.#handle(b, BODY, node, openFlags);
     const size = b.readUInt32LE(BODY + 16);
     if (BODY + 40 + size > length) throw FileError.of(errors.EINVAL);
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);
