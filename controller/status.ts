@@ -34,11 +34,18 @@ export function planStatus(
   };
 }
 
-/** How two statuses differ: not at all, only in what is counted, or in what is said. */
-export function compareStatuses(before: ExperimentStatus, after: ExperimentStatus): "same" | "counts" | "substance" {
+/** Not at all, only in what is counted (for the first time that anything matched), or in what is said. */
+export type Difference = "same" | "counts" | "first counts" | "substance";
+
+/** How two statuses differ. */
+export function compareStatuses(before: ExperimentStatus, after: ExperimentStatus): Difference {
   if (isDeepStrictEqual(before, after)) return "same";
-  return isDeepStrictEqual(withoutCounts(before), withoutCounts(after)) ? "counts" : "substance";
+  if (!isDeepStrictEqual(withoutCounts(before), withoutCounts(after))) return "substance";
+  return hasMatched(after) && !hasMatched(before) ? "first counts" : "counts";
 }
+
+const hasMatched = ({ experiment }: ExperimentStatus): boolean =>
+  experiment.containerRecords?.some(({ receipts }) => receipts !== undefined && receipts.matched > 0) === true;
 
 function withoutCounts(status: ExperimentStatus): unknown {
   const records = status.experiment.containerRecords?.map((record) => ({ ...record, receipts: undefined, interruptions: undefined }));
@@ -56,8 +63,10 @@ const COMPLETE_WITHIN_MS = 2_000;
 /** And further ones come no more often than this: a status of ten thousand records is a megabyte. */
 const progressEveryMs = (records: number): number => Math.max(5_000, records);
 const COUNTS_EVERY_MS = 30_000;
+/** Whoever has just made an experiment wants to know whether it matches anything. */
+const FIRST_COUNTS_AFTER_MS = 3_000;
 
-/** When to write a status: at once when it is complete, seldom while it is not, more seldom for counts alone. All times monotonic. */
+/** When to write a status: at once when it is complete, seldom while it is not, more seldom for counts alone, but for the first. All times monotonic. */
 export function planWrite({
   difference,
   records,
@@ -66,7 +75,7 @@ export function planWrite({
   busySinceMs,
   lastWriteMs,
 }: {
-  readonly difference: "same" | "counts" | "substance";
+  readonly difference: Difference;
   /** How many there are. */
   readonly records: number;
   readonly isUnderWay: boolean;
@@ -76,9 +85,10 @@ export function planWrite({
 }): WritePlan {
   if (difference === "same") return { write: "not" };
   if (difference === "substance" && !isUnderWay) return { write: "now" };
+  const sinceMs = lastWriteMs ?? busySinceMs;
   const dueMs =
-    difference === "counts"
-      ? (lastWriteMs ?? busySinceMs) + COUNTS_EVERY_MS
+    difference !== "substance"
+      ? sinceMs + (difference === "counts" ? COUNTS_EVERY_MS : FIRST_COUNTS_AFTER_MS)
       : Math.max(
           busySinceMs + COMPLETE_WITHIN_MS,
           (lastWriteMs ?? Number.NEGATIVE_INFINITY) + (isFirst(busySinceMs, lastWriteMs) ? 0 : progressEveryMs(records)),

@@ -21,6 +21,12 @@ describe("planWrite", () => {
     assert.deepEqual(planWrite({ ...second, records: 10_000, nowMs: 22_000 }), { write: "now" });
   });
 
+  it("writes 3 s after the last write that something has matched, if that is new", () => {
+    const firstCounts = { ...change, difference: "first counts" } as const;
+    assert.deepEqual(planWrite({ ...firstCounts, lastWriteMs: 8_000 }), { write: "later", waitMs: 1_000 });
+    assert.deepEqual(planWrite(firstCounts), { write: "now" });
+  });
+
   it("writes mere counts half a minute after the last write", () => {
     assert.deepEqual(planWrite({ ...change, difference: "counts" }), { write: "later", waitMs: 24_000 });
   });
