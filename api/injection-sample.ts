@@ -26,11 +26,12 @@ export interface SamplePod {
   readonly spec: object;
 }
 
-/** The same pod twice: as it is, and asking for a sidecar. Only created in dry runs. */
+/** The same pod thrice: as it is, asking for a sidecar, and having a volume that the sidecar is to serve. Only created in dry runs. */
 export interface Sample {
   readonly quality: Quality;
   readonly plain: SamplePod;
   readonly injected: SamplePod;
+  readonly served: SamplePod;
 }
 
 const SMALL: Readonly<Record<string, number>> = { cpu: 0.01, memory: 16 * 2 ** 20, "ephemeral-storage": 2 ** 20 };
@@ -52,26 +53,36 @@ export function planSamples(namespace: string, rules: ResourceRules, model: Mode
   ];
   const { [labels.inject]: _, ...others } = model?.labels ?? {};
   return shapes.map(([quality, resources]) => {
-    const pod = (own: Readonly<Record<string, string>>): SamplePod => ({
+    const pod = (own: Readonly<Record<string, string>>, volume?: string): SamplePod => ({
       metadata: {
         namespace,
         name: `squall-sample-${quality.toLowerCase()}`,
         labels: { ...others, ...own },
-        annotations: { [annotations.injectionSample]: "true" },
+        annotations: { [annotations.injectionSample]: "true", ...(volume !== undefined && { [annotations.volumes]: volume }) },
       },
-      spec: planSpec(resources, model?.image),
+      spec: planSpec({ resources, image: model?.image, volume }),
     });
-    return { quality, plain: pod({}), injected: pod({ [labels.inject]: OPTED_IN }) };
+    const asking = { [labels.inject]: OPTED_IN };
+    return { quality, plain: pod({}), injected: pod(asking), served: pod(asking, "data") };
   });
 }
 
-function planSpec(resources: object, image = "squall-sample"): object {
+interface SpecParts {
+  readonly resources: object;
+  readonly image: string | undefined;
+  readonly volume: string | undefined;
+}
+
+function planSpec({ resources, image = "squall-sample", volume }: SpecParts): object {
+  const volumes = volume === undefined ? {} : { volumes: [{ name: volume, emptyDir: { sizeLimit: "1Mi" } }] };
+  const volumeMounts = volume === undefined ? {} : { volumeMounts: [{ name: volume, mountPath: "/data" }] };
   const securityContext = { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } };
   return {
     serviceAccountName: "default",
     automountServiceAccountToken: false,
     securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
-    containers: [{ name: "app", image, resources, securityContext }],
+    containers: [{ name: "app", image, resources, securityContext, ...volumeMounts }],
+    ...volumes,
   };
 }
 

@@ -11,19 +11,29 @@ export type ClassVerdict =
   /** A pod without a sidecar is refused as well, so nothing can be said. Such pods are injected. */
   | { readonly is: "unknown"; readonly message: string };
 
-/** By class, for a sidecar has other resources in each. A class that is missing was not tried. */
-export type NamespaceVerdict = { readonly [Q in Quality]?: ClassVerdict };
+/** A class of pods, and the same with a volume that the sidecar serves: then it has more resources and capabilities. */
+export type PodClass = Quality | `${Quality} with volumes`;
 
-const qualities: readonly Quality[] = ["BestEffort", "Burstable", "Guaranteed"];
+/** By class, for a sidecar has other resources in each. A class that is missing was not tried. */
+export type NamespaceVerdict = { readonly [C in PodClass]?: ClassVerdict };
+
+const classes: readonly PodClass[] = [
+  "BestEffort",
+  "Burstable",
+  "Guaranteed",
+  "BestEffort with volumes",
+  "Burstable with volumes",
+  "Guaranteed with volumes",
+];
 const refusers: readonly Refuser[] = ["PodSecurity", "ResourceQuota", "LimitRange", "AdmissionPolicy", "Other"];
 /** What kubectl shows of a warning, with some room for who says it about what. */
 const LONGEST_MESSAGE = 160;
 
 /** For people and for `parseVerdict`: `{"BestEffort":"allowed","Burstable":"refused by LimitRange: maximum memory usage …"}`. */
 export function renderVerdict(verdict: NamespaceVerdict): string {
-  const texts = qualities.flatMap((quality) => {
-    const found = verdict[quality];
-    return found === undefined ? [] : [[quality, renderClass(found)] as const];
+  const texts = classes.flatMap((podClass) => {
+    const found = verdict[podClass];
+    return found === undefined ? [] : [[podClass, renderClass(found)] as const];
   });
   return JSON.stringify(Object.fromEntries(texts));
 }
@@ -44,9 +54,9 @@ export function parseVerdict(text: string | undefined): NamespaceVerdict {
   const found = parseJson(text ?? "");
   if (!isJsonObject(found)) return {};
   return Object.fromEntries(
-    qualities.flatMap((quality) => {
-      const verdict = parseClass(found[quality]);
-      return verdict === undefined ? [] : [[quality, verdict]];
+    classes.flatMap((podClass) => {
+      const verdict = parseClass(found[podClass]);
+      return verdict === undefined ? [] : [[podClass, verdict]];
     }),
   );
 }
@@ -89,39 +99,57 @@ export type Trial =
   | { readonly is: "admitted"; readonly quality: Quality; readonly hasSidecar: boolean }
   | { readonly is: "refused"; readonly said: string };
 
-/** What follows from the trials of a pod of this class, first without and then with a sidecar. */
+export interface FoundVerdict {
+  readonly podClass: PodClass;
+  readonly verdict: ClassVerdict;
+}
+
+/** What follows from the trials of a pod of this class: without a sidecar, with one, and with one that serves a volume. */
 export function judgeTrials(
   quality: Quality,
+  { plain, injected, served }: { readonly plain: Trial; readonly injected: Trial; readonly served: Trial },
+): readonly FoundVerdict[] {
+  const { actual, verdict } = judgeSidecar(quality, { plain, injected });
+  // A class that gets no sidecar has none that serves a volume, so nothing is to be said of it.
+  if (injected.is === "refused") return [{ podClass: actual, verdict }];
+  return [
+    { podClass: actual, verdict },
+    {
+      podClass: `${actual} with volumes`,
+      verdict: served.is === "refused" ? { is: "refused", ...parseRefusal(served.said) } : verdict,
+    },
+  ];
+}
+
+function judgeSidecar(
+  quality: Quality,
   { plain, injected }: { readonly plain: Trial; readonly injected: Trial },
-): { readonly quality: Quality; readonly verdict: ClassVerdict } {
+): { readonly actual: Quality; readonly verdict: ClassVerdict } {
   // Defaults of a LimitRange may have put it into another class.
   const actual = plain.is === "admitted" ? plain.quality : quality;
   if (injected.is === "admitted") {
     const message = "the injector left the sample pod as it was";
-    return { quality: actual, verdict: injected.hasSidecar ? { is: "allowed" } : { is: "unknown", message } };
+    return { actual, verdict: injected.hasSidecar ? { is: "allowed" } : { is: "unknown", message } };
   }
   if (plain.is === "refused") {
     const { by, message } = parseRefusal(plain.said);
-    return { quality, verdict: { is: "unknown", message: `without a sidecar it is refused, too, by ${by}: ${message}` } };
+    return { actual, verdict: { is: "unknown", message: `without a sidecar it is refused, too, by ${by}: ${message}` } };
   }
-  return { quality: actual, verdict: { is: "refused", ...parseRefusal(injected.said) } };
+  return { actual, verdict: { is: "refused", ...parseRefusal(injected.said) } };
 }
 
 /**
  * The verdict over all trials: of several for one class the worst holds. Where nothing is known because a quota is used up for now, what was
  * known before goes on to hold.
  */
-export function joinVerdicts(
-  before: NamespaceVerdict,
-  found: readonly { readonly quality: Quality; readonly verdict: ClassVerdict }[],
-): NamespaceVerdict {
+export function joinVerdicts(before: NamespaceVerdict, found: readonly FoundVerdict[]): NamespaceVerdict {
   const rank = { refused: 2, allowed: 1, unknown: 0 } as const;
   return Object.fromEntries(
-    qualities.flatMap((quality) => {
-      const [worst] = found.filter((one) => one.quality === quality).toSorted((a, b) => rank[b.verdict.is] - rank[a.verdict.is]);
+    classes.flatMap((podClass) => {
+      const [worst] = found.filter((one) => one.podClass === podClass).toSorted((a, b) => rank[b.verdict.is] - rank[a.verdict.is]);
       if (worst === undefined) return [];
       const isUsedUp = worst.verdict.is === "unknown" && worst.verdict.message.includes("by ResourceQuota: exceeded quota");
-      return [[quality, isUsedUp ? (before[quality] ?? worst.verdict) : worst.verdict]];
+      return [[podClass, isUsedUp ? (before[podClass] ?? worst.verdict) : worst.verdict]];
     }),
   );
 }

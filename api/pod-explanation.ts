@@ -29,6 +29,14 @@ export const podExplanation = z.object({
       packets: z.number().int(),
     }),
   ),
+  /** Volumes that the pod wants to have served through FUSE; older sidecars know of none. */
+  volumes: z.array(z.object({ name: z.string(), state: z.string(), reason: z.string(), message: z.string() })).default([]),
+  /** Operations on files of such volumes that faults are on. */
+  operations: z
+    .array(z.object({ experiment: z.string(), volume: z.string(), files: z.string(), methods: z.string(), effect: z.string() }))
+    .default([]),
 });
 export type PodExplanation = z.output<typeof podExplanation>;
+export type ExplainedVolume = PodExplanation["volumes"][number];
+export type ExplainedOperations = PodExplanation["operations"][number];
 export type ExplainedClass = PodExplanation["classes"][number];

@@ -40,7 +40,15 @@ function explainWebhook(webhook: WebhookState): readonly string[] {
 
 /** What the namespace's policies say to sidecars, one line for each class of pods of which something is to be said. */
 function explainVerdict(verdict: NamespaceVerdict, namespace: string): readonly string[] {
-  return Object.entries(verdict).flatMap(([quality, found]) => {
+  return Object.entries(verdict).flatMap(([podClass, found]) => {
+    const [quality, rest] = podClass.split(" with ");
+    if (rest !== undefined)
+      // What else is to be said is said of the same pods without volumes.
+      return found.is === "refused"
+        ? [
+            `${namespace} refuses ${quality} pods with a sidecar that serves volumes, so their volumes are left as they are. ${found.by}: ${found.message}`,
+          ]
+        : [];
     switch (found.is) {
       case "allowed":
         return [];

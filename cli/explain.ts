@@ -1,4 +1,4 @@
-import type { PodExplanation } from "../api/pod-explanation.ts";
+import type { ExplainedVolume, PodExplanation } from "../api/pod-explanation.ts";
 import { isKubeError } from "../kube/errors.ts";
 import { renderTable } from "./table.ts";
 
@@ -13,10 +13,11 @@ export function explainRefusal(error: unknown, { namespace, pod }: { readonly na
 }
 
 /** What is in force on a pod, as text for a terminal. */
-export function renderExplanation(pod: string, { faults, classes, passport, version }: PodExplanation): string {
+export function renderExplanation(pod: string, { faults, classes, passport, version, volumes, operations }: PodExplanation): string {
   const lines = [
     `${pod}: sidecar ${version}, iptables-${passport.iptables}, ${passport.families.join(" and ")}, engines ${passport.engines.join(", ") || "none"}`,
   ];
+  if (volumes.length > 0) lines.push(`Volumes behind FUSE: ${volumes.map(renderVolume).join(", ")}`);
   if (faults.length === 0) return [...lines, "No fault is in force on this pod."].join("\n");
   lines.push(
     "",
@@ -45,5 +46,20 @@ export function renderExplanation(pod: string, { faults, classes, passport, vers
         "A class that names several experiments has the packets that all of them match; a packet belongs to the most particular class that it matches.",
       );
   }
+  if (operations.length > 0) {
+    const rows = operations.map(({ volume, files, methods, experiment, effect }) => [volume, files, methods, experiment, effect]);
+    lines.push("", renderTable(["VOLUME", "FILES", "OPERATIONS", "OF", "ARE"], rows));
+  }
   return lines.join("\n");
+}
+
+function renderVolume({ name, state, reason, message }: ExplainedVolume): string {
+  switch (state) {
+    case "serving":
+      return name;
+    case "waiting":
+      return `${name} (waits for the daemon of its node)`;
+    default:
+      return `${name} (${[state, reason, message].filter((text) => text !== "").join(": ")})`;
+  }
 }

@@ -24,6 +24,9 @@ export const value = {
   logLevel: () => oneOf(logLevels),
   /** Values separated by commas, at least one: where there may be none, write `or`. */
   list: () => parsed(splitList, "is no list. Write one such as a,b"),
+  /** JSON that `parse` makes something of; it throws or gives undefined for what is wrong. */
+  json: <T>(parse: (found: unknown) => T | undefined, example: string) =>
+    parsed((text) => parseJson(text, parse), `cannot be read. Write JSON such as ${example}`),
   /** This kind, and what a variable holds that is not set. */
   or: z._default,
 };
@@ -77,6 +80,14 @@ function splitList(text: string): readonly string[] | undefined {
     .map((part) => part.trim())
     .filter((part) => part !== "");
   return parts.length > 0 ? parts : undefined;
+}
+
+function parseJson<T>(text: string, parse: (found: unknown) => T | undefined): T | undefined {
+  try {
+    return parse(JSON.parse(text));
+  } catch {
+    return undefined; // the message that is made of it says what to write
+  }
 }
 
 const wholeNumber = (text: string): number | undefined => (/^\d{1,15}$/.test(text) ? Number(text) : undefined);

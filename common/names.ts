@@ -15,7 +15,9 @@ export const labels = {
 export const OPTED_IN = "enabled";
 
 export const annotations = {
-  /** On a pod, written by the injector: `VERSION` when injected, otherwise the reason code. */
+  /** On a pod: names of volumes of its spec that are served through FUSE, separated by commas. */
+  volumes: "squall.dev/volumes",
+  /** On a pod, written by the injector: the version and families of faults when injected, otherwise the reason code. */
   injected: "squall.dev/injected",
   /** On a namespace, written by the leader: what its policies say to pods with a sidecar; see api/injection-verdict.ts. */
   injectionVerdict: "squall.dev/injection-verdict",

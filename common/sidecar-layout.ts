@@ -7,7 +7,7 @@ export const sidecarPaths = {
   ca: "/var/run/squall/ca/ca.crt",
   /** An emptyDir of the sidecar: the journal lives here and outlives a restart of the container. */
   state: "/var/lib/squall",
-  /** Written once enrolment is through; the postStart hook waits for it. */
+  /** Written once enrolment is through and volumes are served; the postStart hook waits for it. */
   ready: "/var/lib/squall/ready",
   /** What `sidecar.mjs explain` prints, but for the counters; written after each visit to the kernel. */
   explained: "/var/lib/squall/explained.json",
@@ -32,4 +32,14 @@ export const sidecarVariables = {
   /** HOST:PORT of the enrolment Service. */
   enrolmentAddress: "SQUALL_ENROLMENT_ADDRESS",
   logLevel: "SQUALL_LOG_LEVEL",
+  /** JSON: a list of ServedVolume. Not set where there are none. */
+  volumes: "SQUALL_VOLUMES",
 } as const;
+
+/** A volume that the sidecar serves through FUSE. */
+export interface ServedVolume {
+  /** In the pod's spec. */
+  readonly name: string;
+  /** Where the kubelet has its folder: with the pod's emptyDirs, or where a claim's storage is mounted. */
+  readonly source: "emptyDir" | "claim";
+}

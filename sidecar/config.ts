@@ -1,5 +1,16 @@
-import type * as z from "zod/mini";
+import * as z from "zod/mini";
 import { readConfig, value } from "../common/config.ts";
+import type { ServedVolume } from "../common/sidecar-layout.ts";
+
+const servedVolumes = z.array(
+  z.object({ name: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)), source: z.enum(["emptyDir", "claim"]) }),
+);
+
+/** Undefined where a name comes twice. */
+function parseVolumes(found: unknown): readonly ServedVolume[] | undefined {
+  const volumes = servedVolumes.parse(found);
+  return new Set(volumes.map(({ name }) => name)).size === volumes.length ? volumes : undefined;
+}
 
 const shape = {
   /** UID of this pod: what its certificate is bound to. */
@@ -15,6 +26,8 @@ const shape = {
   /** HOST:PORT of the enrolment Service. */
   enrolmentAddress: value.text(),
   logLevel: value.or(value.logLevel(), "info"),
+  /** Volumes of the pod that are served through FUSE. */
+  volumes: value.or(value.json(parseVolumes, '[{"name":"data","source":"emptyDir"}]'), []),
 };
 
 export type SidecarConfig = z.output<z.ZodMiniObject<typeof shape>>;

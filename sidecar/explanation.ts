@@ -7,6 +7,9 @@ import { sidecarPaths } from "../common/sidecar-layout.ts";
 /** What is on disk for `sidecar.mjs explain`, a process of its own: everything but the counters. */
 export type Explanation = Omit<PodExplanation, "classes"> & { readonly classes: readonly CompiledClass[] };
 
+/** What a visit to the kernel tells of it. */
+export type VisitExplanation = Omit<Explanation, "volumes">;
+
 /** Writes what is known; the newest wins, and a reader never sees half of it. */
 export function createExplanationFile(log: Log): (explanation: Explanation) => void {
   let last: Promise<void> = Promise.resolve();

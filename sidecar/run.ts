@@ -1,22 +1,21 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { rm } from "node:fs/promises";
 import { openDoor } from "../agent/door.ts";
-import { openJournal } from "../agent/journal.ts";
-import { recoverLeftovers } from "../agent/leftovers.ts";
-import { passportOf, readPodFacts } from "../agent/network/facts.ts";
-import { sweepNetwork } from "../agent/network/sweep.ts";
-import { findPrograms } from "../agent/programs.ts";
+import { passportOf } from "../agent/network/facts.ts";
 import { type Wakefulness, watchWakefulness } from "../agent/wakefulness.ts";
 import type { ServerIdentity } from "../certs/grpc-server-credentials.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { ports } from "../common/names.ts";
-import { sidecarPaths } from "../common/sidecar-layout.ts";
+import { type ServedVolume, sidecarPaths } from "../common/sidecar-layout.ts";
 import { VERSION } from "../common/version.ts";
 import type { SidecarConfig } from "./config.ts";
 import { type EnrolAnswer, startEnroller } from "./enroller.ts";
-import { createExplanationFile } from "./explanation.ts";
+import { createExplanationFile, type VisitExplanation } from "./explanation.ts";
+import { explainVolumes, type FileServers, noFileServers, withVolumes } from "./files/file-servers.ts";
 import { keepRenewed } from "../agent/renewal.ts";
+import { prepareNetwork } from "./prepare-network.ts";
+import { isSettled, tellReady } from "./readiness.ts";
+import type { Passport } from "../proto/gen/agent.ts";
 import type { Work } from "./work.ts";
 
 export interface SidecarOptions {
@@ -28,6 +27,12 @@ export interface SidecarOptions {
   readonly signal: AbortSignal;
   /** Gives memory back that is not used; called when there is nothing to do for long. */
   readonly collectGarbage: () => void;
+  /** Begins to serve volumes, as soon as the node's daemon hands them over. */
+  readonly openServers: (volumes: readonly ServedVolume[]) => Promise<OpenFileServers>;
+}
+
+export interface OpenFileServers extends FileServers {
+  close(): Promise<void>;
 }
 
 export interface Sidecar {
@@ -41,22 +46,45 @@ export interface Sidecar {
  *
  * Most sidecars are never called. What is needed to serve and to carry faults out is in memory from the first connection or fault on (work.ts).
  */
-export async function runSidecar(config: SidecarConfig, { main, clock, log, signal, collectGarbage }: SidecarOptions): Promise<Sidecar> {
-  const enroller = startEnroller({ main, logLevel: config.logLevel, clock, log, signal });
+export async function runSidecar(config: SidecarConfig, options: SidecarOptions): Promise<Sidecar> {
   await rm(sidecarPaths.ready, { force: true });
-  const programs = findPrograms();
-  const facts = await readPodFacts(programs, {
-    hostIps: config.hostIps,
-    podIps: config.podIps,
-    probePorts: config.probePorts,
-    agentPort: ports.sidecar,
-  });
-  log.info({ ...facts, version: VERSION }, "sidecar starts");
-  const journal = await openJournal(join(sidecarPaths.state, "journal"));
-  await recoverLeftovers({ journal, programs, sweep: () => sweepNetwork(programs), log });
-  const passport = passportOf(facts);
+  // Before all else and whatever becomes of it: the application waits for its files.
+  const servers = config.volumes.length === 0 ? undefined : await options.openServers(config.volumes);
+  try {
+    const agent = await runAgent(config, { ...options, servers: servers ?? noFileServers });
+    return {
+      async close() {
+        await agent.close();
+        await servers?.close();
+      },
+    };
+  } catch (error) {
+    await servers?.close();
+    throw error;
+  }
+}
+
+async function runAgent(
+  config: SidecarConfig,
+  { main, clock, log, signal, collectGarbage, servers }: Omit<SidecarOptions, "openServers"> & { readonly servers: FileServers },
+): Promise<Sidecar> {
+  const enroller = startEnroller({ main, logLevel: config.logLevel, clock, log, signal });
+  const { programs, facts, journal } = await prepareNetwork(config, { clock, log, signal });
+  const passport = (): Passport => withVolumes(passportOf(facts), servers.state());
   const writeExplanation = createExplanationFile(log);
-  writeExplanation({ version: VERSION, passport, faults: [], classes: [] });
+  let visited: VisitExplanation = { version: VERSION, passport: passport(), faults: [], classes: [], operations: [] };
+  let isEnrolled = false;
+  let isReadyTold = false;
+  /** What changed is written down, and whether the application may start. */
+  const tell = (): void => {
+    const states = servers.state();
+    writeExplanation({ ...visited, passport: passport(), volumes: explainVolumes(states) });
+    if (isReadyTold || !isEnrolled || !isSettled(states, visited.faults)) return;
+    isReadyTold = true;
+    tellReady().catch((error: unknown) => log.error({ err: error }, "the application was not told that it may start"));
+  };
+  servers.onChange(tell);
+  tell();
   const rest = createRest(clock, collectGarbage);
 
   const enrol = (): Promise<EnrolAnswer> =>
@@ -66,7 +94,7 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
       caPath: sidecarPaths.ca,
       podIps: config.podIps,
       version: VERSION,
-      passport,
+      passport: passport(),
     });
   // Before the first answer: it, and a connection, may wait for a process that stands still.
   const wakefulness = watchWakefulness(clock);
@@ -77,12 +105,15 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
     return work.startWork({
       podUid: config.podUid,
       facts,
+      passport,
+      servers,
       programs,
       journal,
       identity: identityOf(newest),
       wakefulness,
       onVisited(explanation) {
-        writeExplanation(explanation);
+        visited = explanation;
+        tell();
         rest({ isIdle: explanation.faults.length === 0 });
       },
       clock,
@@ -110,8 +141,8 @@ export async function runSidecar(config: SidecarConfig, { main, clock, log, sign
     clock,
     log,
   });
-  await mkdir(dirname(sidecarPaths.ready), { recursive: true });
-  await writeFile(sidecarPaths.ready, `${VERSION}\n`);
+  isEnrolled = true;
+  tell();
   log.info({ port: door.port }, "sidecar is ready");
   collectGarbage();
   return {

@@ -8,16 +8,20 @@ import { startEngine } from "../agent/network/engine/engine.ts";
 import type { CompiledClass } from "../agent/network/explain.ts";
 import type { PodFacts } from "../agent/network/facts.ts";
 import { createLookup } from "../agent/network/host-names.ts";
+import { createJointCarrier } from "../agent/joint-carrier.ts";
 import { createPlannedCarrier } from "../agent/planned-carrier.ts";
 import type { Programs } from "../agent/programs.ts";
 import { type AgentServer, createAgentServer } from "../agent/server.ts";
 import type { Wakefulness } from "../agent/wakefulness.ts";
+import type { ExplainedOperations } from "../api/pod-explanation.ts";
 import type { ServerIdentity } from "../certs/grpc-server-credentials.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Log } from "../common/log.ts";
 import { VERSION } from "../common/version.ts";
-import { DesiredFaults, type Fault, FaultState, type Report } from "../proto/gen/agent.ts";
-import type { Explanation } from "./explanation.ts";
+import { DesiredFaults, type Fault, FaultState, type Passport, type Report } from "../proto/gen/agent.ts";
+import type { VisitExplanation } from "./explanation.ts";
+import { createFileCarrier } from "./files/file-carrier.ts";
+import type { FileServers } from "./files/file-servers.ts";
 
 /** What a sidecar has in memory from its first call or fault on. */
 export interface Work {
@@ -29,18 +33,21 @@ export interface Work {
 export interface WorkOptions {
   readonly podUid: string;
   readonly facts: PodFacts;
+  /** What can be done here, now. */
+  readonly passport: () => Passport;
+  readonly servers: FileServers;
   readonly programs: Programs;
   readonly journal: Journal;
   readonly identity: ServerIdentity;
   readonly wakefulness: Pick<Wakefulness, "stoodStill">;
   /** Called after each visit to the kernel. */
-  readonly onVisited: (explanation: Explanation) => void;
+  readonly onVisited: (explanation: VisitExplanation) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export async function startWork(options: WorkOptions): Promise<Work> {
-  const { facts, programs, journal, clock, log } = options;
+  const { facts, passport, programs, journal, clock, log } = options;
   const family = createNetworkFamily({
     facts,
     programs,
@@ -54,16 +61,20 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const agent = new Agent({
     targetUid: options.podUid,
     version: VERSION,
-    carrier: createPlannedCarrier({ family, executor, log }),
+    carrier: createJointCarrier({
+      parts: [
+        { families: ["network"], carrier: createPlannedCarrier({ family, executor, log }) },
+        { families: ["io"], carrier: createFileCarrier({ servers: options.servers, passport, clock, log }) },
+      ],
+      passport,
+      log,
+    }),
     clock,
     log,
-    onVisited: (report, wanted, compiled) =>
-      options.onVisited({
-        version: VERSION,
-        passport: family.passport,
-        faults: describeFaults(report, wanted),
-        classes: compiled as readonly CompiledClass[], // made by explainNetwork alone
-      }),
+    onVisited: (report, wanted, compiled) => {
+      const [classes, operations] = compiled as readonly [CompiledClass[], ExplainedOperations[]]; // of the parts above, in their order
+      options.onVisited({ version: VERSION, passport: passport(), faults: describeFaults(report, wanted), classes, operations });
+    },
   });
   const server = createAgentServer({ agent, identity: options.identity, wakefulness: options.wakefulness, log });
   const needsEngine = facts.noNetem !== undefined && facts.noNfqueue === undefined;
@@ -80,7 +91,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   };
 }
 
-function describeFaults({ faults }: Report, wanted: readonly Fault[]): Explanation["faults"] {
+function describeFaults({ faults }: Report, wanted: readonly Fault[]): VisitExplanation["faults"] {
   const experimentOf = new Map(wanted.map(({ id, experiment }) => [id, experiment]));
   const stateNames = Object.fromEntries(Object.entries(FaultState).map(([name, value]) => [value, name]));
   return faults

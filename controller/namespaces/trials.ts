@@ -8,7 +8,7 @@ import type { Kube } from "../../kube/kube.ts";
 import { podTrials } from "../../kube/resources.ts";
 
 /**
- * Asks the API server, in dry runs, what the policies of a namespace say to each sample without and with a sidecar. Throws what time may mend:
+ * Asks the API server, in dry runs, what the policies of a namespace say to each sample without a sidecar and with one. Throws what time may mend:
  * the API server or the injector did not answer, so nothing is known.
  */
 export async function tryInjection(
@@ -18,11 +18,15 @@ export async function tryInjection(
   signal: AbortSignal,
 ): Promise<NamespaceVerdict> {
   const found = await Promise.all(
-    samples.map(async ({ quality, plain, injected }) =>
-      judgeTrials(quality, { plain: await tryPod(kube, plain, signal), injected: mustBeAnswered(await tryPod(kube, injected, signal)) }),
+    samples.map(async ({ quality, plain, injected, served }) =>
+      judgeTrials(quality, {
+        plain: await tryPod(kube, plain, signal),
+        injected: mustBeAnswered(await tryPod(kube, injected, signal)),
+        served: mustBeAnswered(await tryPod(kube, served, signal)),
+      }),
     ),
   );
-  return joinVerdicts(before, found);
+  return joinVerdicts(before, found.flat());
 }
 
 /** Says so when the API server went on without the injector, which its webhook allows. */

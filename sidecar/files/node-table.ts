@@ -218,13 +218,7 @@ export class NodeTable {
   }
 
   #isStill(node: Node, fd: number): boolean {
-    const result = this.#libc.statx(
-      fd,
-      this.#emptyPath.address,
-      flags.AT_EMPTY_PATH,
-      flags.STATX_BASIC_AND_BIRTH,
-      this.#statxAddress,
-    );
+    const result = this.#libc.statx(fd, this.#emptyPath.address, flags.AT_EMPTY_PATH, flags.STATX_BASIC_AND_BIRTH, this.#statxAddress);
     return result === 0 && this.idOf(readIno(this.#statx)) === node.id;
   }
 

@@ -25,8 +25,7 @@ export interface PassthroughOptions {
 }
 
 /** What the kernel's file handle carries and the server's own descriptor must not: positions are given with each write, buffers are not aligned. */
-const NOT_OURS =
-  flags.O_CREAT | flags.O_EXCL | flags.O_NOCTTY | flags.O_DIRECT | flags.O_APPEND | flags.O_LARGEFILE | flags.O_NONBLOCK;
+const NOT_OURS = flags.O_CREAT | flags.O_EXCL | flags.O_NOCTTY | flags.O_DIRECT | flags.O_APPEND | flags.O_LARGEFILE | flags.O_NONBLOCK;
 
 const UTIME_NOW = 0x3fff_ffff;
 const UTIME_OMIT = 0x3fff_fffe;
@@ -112,13 +111,7 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
 
   /** The number of what has this name now; undefined for nothing. */
   function whoHas(parent: Node, name: Name): NodeId | undefined {
-    const result = libc.statx(
-      nodes.folderOf(parent),
-      one.set(name),
-      flags.AT_SYMLINK_NOFOLLOW,
-      flags.STATX_BASIC_AND_BIRTH,
-      statxAddress,
-    );
+    const result = libc.statx(nodes.folderOf(parent), one.set(name), flags.AT_SYMLINK_NOFOLLOW, flags.STATX_BASIC_AND_BIRTH, statxAddress);
     if (result === 0) return nodes.idOf(readAttributes(statx).ino);
     const errno = libc.errno();
     if (errno === errors.ENOENT) return undefined;
@@ -163,9 +156,7 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
     writeTime(times, 0, atime);
     writeTime(times, 16, mtime);
     nodes.placeOf(node, place);
-    must(
-      libc.utimensat(place.fd, place.path, addressOf(times), place.isEmpty ? flags.AT_EMPTY_PATH : flags.AT_SYMLINK_NOFOLLOW),
-    );
+    must(libc.utimensat(place.fd, place.path, addressOf(times), place.isEmpty ? flags.AT_EMPTY_PATH : flags.AT_SYMLINK_NOFOLLOW));
   }
 
   function setMode(node: Node, mode: number): void {

@@ -3,7 +3,20 @@ import type { Attributes } from "./file-operations.ts";
 /** Size of `struct statx`; see statx(2) and linux/stat.h. */
 export const STATX_BYTES = 256;
 
-const at = { blksize: 4, nlink: 16, uid: 20, gid: 24, mode: 28, ino: 32, size: 40, blocks: 48, atime: 64, btime: 80, ctime: 96, mtime: 112 };
+const at = {
+  blksize: 4,
+  nlink: 16,
+  uid: 20,
+  gid: 24,
+  mode: 28,
+  ino: 32,
+  size: 40,
+  blocks: 48,
+  atime: 64,
+  btime: 80,
+  ctime: 96,
+  mtime: 112,
+};
 const RDEV_MAJOR = 128;
 const RDEV_MINOR = 132;
 /** Within `struct statx_timestamp`. */

@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
+import { planInjection } from "../../api/injection.ts";
 import { planSamples } from "../../api/injection-sample.ts";
 import { qualityOf } from "../../api/quality-of-service.ts";
 
+const injectionFacts = {
+  image: "squall:1",
+  version: "1",
+  enrolmentAddress: "enrolment:9444",
+  logLevel: "info",
+  isImageReady: true,
+  kubernetesMinor: 34,
+  namespaceAnnotations: {},
+};
 const none = { quotas: [], minima: [] };
 interface Spec {
   readonly containers: readonly [
@@ -12,7 +22,7 @@ const specOf = (sample: { readonly plain: { readonly spec: object } } | undefine
   (sample ?? assert.fail("no sample")).plain.spec as Spec;
 
 describe("planSamples", () => {
-  it("has one pod of each class, twice: as it is, and asking for a sidecar", () => {
+  it("has one pod of each class, thrice: as it is, asking for a sidecar, and with a volume that is to be served", () => {
     const samples = planSamples("shop", none, undefined);
     assert.deepEqual(
       samples.map(({ quality, plain }) => [quality, qualityOf({ ...plain.spec })]),
@@ -22,7 +32,11 @@ describe("planSamples", () => {
         ["Guaranteed", "Guaranteed"],
       ],
     );
-    for (const { plain, injected } of samples) {
+    for (const { plain, injected, served } of samples) {
+      const injection = planInjection({ ...served }, injectionFacts, { isTrial: true });
+      assert.ok(injection.do === "inject");
+      assert.deepEqual(injection.warnings, []);
+      assert.match(JSON.stringify(injection.patch), /DAC_OVERRIDE/);
       assert.deepEqual(plain.metadata.labels, {});
       assert.deepEqual(injected.metadata.labels, { "squall.dev/inject": "enabled" });
       assert.deepEqual(injected, { ...plain, metadata: { ...plain.metadata, labels: injected.metadata.labels } });

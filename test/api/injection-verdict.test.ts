@@ -80,34 +80,47 @@ describe("parseRefusal", () => {
 
 describe("judgeTrials", () => {
   it("follows this table", () => {
-    const table: readonly (readonly [plain: Trial, injected: Trial, ClassVerdict["is"]])[] = [
-      [admitted(false), admitted(true), "allowed"],
-      [admitted(false), admitted(false), "unknown"],
-      [admitted(false), said("no"), "refused"],
-      [said("no"), said("no"), "unknown"],
-      [said("no"), admitted(true), "allowed"],
+    type Is = ClassVerdict["is"];
+    const no = said("no");
+    const table: readonly (readonly [plain: Trial, injected: Trial, served: Trial, verdict: Is, withVolumes: Is | undefined])[] = [
+      [admitted(false), admitted(true), admitted(true), "allowed", "allowed"],
+      [admitted(false), admitted(true), no, "allowed", "refused"],
+      [admitted(false), admitted(false), admitted(false), "unknown", "unknown"],
+      [admitted(false), no, no, "refused", undefined],
+      [no, no, no, "unknown", undefined],
+      [no, admitted(true), admitted(true), "allowed", "allowed"],
     ];
-    for (const [plain, injected, is] of table) assert.equal(judgeTrials("Guaranteed", { plain, injected }).verdict.is, is);
+    for (const [plain, injected, served, ...expected] of table) {
+      const [verdict, withVolumes] = judgeTrials("Guaranteed", { plain, injected, served });
+      assert.deepEqual([verdict?.verdict.is, withVolumes?.verdict.is], expected);
+    }
   });
 
   it("counts for the class that defaults of a LimitRange put the pod into", () => {
-    assert.equal(judgeTrials("BestEffort", { plain: admitted(false), injected: said("no") }).quality, "Burstable");
-    assert.equal(judgeTrials("BestEffort", { plain: said("no"), injected: said("no") }).quality, "BestEffort");
+    const classesOf = (plain: Trial, injected: Trial): readonly string[] =>
+      judgeTrials("BestEffort", { plain, injected, served: injected }).map(({ podClass }) => podClass);
+    assert.deepEqual(classesOf(admitted(false), admitted(true)), ["Burstable", "Burstable with volumes"]);
+    assert.deepEqual(classesOf(admitted(false), said("no")), ["Burstable"]);
+    assert.deepEqual(classesOf(said("no"), said("no")), ["BestEffort"]);
   });
 });
 
 describe("joinVerdicts", () => {
   it("takes the worst of several for one class", () => {
-    const found = [unknown, { is: "allowed" } as const, refused].map((verdict) => ({ quality: "Burstable" as const, verdict }));
+    const found = [unknown, { is: "allowed" } as const, refused].map((verdict) => ({ podClass: "Burstable" as const, verdict }));
     assert.deepEqual(joinVerdicts({}, found), { Burstable: refused });
     assert.deepEqual(joinVerdicts({}, found.slice(0, 2)), { Burstable: { is: "allowed" } });
+    assert.deepEqual(joinVerdicts({}, [...found.slice(0, 2), { podClass: "Burstable with volumes", verdict: refused }]), {
+      Burstable: { is: "allowed" },
+      "Burstable with volumes": refused,
+    });
   });
 
   it("keeps what was known while a quota is used up, and forgets it otherwise", () => {
     const usedUp: ClassVerdict = { is: "unknown", message: "without a sidecar it is refused, too, by ResourceQuota: exceeded quota: team" };
     const before: NamespaceVerdict = { Burstable: refused, Guaranteed: { is: "allowed" } };
-    assert.deepEqual(joinVerdicts(before, [{ quality: "Burstable", verdict: usedUp }]), { Burstable: refused });
-    assert.deepEqual(joinVerdicts({}, [{ quality: "Burstable", verdict: usedUp }]), { Burstable: usedUp });
-    assert.deepEqual(joinVerdicts(before, [{ quality: "Burstable", verdict: unknown }]), { Burstable: unknown });
+    assert.deepEqual(joinVerdicts(before, [{ podClass: "Burstable", verdict: usedUp }]), { Burstable: refused });
+    assert.deepEqual(joinVerdicts({}, [{ podClass: "Burstable", verdict: usedUp }]), { Burstable: usedUp });
+    assert.deepEqual(joinVerdicts(before, [{ podClass: "Burstable", verdict: unknown }]), { Burstable: unknown });
   });
 });

@@ -25,6 +25,14 @@ describe("squall doctor", () => {
 
   it("does not speak of policies where they refuse nothing", () => {
     assert.match(renderDiagnosis(diagnosis({ verdict: parseVerdict('{"BestEffort":"allowed"}') })), /^POD /);
+  });
+
+  it("says in which class volumes are left as they are, and nothing else of it", () => {
+    const volumes = parseVerdict('{"BestEffort with volumes":"unknown: no","Burstable with volumes":"refused by LimitRange: too much"}');
+    assert.equal(
+      renderDiagnosis(diagnosis({ verdict: volumes })).split("\n")[0],
+      "shop refuses Burstable pods with a sidecar that serves volumes, so their volumes are left as they are. LimitRange: too much",
+    );
     assert.match(renderDiagnosis(diagnosis({ pods: [] })), /^No pod in shop has the label/);
   });
 

@@ -10,7 +10,7 @@ const page = readFileSync(join(root, "docs/reasons.md"), "utf8");
 
 /** Codes that are written where they are used: in a refusal of an agent or of the webhook. */
 const written = [
-  { files: "{agent,daemon}/**/*.ts", pattern: /(?:refuse\(\s*|reason: |[?:] )"([A-Z][a-z]+[A-Z][a-zA-Z]+)"/g },
+  { files: "{agent,daemon,sidecar}/**/*.ts", pattern: /(?:refuse\(\s*|reason: |[?:] )"([A-Z][a-z]+[A-Z][a-zA-Z]+)"/g },
   { files: "webhook/*.ts", pattern: /(?:refuse\(\s*|code: )"([A-Z][a-zA-Z]+)"/g },
 ].flatMap(({ files, pattern }) =>
   globSync(files, { cwd: root }).flatMap((file) =>

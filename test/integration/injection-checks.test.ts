@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseVerdict } from "../../api/injection-verdict.ts";
+import { parseVerdict, type PodClass } from "../../api/injection-verdict.ts";
 import type { Quality } from "../../api/quality-of-service.ts";
 import { createAuthority, openAuthority } from "../../certs/authority.ts";
 import { systemClock } from "../../common/clock.ts";
@@ -111,12 +111,12 @@ describe("injection that no policy can turn into an outage, at a real API server
   const verdictText = async (name: string): Promise<string | undefined> =>
     (await kube.get(namespaces, { name })).metadata.annotations?.["squall.dev/injection-verdict"];
   /** Waits for `allowed`, or who refuses, of each class. */
-  async function comesTo(name: string, wanted: Partial<Record<Quality, string>>, timeoutMs = patience.timeoutMs): Promise<void> {
+  async function comesTo(name: string, wanted: Partial<Record<PodClass, string>>, timeoutMs = patience.timeoutMs): Promise<void> {
     const isSo = async (): Promise<boolean | string> => {
       const text = await verdictText(name);
       const verdict = parseVerdict(text);
       const is = Object.entries(wanted).every(([quality, word]) => {
-        const found = verdict[quality as Quality];
+        const found = verdict[quality as PodClass];
         return (found?.is === "refused" ? found.by : found?.is) === word;
       });
       return is || String(text);
@@ -246,6 +246,40 @@ describe("injection that no policy can turn into an outage, at a real API server
     await kube.patch(namespaces, { name }, { metadata: { annotations: { "squall.dev/sidecar-memory": "96Mi" } } }, { type: "merge" });
     await comesTo(name, { Burstable: "allowed", Guaranteed: "allowed" });
     await injectorSays(name, "Burstable", isInjected);
+  });
+
+  it("leaves only volumes as they are where a LimitRange allows a sidecar, and none that serves any", async () => {
+    const name = await makeNamespace();
+    const limits = [{ type: "Container", max: { memory: "200Mi" } }];
+    await kube.create(ranges, { metadata: { namespace: name, name: "team" }, spec: { limits } });
+    await comesTo(name, { Guaranteed: "allowed", "Guaranteed with volumes": "LimitRange" });
+    const volumes = { volumes: [{ name: "data", emptyDir: {} }] };
+    const makeStore = async (): Promise<string | undefined> => {
+      const container = { name: "app", image: "app:1", resources: shapes.Guaranteed, volumeMounts: [{ name: "data", mountPath: "/data" }] };
+      const { metadata } = await kube.create(podTrials, {
+        metadata: {
+          namespace: name,
+          name: `store-${(number += 1)}`,
+          labels: { "squall.dev/inject": "enabled" },
+          annotations: { "squall.dev/volumes": "data" },
+        },
+        spec: { serviceAccountName: "default", containers: [container], ...volumes },
+      });
+      return metadata.annotations?.["squall.dev/injected"];
+    };
+    const comesBackAs = (wanted: RegExp): Promise<void> =>
+      waitUntil(
+        `a pod with a volume comes back as ${wanted.source}`,
+        async () => {
+          const found = (await makeStore().catch((error: unknown) => String(error))) ?? "";
+          return wanted.test(found) || found;
+        },
+        patience,
+      );
+    await comesBackAs(isInjected);
+    await kube.patch(namespaces, { name }, { metadata: { annotations: { "squall.dev/sidecar-memory": "64Mi" } } }, { type: "merge" });
+    await comesTo(name, { Guaranteed: "allowed", "Guaranteed with volumes": "allowed" });
+    await comesBackAs(/^\S+ network io$/);
   });
 
   it("keeps to the largest ratio of limit to request", async () => {

@@ -15,13 +15,19 @@ import { refusal } from "./support/refusal.ts";
 import { startTestWebhook, type TestWebhook } from "./support/webhook.ts";
 
 const root = join(import.meta.dirname, "..", "..");
+const mounts = { volumeMounts: z.array(z.looseObject({ mountPath: z.string(), mountPropagation: z.string().optional() })).optional() };
 const rawPods = resourceOf(
   { group: "", version: "v1", kind: "Pod", plural: "pods", isNamespaced: true },
   z.looseObject({
     metadata: z.looseObject({ annotations: z.record(z.string(), z.string()).optional() }),
-    spec: z.looseObject({ initContainers: z.array(z.looseObject({ name: z.string(), restartPolicy: z.string().optional() })).optional() }),
+    spec: z.looseObject({
+      initContainers: z.array(z.looseObject({ name: z.string(), restartPolicy: z.string().optional(), ...mounts })).optional(),
+      containers: z.array(z.looseObject({ name: z.string(), ...mounts })),
+    }),
   }),
 );
+const ownClaim = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
+
 describe("admission through a real API server", () => {
   let api: TestApiServer;
   let kube: KubeConnection;
@@ -84,6 +90,65 @@ describe("admission through a real API server", () => {
     const [sidecar] = made.spec.initContainers ?? [];
     assert.deepEqual([sidecar?.name, sidecar?.restartPolicy], ["squall-sidecar", "Always"]);
     assert.equal(made.metadata.annotations?.["squall.dev/injected"], "0 network");
+  });
+
+  it("has mounts of the volumes propagate that a pod wants to have served, which the API server takes", async () => {
+    const mount = (name: string, more: object = {}) => ({ name, mountPath: `/${name}`, ...more });
+    const names = ["data", "cache", "own", "locked", "conf"];
+    const made = await kube.create(rawPods, {
+      metadata: {
+        namespace,
+        name: "served",
+        labels: { "squall.dev/inject": "enabled" },
+        annotations: { "squall.dev/volumes": names.join(", ") },
+      },
+      spec: {
+        serviceAccountName: "default",
+        volumes: [
+          { name: "data", persistentVolumeClaim: { claimName: "store" } },
+          { name: "cache", emptyDir: { medium: "Memory" } },
+          { name: "own", ephemeral: { volumeClaimTemplate: { spec: ownClaim } } },
+          { name: "locked", emptyDir: {} },
+          { name: "conf", configMap: { name: "conf" } },
+        ],
+        initContainers: [{ name: "migrate", image: "app:1", volumeMounts: [mount("data", { subPath: "db", readOnly: true })] }],
+        containers: [
+          {
+            name: "app",
+            image: "app:1",
+            volumeMounts: names.map((name) => mount(name, name === "locked" ? { readOnly: true, recursiveReadOnly: "IfPossible" } : {})),
+          },
+        ],
+      },
+    });
+    const { initContainers = [], containers } = made.spec;
+    const propagating = [...initContainers, ...containers].flatMap(({ name, volumeMounts = [] }) =>
+      volumeMounts.flatMap(({ mountPath, mountPropagation }) =>
+        mountPropagation === undefined ? [] : [`${name} ${mountPath} ${mountPropagation}`],
+      ),
+    );
+    assert.deepEqual(propagating, [
+      "migrate /data HostToContainer",
+      "app /data HostToContainer",
+      "app /cache HostToContainer",
+      "app /own HostToContainer",
+    ]);
+    assert.equal(made.metadata.annotations?.["squall.dev/injected"], "0 network io");
+    // The reason why one is left as it is: with propagation the API server would refuse the whole pod.
+    const refused = {
+      metadata: { namespace, name: "locked" },
+      spec: {
+        volumes: [{ name: "locked", emptyDir: {} }],
+        containers: [
+          {
+            name: "app",
+            image: "app:1",
+            volumeMounts: [mount("locked", { readOnly: true, recursiveReadOnly: "IfPossible", mountPropagation: "HostToContainer" })],
+          },
+        ],
+      },
+    };
+    assert.match((await refusal(kube.create(rawPods, refused))).message, /recursiveReadOnly/);
   });
 
   describe("kubectl, as a user types it", () => {

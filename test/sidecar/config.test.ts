@@ -26,8 +26,32 @@ describe("readSidecarConfig", () => {
       probePorts: [8080, 9000],
       enrolmentAddress: "squall-enrolment.squall-system.svc:9444",
       logLevel: "info",
+      volumes: [],
     });
   });
+
+  it("reads which volumes are served", () => {
+    const volumes = [
+      { name: "data", source: "emptyDir" },
+      { name: "big-1", source: "claim" },
+    ];
+    assert.deepEqual(readSidecarConfig({ ...environment, [sidecarVariables.volumes]: JSON.stringify(volumes) }).volumes, volumes);
+  });
+
+  for (const wrong of [
+    "data",
+    "{}",
+    '[{"name":"data"}]',
+    '[{"name":"../data","source":"claim"}]',
+    '[{"name":"data","source":"hostPath"}]',
+    '[{"name":"data","source":"claim"},{"name":"data","source":"emptyDir"}]',
+  ]) {
+    it(`refuses volumes that are none, and shows what to write: ${wrong}`, () =>
+      assert.throws(
+        () => readSidecarConfig({ ...environment, [sidecarVariables.volumes]: wrong }),
+        /SQUALL_VOLUMES: ".*" cannot be read\. Write JSON such as \[\{"name":"data","source":"emptyDir"\}\]\./,
+      ));
+  }
 
   it("goes without probes and addresses of the node", () => {
     const { probePorts, hostIps } = readSidecarConfig(environment);

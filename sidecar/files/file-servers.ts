@@ -1,0 +1,47 @@
+import type { ExplainedVolume } from "../../api/pod-explanation.ts";
+import type { Passport } from "../../proto/gen/agent.ts";
+import type { Counts, ServedFault } from "./server-messages.ts";
+
+export type VolumeState =
+  /** The node's daemon has not mounted it yet, or its server is started again. No server runs. */
+  | { readonly is: "waiting" }
+  | { readonly is: "serving" }
+  /** It stays as it came; a CamelCase reason and a sentence. */
+  | { readonly is: "refused"; readonly reason: string; readonly message: string };
+
+/** Volumes of the pod and their servers, as far as faults need them. */
+export interface FileServers {
+  /** Of every volume that the pod wants to have served, by name. */
+  state(): ReadonlyMap<string, VolumeState>;
+  /**
+   * The complete set of faults of a volume, in the order of their ids: in force at the server that runs once it resolves, and at those that start
+   * later from their start on.
+   */
+  rule(volume: string, faults: readonly ServedFault[]): Promise<void>;
+  /** What the faults of a volume did so far. */
+  count(volume: string): Promise<readonly Counts[]>;
+  /** Calls back when the state of a volume changed. */
+  onChange(callback: () => void): void;
+}
+
+/** Of a pod that named no volumes. */
+export const noFileServers: FileServers = {
+  state: () => new Map(),
+  rule: () => Promise.resolve(),
+  count: () => Promise.resolve([]),
+  onChange: () => undefined,
+};
+
+/** The passport of a pod with these volumes. */
+export function withVolumes(passport: Passport, states: ReadonlyMap<string, VolumeState>): Passport {
+  const volumes = [...states].flatMap(([name, { is }]) => (is === "refused" ? [] : [name]));
+  return volumes.length === 0 ? passport : { ...passport, familiesOfFaults: [...passport.familiesOfFaults, "io"], volumes };
+}
+
+export const explainVolumes = (states: ReadonlyMap<string, VolumeState>): ExplainedVolume[] =>
+  [...states].map(([name, state]) => ({
+    name,
+    state: state.is,
+    reason: state.is === "refused" ? state.reason : "",
+    message: state.is === "refused" ? state.message : "",
+  }));
