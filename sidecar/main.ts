@@ -1,6 +1,6 @@
 /**
  * The sidecar's process. `sidecar.mjs` runs it, `sidecar.mjs wait` is the postStart hook, `sidecar.mjs dump` prints the pod's kernel state,
- * `sidecar.mjs explain` what faults compile to. `sidecar.mjs enrol` and `sidecar.mjs serve-files` are for the sidecar itself, `sidecar.mjs compile` for the making of the image.
+ * `sidecar.mjs explain` what faults compile to. `sidecar.mjs enrol`, `serve-files` and `serve-libfuse` are for the sidecar itself, `sidecar.mjs compile` for the making of the image.
  */
 
 const [command = "run"] = process.argv.slice(2);
@@ -34,6 +34,12 @@ switch (command) {
   case "serve-files": {
     const [{ serveFiles }, { createLog }] = await Promise.all([import("./files/serve-files.ts"), import("../common/log.ts")]);
     serveFiles(createLog({ process: "sidecar-files", level: "info" }));
+    break;
+  }
+  case "serve-libfuse": {
+    const [{ serveLibfuse }, { createLog }] = await Promise.all([import("./files/libfuse/serve-libfuse.ts"), import("../common/log.ts")]);
+    const [, volume = "", folder = ""] = process.argv.slice(2);
+    serveLibfuse({ volume, folder }, createLog({ process: "sidecar-files", level: "info" }));
     break;
   }
   case "compile":

@@ -1,0 +1,111 @@
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, write } from "node:fs";
+import { promisify } from "node:util";
+import type { Log } from "../../../common/log.ts";
+import { FaultLayer } from "../fault-layer.ts";
+import { invalidateNode } from "../kernel/protocol.ts";
+import { openLibc } from "../libc.ts";
+import { openPassthrough } from "../passthrough.ts";
+import type { FromServer, ToServer } from "../server-messages.ts";
+import { loadFuseNative } from "./fuse-native.ts";
+import { openMemory } from "./memory.ts";
+import { createVolumeHandlers } from "./volume-handlers.ts";
+
+const writeAsync = promisify(write);
+/** What mounts of this driver are named after in /proc/mounts. */
+export const MOUNT_NAME = "squall-";
+
+/**
+ * See mount.fuse(8). Names and attributes are asked for anew each time: libfuse keeps one time-out for all of a mount's life, and faults come and go. Who
+ * may do what is the kernel's to say. Requests are read and not spliced, so that the driver finds them (kernel-requests.ts).
+ */
+const OPTIONS = [
+  "allow_other",
+  "default_permissions",
+  "nonempty",
+  "use_ino",
+  "big_writes",
+  "max_write=131072",
+  "atomic_o_trunc",
+  "no_splice_read",
+  "attr_timeout=0",
+  "entry_timeout=0",
+  "negative_timeout=0",
+].join(",");
+
+/**
+ * The server process of one volume through libfuse: `sidecar.mjs serve-libfuse NAME FOLDER`, started by the sidecar with a channel for the messages of
+ * server-messages.ts. Mounts over FOLDER what was there before. It must never touch a file below FOLDER itself: nobody would answer. Ends with the
+ * channel; whoever started it takes the mount away.
+ */
+export function serveLibfuse({ volume, folder }: { readonly volume: string; readonly folder: string }, log: Log): void {
+  process.umask(0); // modes are the caller's
+  const native = loadFuseNative();
+  const libc = openLibc();
+  const nowMs = (): number => performance.now();
+  const faults = new FaultLayer({ nowMs, random: Math.random });
+  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  const files = openPassthrough({ libc, folder: fd, maxDescriptors: readMaxDescriptors() });
+  const say = (message: FromServer): void => void process.send?.(message);
+  let fuse: number | undefined;
+  /** Nodes that the kernel is to drop data of. Not on this thread: it may wait for what this one has to answer. */
+  const stale = new Set<bigint>();
+  let dropping: Promise<void> = Promise.resolve();
+
+  function drop(nodes: Iterable<bigint>): Promise<void> {
+    for (const node of nodes) stale.add(node);
+    dropping = dropping.then(async () => {
+      const taken = [...stale];
+      stale.clear();
+      fuse ??= findFuse();
+      // A node that the kernel does not have any more needs no message.
+      for (const node of taken) await writeAsync(fuse, invalidateNode(Number(node))).catch(() => undefined);
+    });
+    return dropping;
+  }
+
+  const { handlers, onRulesChanged } = createVolumeHandlers({
+    native,
+    memory: openMemory(),
+    files,
+    faults,
+    onInit: () => say({ is: "serving", init: "" }),
+    onStale: (node) => void drop([node]),
+    onBug: (error) => log.error({ err: error, volume }, "a file operation failed inside the server; it was answered with EIO"),
+    nowMs,
+    random: Math.random,
+  });
+  process.on("message", (message: ToServer) => {
+    switch (message.do) {
+      case "serve":
+        native.mount(folder, `${OPTIONS},fsname=${MOUNT_NAME}${volume}`, handlers);
+        break;
+      case "rule":
+        faults.rule(message.faults);
+        void drop(onRulesChanged()).then(() => say({ is: "ruled", version: message.version }));
+        break;
+      case "count":
+        say({ is: "counted", faults: faults.counts() });
+        break;
+    }
+  });
+  process.on("disconnect", () => process.exit(0));
+  process.on("exit", () => closeSync(fd));
+}
+
+/** libfuse does not tell which descriptor it has. */
+function findFuse(): number {
+  for (const name of readdirSync("/proc/self/fd")) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${name}`) === "/dev/fuse") return Number(name);
+    } catch {
+      continue; // the one that the folder was read with
+    }
+  }
+  throw new Error("This process has no descriptor of /dev/fuse.");
+}
+
+/** RLIMIT_NOFILE, which Node has raised to its hard limit. */
+function readMaxDescriptors(): number {
+  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+  return Number(soft ?? 1024);
+}
