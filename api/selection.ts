@@ -1,6 +1,7 @@
 import { labels, OPTED_IN, SIDECAR_CONTAINER, annotations as names } from "../common/names.ts";
 import type { OptIn } from "./opt-in.ts";
 import { listWords } from "./text.ts";
+import { type VolumeMount, whyNoVolume } from "./volume-mounts.ts";
 import { parseModeValue, type SelectorBlock, type PodSelector } from "./blocks/selector.ts";
 
 /** The part of a pod that selection reads. */
@@ -19,7 +20,7 @@ export interface SelectablePod {
     readonly serviceAccountName?: string | undefined;
     readonly restartPolicy?: string | undefined;
     readonly schedulerName?: string | undefined;
-    readonly containers: readonly { readonly name: string }[];
+    readonly containers: readonly { readonly name: string; readonly mounts?: readonly VolumeMount[] | undefined }[];
     readonly initContainers: readonly { readonly name: string }[];
   };
   readonly status: {
@@ -56,6 +57,8 @@ export const skipReasons = [
   "Terminating",
   "NotRunning",
   "NoContainer",
+  "NoVolume",
+  "VolumeNotServed",
   "NoDaemon",
   "CannotCarry",
   "Protected",
@@ -160,6 +163,7 @@ export const isFinished = ({ status }: Pick<SelectablePod, "status">): boolean =
 export interface Wanted {
   readonly need: TargetNeed;
   readonly containers?: readonly string[] | undefined;
+  readonly volumePath?: string | undefined;
 }
 
 /** The containers of a pod that are meant by these names, in the pod's order: regular ones, and the first where none is named. */
@@ -181,7 +185,11 @@ export function whySkipped(pod: SelectablePod, wanted: Wanted, optInOf: (namespa
 }
 
 /** The reasons that waiting does not mend. Nothing is done to a pod that is only the other side, so it need not have opted in. */
-export function whyNever(pod: SelectablePod, { need, containers }: Wanted, optInOf: (namespace: string) => OptIn): Skip | undefined {
+export function whyNever(
+  pod: SelectablePod,
+  { need, containers, volumePath }: Wanted,
+  optInOf: (namespace: string) => OptIn,
+): Skip | undefined {
   const { metadata, spec, status } = pod;
   const namespace = metadata.namespace ?? "";
   const optIn = optInOf(namespace);
@@ -202,7 +210,7 @@ export function whyNever(pod: SelectablePod, { need, containers }: Wanted, optIn
   if ((need === "sidecar" || need === "network" || need === "address") && spec.hostNetwork === true) {
     return { reason: "HostNetwork", message: "The pod is on its node's network; a fault there would hit the node and everything on it." };
   }
-  if (hasSidecar(pod)) return undefined;
+  if (hasSidecar(pod)) return volumePath === undefined ? undefined : whyNoVolume(pod, containersOf(pod, containers ?? []), volumePath);
   if (need === "sidecar") return whyNotInjected(pod);
   if (need !== "network" || optIn === "late-join") return undefined;
   const wayOut = ` For pods that nobody can restart: kubectl label namespace ${namespace} ${labels.lateJoin}=${OPTED_IN}`;

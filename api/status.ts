@@ -33,9 +33,17 @@ const recordEvent = z.object({
 });
 export type RecordEvent = z.output<typeof recordEvent>;
 
+const methodReceipt = z.object({
+  seen: count().describe("Operations on the volume while the fault was in force, whether they matched or not."),
+  matched: count().describe("Those that the fault hit: with a percentage, not those that it spared."),
+  delayed: count().optional(),
+  failed: count().optional(),
+  falsified: count().optional(),
+});
+
 const receipts = z
   .object({
-    matched: count().describe("Packets that the fault looked at."),
+    matched: count().describe("Packets or file operations that the fault looked at."),
     dropped: count(),
     delayed: count(),
     exempted: count().describe("Packets of probes and of Squall itself that were let through."),
@@ -44,6 +52,9 @@ const receipts = z
     reordered: count().optional().describe("Packets sent earlier than others that came before them."),
     processes: count().optional().describe("Processes of the target that the fault acted on when it was last looked at."),
     oomKills: count().optional().describe("Stressors that the kernel killed because memory was short."),
+    failed: count().optional().describe("File operations that were answered with an error."),
+    falsified: count().optional().describe("File operations whose data or attributes are not the truth."),
+    methods: z.record(z.string(), methodReceipt).optional().describe("File operations by their names, those that were seen."),
     firstTime: time().optional(),
     lastTime: time().optional(),
   })

@@ -11,9 +11,14 @@ export const sidecarPaths = {
   ready: "/var/lib/squall/ready",
   /** What `sidecar.mjs explain` prints, but for the counters; written after each visit to the kernel. */
   explained: "/var/lib/squall/explained.json",
+  /** A UNIX socket, there while the pod has volumes that are served through FUSE: the daemon of the node hands them over, see agent/hand-over.ts. */
+  filesSocket: "/var/lib/squall/files.sock",
   /** Covered by an empty emptyDir, so that no API-server token is inside the sidecar. */
   apiToken: "/var/run/secrets/kubernetes.io/serviceaccount",
 } as const;
+
+/** Volume of the pod that is mounted at `sidecarPaths.state`. */
+export const STATE_VOLUME = "squall-state";
 
 /** Where the image keeps the bundle of a process. */
 export const bundlePath = (process: "webhook" | "controller" | "sidecar" | "daemon"): string => `/squall/${process}.mjs`;

@@ -168,7 +168,7 @@ export interface MoveContext {
 function moveRecords(before: readonly ContainerRecord[], observed: Observed, { bound, phase, lease }: MoveContext): Moved {
   const { experiment, now, nowMs, agents } = observed;
   const persisted = new Map((experiment.status.experiment.containerRecords ?? []).map((record) => [keyOfRecord(record), record]));
-  const actor = bound?.actor ?? actorOfRecords(before);
+  const actor = bound?.actor ?? actorOfRecords(before, observed.key.kind);
   const plan = planFaults(before, observed, bound);
   const steps = before.map((record) => {
     const uid = record.targetUID ?? "";
@@ -215,13 +215,13 @@ const keyOfRecord = ({ selectorKey, id, targetUID }: Pick<ContainerRecord, "sele
   `${selectorKey} ${id} ${targetUID ?? ""}`;
 
 /**
- * Unique on an agent: a pod that is both source and target of an experiment carries two faults, and a daemon carries those of all pods and
- * containers of its node.
+ * Unique on an agent: a pod that is both source and target of an experiment carries two faults, each of its containers may carry one, and a
+ * daemon carries those of all pods of its node.
  */
 export function faultIdOf(experimentUid: string, { selectorKey, id, targetUID }: ContainerRecord, agent: string): string {
-  if (nodeOfAgent(agent) === undefined) return `${experimentUid}/${selectorKey}`;
   const [, , container] = id.split("/");
-  return [experimentUid, selectorKey, targetUID, container].filter((part) => part !== undefined).join("/");
+  const pod = nodeOfAgent(agent) === undefined ? undefined : targetUID;
+  return [experimentUid, selectorKey, pod, container].filter((part) => part !== undefined).join("/");
 }
 
 /**
@@ -258,7 +258,9 @@ function planFaults(records: readonly ContainerRecord[], observed: Observed, bou
     const pod = observed.findPod(record.targetUID ?? "");
     if (pod === undefined || pod === "gone") return [];
     const { selectorKey, id } = record;
-    return [{ selectorKey, id, uid: pod.metadata.uid, addresses: addressesOf(pod), hasAgent: hasAgent(selectorKey, pod) }];
+    const [, , container] = id.split("/");
+    const mounts = pod.spec.containers.find(({ name }) => name === container)?.mounts ?? [];
+    return [{ selectorKey, id, uid: pod.metadata.uid, addresses: addressesOf(pod), hasAgent: hasAgent(selectorKey, pod), mounts }];
   });
   const faults = bound.faultsOf({
     sources: here.filter(({ selectorKey }) => selectorKey === "."),

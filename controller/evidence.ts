@@ -1,5 +1,5 @@
 import type { Receipts } from "../api/status.ts";
-import { type FaultReport, FaultState, type Receipt } from "../proto/gen/agent.ts";
+import { type FaultReport, FaultState, type MethodReceipt, type Receipt } from "../proto/gen/agent.ts";
 import type { AgentView } from "./agents/sender.ts";
 
 /** What is known of one fault on one target. */
@@ -81,6 +81,9 @@ function receiptsOf(receipt: Receipt | undefined): Receipts {
     reordered = 0,
     processes = 0,
     oomKills = 0,
+    failed = 0,
+    falsified = 0,
+    methods = [],
     firstMs = 0,
     lastMs = 0,
   } = receipt ?? {};
@@ -94,7 +97,18 @@ function receiptsOf(receipt: Receipt | undefined): Receipts {
     ...(reordered > 0 && { reordered }),
     ...(processes > 0 && { processes }),
     ...(oomKills > 0 && { oomKills }),
+    ...(failed > 0 && { failed }),
+    ...(falsified > 0 && { falsified }),
+    ...(methods.length > 0 && { methods: Object.fromEntries(methods.map((one) => [one.method, methodOf(one)])) }),
     ...(firstMs > 0 && { firstTime: new Date(firstMs).toISOString() }),
     ...(lastMs > 0 && { lastTime: new Date(lastMs).toISOString() }),
   };
 }
+
+const methodOf = ({ seen, matched, delayed, failed, falsified }: MethodReceipt): NonNullable<Receipts["methods"]>[string] => ({
+  seen,
+  matched,
+  ...(delayed > 0 && { delayed }),
+  ...(failed > 0 && { failed }),
+  ...(falsified > 0 && { falsified }),
+});

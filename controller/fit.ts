@@ -5,8 +5,18 @@ const ROOMY_BYTES = 1_000_000;
 /** etcd takes requests of up to 1.5 MiB (https://etcd.io/docs/v3.6/dev-guide/limit/); the rest is for everything that is not a record. */
 const LARGEST_BYTES = 1_450_000;
 
+type Part = "receipts by method" | "events" | "receipts";
+
 /** What is left out, in this order, until the records fit: none of it decides what is done. */
-const steps: readonly { readonly what: string; readonly shorten: (record: ContainerRecord) => ContainerRecord }[] = [
+const steps: readonly { readonly what: Part; readonly shorten: (record: ContainerRecord) => ContainerRecord }[] = [
+  {
+    what: "receipts by method",
+    shorten: (record) => {
+      if (record.receipts?.methods === undefined) return record;
+      const { methods: _methods, ...receipts } = record.receipts;
+      return { ...record, receipts };
+    },
+  },
   {
     what: "events",
     shorten: ({ events, ...rest }) => {
@@ -35,8 +45,9 @@ export function fitRecords(records: readonly ContainerRecord[]): Fitted {
   const omitted: string[] = [];
   for (const { what, shorten } of steps) {
     if (bytesOf(fitted) <= ROOMY_BYTES) break;
-    fitted = records.map(shorten);
-    omitted.push(what);
+    // Faults of other families have none.
+    if (what !== "receipts by method" || fitted.some(({ receipts }) => receipts?.methods !== undefined)) omitted.push(what);
+    fitted = fitted.map(shorten);
   }
   return { records: fitted, omitted };
 }

@@ -114,7 +114,7 @@ export function observeCached(
   const faultedKeys = new Set(binding.can === "run" ? binding.bound.selectors.filter(isFaulted).map(({ key: of }) => of) : []);
   const isOneShot = binding.can === "run" && binding.bound.isOneShot;
   const isKill = binding.can === "run" && binding.bound.act !== undefined;
-  const actor = binding.can === "run" ? binding.bound.actor : actorOfRecords(records);
+  const actor = binding.can === "run" ? binding.bound.actor : actorOfRecords(records, key.kind);
   const findPod = (uid: string): Pod | "gone" | undefined => world.pod(uid) ?? lost.get(uid);
   const viewOf = (uid: string): AgentView | undefined => {
     const pod = findPod(uid);

@@ -1,6 +1,7 @@
 import * as z from "zod";
-import { isJsonObject } from "../api/json.ts";
+import { isJsonObject, objectsOf } from "../api/json.ts";
 import { probePortsOf } from "../api/probe-ports.ts";
+import { readMounts } from "../api/volume-mounts.ts";
 import { KubeError } from "./errors.ts";
 import type { ObjectMeta, Resource } from "./kube.ts";
 
@@ -88,12 +89,39 @@ const containerStatuses = list(
   }),
 );
 const containers = list(z.object({ name: z.string(), image: text, restartPolicy: text }));
+const podContainers = list(
+  z.object({
+    name: z.string(),
+    image: text,
+    restartPolicy: text,
+    /** Where a pod with a sidecar has volumes; absent for none. */
+    mounts: z
+      .array(
+        z.object({
+          path: z.string(),
+          volume: z.string(),
+          source: z.string(),
+          subPath: text,
+          isComputed: z.boolean().optional(),
+          isServed: z.boolean().optional(),
+        }),
+      )
+      .optional(),
+  }),
+);
 
-/** Ports that are probed are said in many places of a container, of which nothing else is kept. */
-const withProbePorts = (raw: unknown): unknown => {
+/** Ports that are probed, and mounts with what their volumes are, are said in many places of a pod, of which nothing else is kept. */
+const withDigest = (raw: unknown): unknown => {
   if (!isJsonObject(raw) || !isJsonObject(raw["spec"])) return raw;
-  const probePorts = probePortsOf(raw["spec"]);
-  return probePorts.length === 0 ? raw : { ...raw, spec: { ...raw["spec"], probePorts } };
+  const { spec } = raw;
+  const probePorts = probePortsOf(spec);
+  const mounts = readMounts(spec);
+  if (probePorts.length === 0 && mounts.every((all) => all.length === 0)) return raw;
+  const digested = objectsOf(spec["containers"]).map((container, index) => {
+    const own = mounts[index] ?? [];
+    return own.length === 0 ? container : { ...container, mounts: own };
+  });
+  return { ...raw, spec: { ...spec, containers: digested, ...(probePorts.length > 0 && { probePorts }) } };
 };
 
 const podSchema = z.object({
@@ -104,7 +132,7 @@ const podSchema = z.object({
     serviceAccountName: text,
     restartPolicy: text,
     schedulerName: text,
-    containers,
+    containers: podContainers,
     initContainers: containers,
     /** TCP ports on which the kubelet probes it; absent for none. */
     probePorts: z.array(z.number()).optional(),
@@ -123,7 +151,7 @@ const podSchema = z.object({
     .prefault({}),
 });
 export type Pod = z.output<typeof podSchema>;
-export const pods = resourceOf(core("Pod", "pods"), z.preprocess(withProbePorts, podSchema));
+export const pods = resourceOf(core("Pod", "pods"), z.preprocess(withDigest, podSchema));
 
 const namespaceSchema = z.object({ metadata: metaSchema, status: z.object({ phase: text }).prefault({}) });
 export type Namespace = z.output<typeof namespaceSchema>;

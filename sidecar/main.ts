@@ -33,7 +33,7 @@ switch (command) {
   }
   case "serve-files": {
     const [{ serveFiles }, { createLog }] = await Promise.all([import("./files/serve-files.ts"), import("../common/log.ts")]);
-    serveFiles(createLog({ process: "sidecar-files", level: "info" }));
+    serveFiles({ log: createLog({ process: "sidecar-files", level: "info" }), exit: (code) => process.exit(code) });
     break;
   }
   case "serve-libfuse": {
@@ -44,7 +44,13 @@ switch (command) {
   }
   case "compile":
     // Node keeps the compiled code of what was loaded, see NODE_COMPILE_CACHE: a first call is answered sooner.
-    await Promise.all([import("./run.ts"), import("./work.ts"), import("./enrol-command.ts"), import("./files/serve-files.ts")]);
+    await Promise.all([
+      import("./run.ts"),
+      import("./work.ts"),
+      import("./enrol-command.ts"),
+      import("./files/serve-files.ts"),
+      import("./files/open-keeper.ts"),
+    ]);
     process.exit(0);
     break;
   case "run":
@@ -75,11 +81,16 @@ async function main(): Promise<void> {
   // The clock's timers keep no process alive: without this one, the sidecar would end while it waits to try enrolment again.
   setInterval(() => undefined, 2 ** 30);
   const ending = new AbortController();
+  const program = process.argv[1] ?? "";
   const starting = runSidecar(config, {
-    main: process.argv[1] ?? "",
+    main: program,
     clock: systemClock,
     log,
     signal: ending.signal,
+    openServers: async (volumes) => {
+      const { openKeeper } = await import("./files/open-keeper.ts");
+      return openKeeper(volumes, { main: program, environment: process.env, podUid: config.podUid, clock: systemClock, log });
+    },
     // There with --expose-gc, as the injector writes it. A plain collection keeps the pages that it has emptied.
     collectGarbage: () => globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" }),
   });

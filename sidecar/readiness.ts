@@ -4,7 +4,7 @@ import { sidecarPaths } from "../common/sidecar-layout.ts";
 import { VERSION } from "../common/version.ts";
 import type { VisitExplanation } from "./explanation.ts";
 import { VOLUME_NOT_MOUNTED } from "./files/file-carrier.ts";
-import type { VolumeState } from "./files/file-servers.ts";
+import type { VolumeState } from "./files/volume-keeper.ts";
 
 /** Whether every volume is served or never will be, and no fault waits for one: what the application opens now goes through all that is wanted. */
 export function isSettled(states: ReadonlyMap<string, VolumeState>, faults: VisitExplanation["faults"]): boolean {

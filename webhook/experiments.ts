@@ -1,8 +1,10 @@
 import jsonpatch from "fast-json-patch";
+import type { z } from "zod";
 import type { FieldError } from "../api/field-error.ts";
 import { isJsonObject, type JsonObject } from "../api/json.ts";
 import { isExperimentName } from "../api/kinds/experiments.ts";
-import { kinds } from "../api/kinds/registry.ts";
+import type { Kind } from "../api/kinds/define-kind.ts";
+import { type KindName, kinds } from "../api/kinds/registry.ts";
 import { UPDATE_REFUSAL } from "../api/update.ts";
 import { annotations, FINALIZER } from "../common/names.ts";
 import { type AdmissionRequest, allowed, type Verdict } from "./admission-review.ts";
@@ -60,7 +62,7 @@ export async function validateExperiment(
   if (found.is === "right" && found.changes.length > 0 && !kinds[kind].mayChange)
     return refuse("SpecImmutable", `${UPDATE_REFUSAL}: the spec of ${name} cannot change once it exists.`, found.changes);
   if (isNew && kinds[kind].madeBy === "controller" && request.userInfo?.username !== policy.controllerAccount)
-    return refuse("OnlyByController", `${name} cannot be written by hand: Squall makes a ${kind} where one is needed.`, []);
+    return refuse("OnlyByController", `${name} cannot be written by hand: ${whoMakes(kind)}`, []);
   const author = planAuthor(request, { isNew, controllerAccount: policy.controllerAccount });
   if (readAuthor(raw) !== author) return refuse("AuthorChanged", `Another webhook changed who answers for ${name}.`, [authorError]);
   if (found.is === "kept" || !isNew) return allowed;
@@ -70,9 +72,15 @@ export async function validateExperiment(
   const authorised = await authorise(author, { ...subject, isBeingCreated: request.operation === "CREATE" && !isChild });
   const verdict = authorised.isAllowed ? govern({ ...subject, isChild }) : authorised;
   if (verdict.isAllowed && (policy.admitUnsupported || judged.unsupported.length === 0))
-    return request.dryRun === true ? { ...verdict, warnings: await forecast(subject) } : verdict;
+    return isChild ? verdict : { ...verdict, warnings: await forecast(subject, { isDryRun: request.dryRun === true }) };
   if (!verdict.isAllowed) return verdict;
   return refuse("NotYetSupported", `Squall cannot carry all of ${name} out yet.`, judged.unsupported);
+}
+
+function whoMakes(kind: KindName): string {
+  const { insteadOf }: Kind<z.ZodType> = kinds[kind];
+  if (insteadOf === undefined) return `Squall makes a ${kind} where one is needed.`;
+  return `Squall keeps no objects per pod. Write one of kind ${insteadOf}, which selects pods; squall explain POD shows what is in force.`;
 }
 
 /** The garbage collector deletes what has lost its owners, and asks nobody whether it may. */

@@ -42,6 +42,8 @@ export type Actor = "controller" | "sidecar" | "daemon";
 export interface ExperimentDefinition<S extends z.ZodType> extends AnyDefinition<S> {
   /** The process that carries this spec's faults out; it decides what a target needs to have. */
   actorOf(spec: z.output<S>): Actor;
+  /** Whether that is the sidecar where targets are containers: asked of records whose spec cannot be read, and which are the daemon's otherwise. */
+  readonly hasContainersInSidecar?: boolean;
   /** What one target of this spec is: it gives the shape of the record id. */
   targetOf(spec: z.output<S>): "pod" | "container" | "machine" | "cloud";
   /** Whose pods it picks; none of a kind whose targets are no pods. */
@@ -60,6 +62,8 @@ export interface Selection {
   readonly need: TargetNeed;
   /** Where targets are containers: names of those in each pod, its first one where none is named. Absent: pods as a whole. */
   readonly containers?: readonly string[] | undefined;
+  /** Where files are faulted: each of the containers must have a volume that is served through FUSE at this path. */
+  readonly volumePath?: string | undefined;
 }
 
 /** Any kind. */
@@ -76,6 +80,8 @@ export interface KindDefinition<S extends z.ZodType> extends AnyDefinition<S> {
   readonly mayChange: boolean;
   /** Who may create objects of this kind; the controller makes its own from objects of people. */
   readonly madeBy: "anyone" | "controller";
+  /** The kind that people write in place of this one. */
+  readonly insteadOf?: string;
   /** Specs of other kinds that stand right inside this one; those inside of them are theirs to name. Asked of broken specs, too: it leaves out what it cannot make sense of. */
   embedded(spec: JsonObject): readonly EmbeddedSpec[];
 }

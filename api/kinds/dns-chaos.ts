@@ -37,6 +37,7 @@ export const dnsChaos: ExperimentDefinition<typeof schema> = {
   ],
   actorOf: () => "sidecar",
   targetOf: () => "container",
+  hasContainersInSidecar: true,
   selections: (spec) => [{ key: ".", block: spec, need: "sidecar" }],
   isOneShot: () => false,
   schema,

@@ -129,8 +129,12 @@ function missingFromMistake(written: Spec["mistake"]): readonly FieldError[] {
     .map((name) => ({ path: `spec.mistake.${name}`, message: `is missing. Write ${samples[name]}.` }));
 }
 
-/** Nobody waits for their answers. */
-const UNANSWERED: readonly string[] = ["forget", "release", "releasedir", "fsyncdir"];
+/** Methods that no fault can hit, and why. */
+const unfaulted: ReadonlyMap<string, string> = new Map([
+  ...["forget", "release", "releasedir", "fsyncdir"].map((method) => [method, "as nobody waits for its answer"] as const),
+  // The kernel checks permissions by the attributes that it knows, and keeps locks, for all who use the volume.
+  ...["access", "getlk", "setlk", "bmap"].map((method) => [method, "as the kernel answers it without asking the volume"] as const),
+]);
 
 function ineffective(spec: Spec): readonly FieldError[] {
   const { volumePath, path = "", methods = [], percent } = spec;
@@ -143,11 +147,10 @@ function ineffective(spec: Spec): readonly FieldError[] {
       mistake: ["mistake"],
       methods: ["latency", "fault", "mistake"],
     }),
-    ...methods.flatMap((method, index) =>
-      UNANSWERED.includes(method.toLowerCase())
-        ? [{ path: `spec.methods[${index}]`, message: `${method} is never faulted, as nobody waits for its answer.` }]
-        : [],
-    ),
+    ...methods.flatMap((method, index) => {
+      const why = unfaulted.get(method.toLowerCase());
+      return why === undefined ? [] : [{ path: `spec.methods[${index}]`, message: `${method} is never faulted, ${why}.` }];
+    }),
     ...(path !== "" && path === folder
       ? [{ path: "spec.path", message: `matches the folder alone, and nothing in it. Write ${show(`${folder}/**`)} for that.` }]
       : []),
@@ -178,7 +181,8 @@ export const ioChaos: ExperimentDefinition<typeof schema> = {
   ],
   actorOf: () => "sidecar",
   targetOf: () => "container",
-  selections: (spec) => [{ key: ".", block: spec, need: "sidecar" }],
+  hasContainersInSidecar: true,
+  selections: (spec) => [{ key: ".", block: spec, need: "sidecar", containers: spec.containerNames ?? [], volumePath: spec.volumePath }],
   isOneShot: () => false,
   schema,
   prepare: fillNamespaces,

@@ -13,7 +13,6 @@ export const notYetKinds = [
   "DNSChaos",
   "GCPChaos",
   "HTTPChaos",
-  "IOChaos",
   "JVMChaos",
   "KernelChaos",
   "PhysicalMachine",

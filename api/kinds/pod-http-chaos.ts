@@ -41,6 +41,7 @@ const schema = z.strictObject({
 export const podHttpChaos: KindDefinition<typeof schema> = {
   ...perPod,
   kind: "PodHttpChaos",
+  insteadOf: "HTTPChaos",
   plural: "podhttpchaos",
   singular: "podhttpchaos",
   description: "PodHttpChaos has the HTTP faults of one pod, as Chaos Mesh keeps them.",

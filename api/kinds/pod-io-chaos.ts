@@ -45,6 +45,7 @@ const schema = z.strictObject({
 export const podIoChaos: KindDefinition<typeof schema> = {
   ...perPod,
   kind: "PodIOChaos",
+  insteadOf: "IOChaos",
   plural: "podiochaos",
   singular: "podiochaos",
   description: "PodIOChaos has the file faults of one pod, as Chaos Mesh keeps them.",

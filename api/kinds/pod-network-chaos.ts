@@ -60,6 +60,7 @@ const schema = z.strictObject({
 export const podNetworkChaos: KindDefinition<typeof schema> = {
   ...perPod,
   kind: "PodNetworkChaos",
+  insteadOf: "NetworkChaos",
   plural: "podnetworkchaos",
   singular: "podnetworkchaos",
   description: "PodNetworkChaos has the network faults of one pod, as Chaos Mesh keeps them.",

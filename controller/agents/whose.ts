@@ -1,4 +1,7 @@
+import type { z } from "zod";
+import type { ExperimentKind } from "../../api/kinds/define-kind.ts";
 import type { Actor } from "../../api/kinds/definition.ts";
+import { type ExperimentName, experiments } from "../../api/kinds/experiments.ts";
 import { hasSidecar, isLateJoiner } from "../../api/selection.ts";
 import { nodeAgent } from "../../common/names.ts";
 import type { Pod } from "../../kube/resources.ts";
@@ -19,9 +22,11 @@ export function agentOf(actor: Actor, pod: Pod): string | undefined {
   }
 }
 
-/** Who carries out what is on record of a spec that this version cannot read: faults of containers are the daemon's. */
-export const actorOfRecords = (records: readonly { readonly id: string }[]): Actor =>
-  records.some(({ id }) => id.split("/").length > 2) ? "daemon" : "sidecar";
+/** Who carries out what is on record of a spec that this version cannot read: faults of containers are the daemon's, but for some kinds. */
+export function actorOfRecords(records: readonly { readonly id: string }[], kind: ExperimentName): Actor {
+  const { hasContainersInSidecar = false }: ExperimentKind<z.ZodType> = experiments[kind];
+  return !hasContainersInSidecar && records.some(({ id }) => id.split("/").length > 2) ? "daemon" : "sidecar";
+}
 
 export const explainNoDaemon = (node: string): string =>
   `No daemon of Squall runs on node ${node}. Try: kubectl get pods -n squall-system -l app=squall-daemon --field-selector spec.nodeName=${node}`;

@@ -3,6 +3,7 @@ import { describeErrors } from "../../api/field-error.ts";
 import type { Actor, Selection, SelectorKey } from "../../api/kinds/definition.ts";
 import type { ExperimentKind, Kind } from "../../api/kinds/define-kind.ts";
 import type { Skip } from "../../api/selection.ts";
+import type { VolumeMount } from "../../api/volume-mounts.ts";
 import type { Fault, Passport } from "../../proto/gen/agent.ts";
 import type { Peer, ServiceCoverage } from "../services.ts";
 
@@ -13,6 +14,8 @@ export interface Target extends Peer {
   readonly id: string;
   /** Whether an agent can carry a fault for it, and it is not only the other side of one. */
   readonly hasAgent: boolean;
+  /** Where its container has volumes; none of a pod as a whole. */
+  readonly mounts: readonly VolumeMount[];
 }
 
 export interface Targets {

@@ -1,6 +1,7 @@
 import { type ExperimentName, experiments } from "../../api/kinds/experiments.ts";
 import type { NotYetKind } from "../../api/kinds/not-yet.ts";
 import { problemWithDuration } from "../../api/blocks/scalars.ts";
+import { ioChaos } from "./io-chaos.ts";
 import { networkChaos } from "./network-chaos.ts";
 import { podChaos } from "./pod-chaos.ts";
 import { stressChaos } from "./stress-chaos.ts";
@@ -9,6 +10,7 @@ import { type Binder, bindKind, bindNothing } from "./translator.ts";
 
 /** Each kind with its translator; one that is not in the list of not-yet.ts does not compile without. */
 const binders: { readonly [K in Exclude<ExperimentName, NotYetKind>]: Binder } = {
+  IOChaos: bindKind(experiments.IOChaos, ioChaos, (spec) => spec.duration),
   NetworkChaos: bindKind(experiments.NetworkChaos, networkChaos, (spec) => spec.duration),
   PodChaos: bindKind(experiments.PodChaos, podChaos, (spec) => spec.duration),
   StressChaos: bindKind(experiments.StressChaos, stressChaos, (spec) => spec.duration),

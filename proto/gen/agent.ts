@@ -54,7 +54,10 @@ export interface DesiredFaults {
 }
 
 export interface Fault {
-  /** Unique on the agent: EXPERIMENT_UID/SELECTOR_KEY, followed by /POD_UID and perhaps /CONTAINER for a daemon. At most 256 characters. */
+  /**
+   * Unique on the agent: EXPERIMENT_UID/SELECTOR_KEY, followed by /POD_UID for a daemon, and by /CONTAINER where a container is faulted. At most
+   * 256 characters.
+   */
   id: string;
   /** UID of the experiment. */
   experimentUid: string;

@@ -193,7 +193,9 @@ function methodsOf({ methods, effect }: IoFault): ReadonlySet<string> | undefine
       return LOOKING; // whatever the experiment says, as in Chaos Mesh
     case "mistake":
       return new Set(DATA.filter((method) => methods.length === 0 || methods.includes(method)));
-    default:
+    case "latency":
+    case "error":
+    case undefined:
       return methods.length === 0 ? undefined : new Set(methods);
   }
 }

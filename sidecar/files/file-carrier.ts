@@ -5,10 +5,11 @@ import type { Log } from "../../common/log.ts";
 import type { Fault, Passport } from "../../proto/gen/agent.ts";
 import type { IoFault } from "../../proto/gen/faults.ts";
 import { explainOperations } from "./explain-operations.ts";
-import type { FileServers, VolumeState } from "./file-servers.ts";
+import type { FileServers } from "./file-servers.ts";
 import { receiptOf } from "./receipt.ts";
 import type { ServedFault } from "./server-messages.ts";
 import { createTeller } from "./teller.ts";
+import type { VolumeState } from "./volume-keeper.ts";
 import { within } from "./within.ts";
 
 /** Why a fault waits for its volume. */

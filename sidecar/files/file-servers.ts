@@ -1,21 +1,15 @@
 import type { ExplainedVolume } from "../../api/pod-explanation.ts";
 import type { Passport } from "../../proto/gen/agent.ts";
 import type { Counts, ServedFault } from "./server-messages.ts";
+import type { VolumeState } from "./volume-keeper.ts";
 
-export type VolumeState =
-  /** The node's daemon has not mounted it yet, or its server is started again. No server runs. */
-  | { readonly is: "waiting" }
-  | { readonly is: "serving" }
-  /** It stays as it came; a CamelCase reason and a sentence. */
-  | { readonly is: "refused"; readonly reason: string; readonly message: string };
-
-/** Volumes of the pod and their servers, as far as faults need them. */
+/** Volumes of the pod and their servers, as far as faults need them: what a VolumeKeeper does. */
 export interface FileServers {
   /** Of every volume that the pod wants to have served, by name. */
   state(): ReadonlyMap<string, VolumeState>;
   /**
-   * The complete set of faults of a volume, in the order of their ids: in force at the server that runs once it resolves, and at those that start
-   * later from their start on.
+   * The complete set of faults of a volume, in the order of their ids: in force once it resolves, and with the servers that follow the present one
+   * from their start on.
    */
   rule(volume: string, faults: readonly ServedFault[]): Promise<void>;
   /** What the faults of a volume did so far. */

@@ -6,7 +6,7 @@ export function compileGlob(glob: string): (path: string) => boolean {
   const parts = glob.split("/");
   const last = parts.length - 1;
   const source = parts.map((part, index) => {
-    if (part === "**") return index === last ? "[^]+" : "(?:[^/]+/)*";
+    if (part === "**") return index === last ? "[^]+" : `${index === 0 ? "/?" : ""}(?:[^/]+/)*`;
     return partSource(part) + (index === last ? "" : "/");
   });
   const pattern = new RegExp(`^${source.join("")}$`, "u");

@@ -346,22 +346,26 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
     },
     setxattr(id, name, bytes, how) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      const set = isLink ? libc.setxattr : libc.lsetxattr;
-      must(set(path, one.set(name), addressIn(bytes, 0), bytes.length, how));
+      const [key, start] = [one.set(name), addressIn(bytes, 0)];
+      must(isLink ? libc.setxattr(path, key, start, bytes.length, how) : libc.lsetxattr(path, key, start, bytes.length, how));
     },
     getxattr(id, name) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      const length = must((isLink ? libc.getxattr : libc.lgetxattr)(path, one.set(name), valueAddress, LONGEST_XATTR));
+      const key = one.set(name);
+      const length = must(
+        isLink ? libc.getxattr(path, key, valueAddress, LONGEST_XATTR) : libc.lgetxattr(path, key, valueAddress, LONGEST_XATTR),
+      );
       return value.subarray(0, length);
     },
     listxattr(id) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      const length = must((isLink ? libc.listxattr : libc.llistxattr)(path, valueAddress, LONGEST_XATTR));
+      const length = must(isLink ? libc.listxattr(path, valueAddress, LONGEST_XATTR) : libc.llistxattr(path, valueAddress, LONGEST_XATTR));
       return value.subarray(0, length);
     },
     removexattr(id, name) {
       const { path, isLink } = nodes.pathOf(nodes.get(id));
-      must((isLink ? libc.removexattr : libc.lremovexattr)(path, one.set(name)));
+      const key = one.set(name);
+      must(isLink ? libc.removexattr(path, key) : libc.lremovexattr(path, key));
     },
     fallocate: (fd, mode, position, length) => void must(libc.fallocate(fd, mode, position, length)),
     copyFileRange(from, fromPosition, to, toPosition, length) {

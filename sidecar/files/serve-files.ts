@@ -17,7 +17,7 @@ const ONE = new BigUint64Array([1n]);
  * The server process of one volume: `sidecar.mjs serve-files`, started by the sidecar with the descriptors and the channel of server-messages.ts. One
  * thread answers the kernel; this one does what may take long or would wait for that thread. Ends with the channel or with the mount.
  */
-export function serveFiles(log: Log): void {
+export function serveFiles({ log, exit }: { readonly log: Log; readonly exit: (code: number) => void }): void {
   process.umask(0); // modes are the caller's
   let thread: Worker | undefined;
   let wakeFd: number | undefined;
@@ -70,17 +70,20 @@ export function serveFiles(log: Log): void {
         break;
       case "unmounted":
         say({ is: "unmounted" });
-        process.exit(0);
+        exit(0);
     }
   }
 
   process.on("message", (message: ToServer) => {
     switch (message.do) {
       case "serve":
-        thread = startThread({ fuse, folder, maxDescriptors: readMaxDescriptors(), epoch: randomInt(1, 2 ** 31), init: message.init }, hear);
+        thread = startThread(
+          { fuse, folder, maxDescriptors: readMaxDescriptors(), epoch: randomInt(1, 2 ** 31), init: message.init },
+          hear,
+        );
         thread.on("error", (error) => {
           log.error({ err: error }, "the serving thread ended");
-          process.exit(1);
+          exit(1);
         });
         break;
       case "rule":
@@ -91,7 +94,7 @@ export function serveFiles(log: Log): void {
         break;
     }
   });
-  process.on("disconnect", () => process.exit(0));
+  process.on("disconnect", () => exit(0));
 }
 
 function startThread(settings: ThreadSettings, hear: (message: FromThread) => void): Worker {

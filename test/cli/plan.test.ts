@@ -62,6 +62,30 @@ spec: { action: loss, mode: ${mode}, selector: { labelSelectors: { app: web } },
     assert.match(text, /shop\/web-2 +node-1 +Pod\/web-2 +skipped +NotInjected: /);
   });
 
+  it("lists pods without the volume that is to be faulted, with what they have", async () => {
+    kube.seed(pods, {
+      metadata: { name: "db-0", namespace: "shop", labels: { app: "db" } },
+      spec: {
+        volumes: [{ name: "data", emptyDir: {} }],
+        containers: [{ name: "db", volumeMounts: [{ name: "data", mountPath: "/data" }] }],
+        initContainers: [{ name: "squall-sidecar", env: [{ name: "SQUALL_VOLUMES", value: '[{"name":"data","source":"emptyDir"}]' }] }],
+      },
+      status: { phase: "Running", podIP: "10.0.0.1" },
+    });
+    const full = (volumePath: string): string => `
+apiVersion: chaos-mesh.org/v1alpha1
+kind: IOChaos
+metadata: { name: full }
+spec: { action: fault, errno: 28, mode: all, selector: { labelSelectors: { app: db } }, volumePath: ${volumePath} }
+`;
+    assert.match(
+      renderPlan(await planFileOf(full("/dat"))),
+      /shop\/db-0 .* skipped +NoVolume: Container db has no volume at "\/dat"\. Served through FUSE are "\/data" \(volume data\)\./,
+    );
+    const [planned] = await plan(full("/data"));
+    assert.equal(planned?.selections[0]?.pods[0]?.verdict, "target");
+  });
+
   it("says what policies forbid", async () => {
     kube.seed(chaosPolicies, { metadata: { name: "short" }, spec: { duration: { max: "5m" } } });
     const [planned] = await plan(loss("all"));

@@ -35,6 +35,17 @@ describe("records that have to fit into one object", () => {
     assert.ok(records[1]?.receipts);
   });
 
+  it("lose receipts by method before all else", () => {
+    const methods = Object.fromEntries(
+      ["read", "write", "fsync", "lookup"].map((name) => [name, { seen: 1_000, matched: 1_000, delayed: 1_000 }]),
+    );
+    const receipts = { matched: 4_000, dropped: 0, delayed: 4_000, exempted: 0 };
+    const { records, omitted } = fitRecords(many(2_000, { receipts: { ...receipts, methods } }));
+    assert.deepEqual(omitted, ["receipts by method"]);
+    assert.deepEqual(records[0]?.receipts, receipts);
+    assert.equal(records[0]?.events?.length, 1);
+  });
+
   it("come to less than etcd takes for ten thousand pods, in every phase, and are read back whole", () => {
     for (const own of [
       { phase: "Not Injected/Wait", injectedCount: 0 },

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import * as z from "zod";
@@ -151,6 +152,25 @@ describe("admission through a real API server", () => {
     assert.match((await refusal(kube.create(rawPods, refused))).message, /recursiveReadOnly/);
   });
 
+  it("stores what came of a file fault by method, and refuses objects per pod with the kind to write", async () => {
+    const ioChaos = experimentResource("IOChaos");
+    const ref = { namespace, name: "counted" };
+    const spec = { action: "fault", errno: 28, mode: "all", volumePath: "/data" };
+    await kube.create(ioChaos, experiment(ref.name, spec));
+    const receipts = { matched: 3, dropped: 0, delayed: 0, exempted: 0, failed: 3, methods: { write: { seen: 9, matched: 3, failed: 3 } } };
+    const record = { id: `${namespace}/served/app`, phase: "Injected", receipts };
+    const status = { experiment: { desiredPhase: "Run", containerRecords: [record] } };
+    await kube.patch(ioChaos, ref, { status }, { type: "merge", subresource: "status" });
+    assert.deepEqual((await kube.get(ioChaos, ref)).status.experiment.containerRecords?.[0]?.receipts, receipts);
+    const perPod = resourceOf(
+      { group: "chaos-mesh.org", version: "v1alpha1", kind: "PodIOChaos", plural: "podiochaos", isNamespaced: true },
+      z.looseObject({}),
+    );
+    const refused = await refusal(kube.create(perPod, { metadata: { namespace, name: "served" }, spec: { volumeMountPath: "/data" } }));
+    assert.match(refused.message, /OnlyByController: .*Write one of kind IOChaos, which selects pods/);
+    assert.deepEqual((await kube.list(perPod)).items, []);
+  });
+
   describe("kubectl, as a user types it", () => {
     const run = promisify(execFile);
     let kubectl: (...parameters: readonly string[]) => Promise<string>;
@@ -193,9 +213,27 @@ describe("admission through a real API server", () => {
       assert.match(await kubectl("get", "networkchaos", "-n", "shop"), /NAME +ACTION +DURATION +INJECTED +RECOVERED +AGE/);
     });
 
+    it("hears which volumes there are where it names none, and the experiment is there all the same", async () => {
+      const manifest = join(api.kubeconfig, "..", "files.json");
+      await writeFile(
+        manifest,
+        JSON.stringify({
+          apiVersion: "chaos-mesh.org/v1alpha1",
+          kind: "IOChaos",
+          metadata: { name: "nowhere", namespace },
+          spec: { action: "fault", errno: 28, mode: "all", selector: { pods: { [namespace]: ["served"] } }, volumePath: "/dat" },
+        }),
+      );
+      const said = await kubectl("apply", "-f", manifest);
+      assert.match(said, /iochaos.chaos-mesh.org\/nowhere created/);
+      assert.match(
+        said,
+        /Warning: NoVolume: spec\.volumePath: Container app has no volume at "\/dat"\. Served through FUSE are "\/data" \(volume data\), "\/cache" \(volume cache\), "\/own" \(volume own\)\. So it is with 1 of 1 pod\./,
+      );
+    });
+
     it("hears of unknown fields", async () => {
       const manifest = join(api.kubeconfig, "..", "unknown.json");
-      const { writeFile } = await import("node:fs/promises");
       await writeFile(
         manifest,
         JSON.stringify({

@@ -3,11 +3,22 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeBundles } from "../../lab/bundles.ts";
-import { FaultState } from "../../proto/gen/agent.ts";
+import { sidecarPaths, sidecarVariables } from "../../common/sidecar-layout.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
+import { type Fault, FaultState } from "../../proto/gen/agent.ts";
 import { networkFault, rule, shape } from "../support/network-faults.ts";
+import type { Ended } from "./support/pod-process.ts";
 import { createSidecarPod, type SidecarPod } from "./support/sidecar-pod.ts";
 
 const MB = 1e6;
+const patience = { timeoutMs: 15_000, everyMs: 10 };
+/** Kills the servers of this pod, and of no other one on the machine. */
+const KILL_SERVERS = `
+killed=0
+for pid in $(pgrep -f 'serve-[f]iles'); do
+  if [ "$(readlink /proc/$pid/ns/mnt)" = "$(readlink /proc/self/ns/mnt)" ]; then kill -KILL $pid && killed=$((killed + 1)); fi
+done
+echo $killed killed`;
 const cut = networkFault("a", [rule({})]);
 const slow = networkFault("b", [rule({ effect: shape({ latencyUs: 50_000 }) })]);
 
@@ -46,6 +57,66 @@ describe("the sidecar's bundle in a pod of its own", () => {
     await pod.startSidecar();
     for (let turn = 0; turn < 200 && !(await pod.run("iptables-nft-save")).includes("squall-out"); turn++);
     assert.match(await pod.run("iptables-nft-save"), /-j squall-out/);
+  });
+
+  it("holds the application back until its volume is served, faults its files beside its network, and gives them back", async () => {
+    const eio: Fault = {
+      ...cut,
+      id: "c",
+      family: {
+        $case: "io",
+        value: {
+          volume: "data",
+          mountPath: "/data",
+          subPath: "",
+          path: "/data/*.log",
+          methods: ["read"],
+          percent: 100,
+          effect: { $case: "error", value: { errno: 5 } },
+        },
+      },
+    };
+    pod = await createSidecarPod({ bundles, faults: [eio] });
+    const sidecar = await pod.startSidecar({ [sidecarVariables.volumes]: '[{"name":"data","source":"emptyDir"}]' });
+    const isReady = async (): Promise<boolean> => (await pod.attempt("test", "-e", sidecarPaths.ready)).code === 0;
+    const explain = async (): Promise<string> => (await pod.attempt("cat", sidecarPaths.explained)).output;
+    await waitUntil("it says what it waits for", async () => (await explain()).includes("VolumeNotMounted"), patience);
+    assert.equal(await isReady(), false);
+    await pod.start([process.execPath, join(import.meta.dirname, "support/volume-hander.ts"), sidecarPaths.filesSocket, "data"]);
+    await waitUntil("the application may start", isReady, patience);
+    // With the fault that the pod was born into in force.
+    assert.match(await explain(), /"volumes":\[\{"name":"data","state":"serving"/);
+    const shell = async (script: string): Promise<Ended> => pod.attempt("sh", "-c", script);
+    assert.equal(
+      (await shell("echo 1 >/var/data/a.log && echo 2 >/var/data/b.txt && cat /var/data/b.txt /var/plain/a.log")).output,
+      "2\n1\n",
+    );
+    assert.match((await shell("cat /var/data/a.log")).output, /Input\/output error/);
+
+    const { report } = await pod.apply([cut, eio]);
+    assert.deepEqual(report.passport?.volumes, ["data"]);
+    assert.deepEqual(report.passport?.familiesOfFaults, ["network", "io"]);
+    assert.deepEqual(
+      report.faults.map(({ id, state }) => [id, state]),
+      [
+        ["a", FaultState.ACTIVE],
+        ["c", FaultState.ACTIVE],
+      ],
+    );
+    // A server that is killed is replaced, and its successor knows the faults.
+    assert.equal((await shell(KILL_SERVERS)).output, "1 killed\n");
+    assert.match((await shell("cat /var/data/a.log")).output, /Input\/output error/);
+
+    const stranger = { ...eio, id: "d", family: { ...eio.family, value: { ...eio.family?.value, volume: "other" } } } as Fault;
+    const refused = (await pod.apply([stranger])).report.faults;
+    const [gone] = refused.filter(({ id }) => id === "c");
+    assert.ok((gone?.receipt?.failed ?? 0) >= 1, JSON.stringify(gone));
+    assert.deepEqual(
+      refused.filter(({ id }) => id === "d").map(({ state, reason }) => [state, reason]),
+      [[FaultState.REFUSED, "VolumeNotServed"]],
+    );
+    assert.equal((await shell("cat /var/data/a.log")).output, "1\n");
+    assert.equal(await pod.stop(sidecar), 0);
   });
 });
 

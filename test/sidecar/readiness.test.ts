@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { VolumeState } from "../../sidecar/files/file-servers.ts";
+import type { VolumeState } from "../../sidecar/files/volume-keeper.ts";
 import { isSettled } from "../../sidecar/readiness.ts";
 
 const waiting: VolumeState = { is: "waiting" };

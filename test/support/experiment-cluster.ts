@@ -3,6 +3,7 @@ import type { ExperimentName } from "../../api/kinds/experiments.ts";
 import { renderAuthor } from "../../api/author.ts";
 import type { ContainerRecord } from "../../api/status.ts";
 import { silentLog } from "../../common/log.ts";
+import { sidecarVariables } from "../../common/sidecar-layout.ts";
 import {
   annotations as names,
   DAEMON,
@@ -55,9 +56,20 @@ export interface PodOptions {
   readonly hasProbe?: boolean;
   /** TCP port of the first container that the kubelet probes. */
   readonly probePort?: number;
+  /** Volumes of its spec. */
+  readonly volumes?: readonly object[];
+  /** Mounts of its containers, by name. */
+  readonly mounts?: Readonly<Record<string, readonly object[]>>;
+  /** Names of the volumes that its sidecar was told to serve. */
+  readonly served?: readonly string[];
   /** Of a pod that is there already: its containers were started again. */
   readonly uid?: string;
 }
+
+const envOf = (served: readonly string[]): readonly object[] =>
+  served.length === 0
+    ? []
+    : [{ name: sidecarVariables.volumes, value: JSON.stringify(served.map((name) => ({ name, source: "emptyDir" }))) }];
 
 /** Told of each write of the controller, counted from 1, before and after it is made; what it throws, the caller gets. */
 export type WriteHook = (moment: "before" | "after", write: number) => void;
@@ -215,6 +227,9 @@ export class ExperimentCluster {
       restartPolicy = "Always",
       hasProbe = true,
       annotations = {},
+      volumes = [],
+      mounts = {},
+      served = [],
     } = options;
     const containers = Object.entries(options.containers ?? { app: `containerd://${name}-1` });
     this.#lastIp += 1;
@@ -233,13 +248,15 @@ export class ExperimentCluster {
         nodeName: node,
         hostNetwork,
         restartPolicy,
+        volumes,
         containers: containers.map(([container], index) => ({
           name: container,
           image: images[container] ?? `${container}:1`,
+          volumeMounts: mounts[container] ?? [],
           ...(index === 0 && options.probePort !== undefined && { livenessProbe: { httpGet: { port: options.probePort } } }),
         })),
         initContainers: [
-          ...(hasSidecar ? [{ name: SIDECAR_CONTAINER, image: PAUSE_IMAGE, restartPolicy: "Always" }] : []),
+          ...(hasSidecar ? [{ name: SIDECAR_CONTAINER, image: PAUSE_IMAGE, restartPolicy: "Always", env: envOf(served) }] : []),
           ...Object.entries(initImages).map(([container, image]) => ({ name: container, image })),
         ],
       },

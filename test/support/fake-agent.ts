@@ -10,6 +10,7 @@ import {
   type Order,
   type Report,
   type Passport,
+  type Receipt,
 } from "../../proto/gen/agent.ts";
 
 interface Held {
@@ -40,6 +41,8 @@ export class FakeAgent {
   /** Calls wait for this before they do anything. */
   until: Promise<void> | undefined;
   matched = 0;
+  /** What else its faults did. */
+  counts: Partial<Receipt> = {};
   readonly #clock: Clock;
   readonly #watch: (desired: DesiredFaults) => void;
   /** Ids of containers that it was told to kill, in order. */
@@ -140,7 +143,7 @@ export class FakeAgent {
   }
 
   report(): Report {
-    const receipt = { ...noReceipt, matched: this.matched };
+    const receipt = { ...noReceipt, matched: this.matched, ...this.counts };
     const shared = { reason: "", message: "", receipt, interruptions: 0, interruptedMs: 0, resolved: [] };
     const faults: FaultReport[] = [
       ...[...this.#held.values()].map((held) => ({ ...shared, id: held.fault.id, ...this.#explain(held) })),

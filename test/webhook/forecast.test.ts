@@ -77,3 +77,74 @@ describe("a dry run", () => {
     assert.deepEqual([verdict.isAllowed, warnings], [true, ["Plan: pods could not be counted. The API server is away."]]);
   });
 });
+
+describe("an experiment on files", () => {
+  const kube = new FakeKube();
+  const env = [{ name: "SQUALL_VOLUMES", value: '[{"name":"data","source":"claim"}]' }];
+  for (const [name, mountPath, isServed] of [
+    ["db-0", "/data", true],
+    ["db-1", "/var/data", true],
+    ["db-2", "/var/data", true],
+    ["db-3", "/data", false],
+  ] as const)
+    kube.seed(pods, {
+      metadata: { name, namespace: "shop", labels: { app: "db" } },
+      spec: {
+        volumes: [{ name: "data", persistentVolumeClaim: { claimName: name } }],
+        containers: [{ name: "db", volumeMounts: [{ name: "data", mountPath }] }],
+        initContainers: [{ name: "squall-sidecar", env: isServed ? env : [] }],
+      },
+      status: { phase: "Running", podIP: "10.0.0.1" },
+    });
+  const forecast = createForecast({
+    kube,
+    limits: { policies: [] },
+    labelsOf: () => ({ "squall.dev/inject": "enabled" }),
+    clock: new FakeClock(),
+  });
+  const full = (spec: object = {}) => ({
+    action: "fault",
+    errno: 28,
+    mode: "all",
+    selector: { labelSelectors: { app: "db" } },
+    volumePath: "/data",
+    ...spec,
+  });
+  const lacks = [
+    'NoVolume: spec.volumePath: Container db has no volume at "/data". Served through FUSE are "/var/data" (volume data). So it is with 2 of 4 pods.',
+    'VolumeNotServed: spec.volumePath: Container db has volume data at "/data", which is not served through FUSE. Add it to the annotation squall.dev/volumes of the pod template, and roll the workload out. So it is with 1 of 4 pods.',
+  ];
+  const create = (spec: object, more: object = {}) => admit(reviewOf(spec, { kindName: "IOChaos", ...more }), { forecast });
+
+  it("is admitted with a warning for pods without the volume, that says what they have", async () => {
+    const { verdict, warnings } = await create(full());
+    assert.deepEqual([verdict.isAllowed, warnings], [true, lacks]);
+    assert.ok(!/db-\d/.test(warnings.join()));
+  });
+
+  it("hears the same in a dry run, beside the plan", async () => {
+    const { warnings } = await create(full(), { dryRun: true });
+    assert.deepEqual(warnings, [
+      "Plan: 4 pods match, 1 can be faulted, 1 would be picked.",
+      "Plan: 3 would be skipped: NoVolume (2), VolumeNotServed (1). See docs/reasons.md.",
+      "Plan: 1 workload touched; of the one touched most, up to 1 of 1 pod (100 %).",
+      ...lacks,
+    ]);
+  });
+
+  it("is admitted without a word where no pod matches yet, or all have the volume", async () => {
+    assert.deepEqual((await create(full({ selector: { labelSelectors: { app: "later" } } }))).warnings, []);
+    assert.deepEqual((await create(full({ selector: { pods: { shop: ["db-0"] } } }))).warnings, []);
+  });
+
+  it("is admitted where pods cannot be listed", async () => {
+    class Refusing extends FakeKube {
+      override list(): Promise<never> {
+        return Promise.reject(new Error("The API server is away."));
+      }
+    }
+    const away = createForecast({ kube: new Refusing(), limits: { policies: [] }, labelsOf: () => ({}), clock: new FakeClock() });
+    const { verdict, warnings } = await admit(reviewOf(full(), { kindName: "IOChaos" }), { forecast: away });
+    assert.deepEqual([verdict.isAllowed, warnings], [true, []]);
+  });
+});

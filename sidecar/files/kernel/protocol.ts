@@ -157,6 +157,13 @@ export function invalidateNode(node: number): Buffer {
   return message;
 }
 
+/** Drops the attributes alone. Waits for nothing in the kernel: the serving thread may send it. */
+export function invalidateAttributes(node: number): Buffer {
+  const message = invalidateNode(node);
+  message.writeBigInt64LE(-1n, 24);
+  return message;
+}
+
 /** Has the kernel ask for a name again when it is next used. */
 export function expireName(parent: number, name: string): Buffer {
   const message = notification(notify.INVAL_ENTRY, 16 + name.length + 1);

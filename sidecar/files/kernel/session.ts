@@ -31,6 +31,7 @@ import {
   FSYNC_DATA_ONLY,
   GETATTR_FH,
   hasExpireOnly,
+  invalidateAttributes,
   invalidateNode,
   MAX_WRITE,
   op,
@@ -305,7 +306,7 @@ export class Session {
         return this.#rename(b, node, BODY + 16, length, b.readUInt32LE(BODY + 8));
       case op.OPEN: {
         const handle = files.open(node, b.readUInt32LE(BODY));
-        if ((b.readUInt32LE(BODY + 4) & OPEN_KILL_SUIDGID) !== 0) files.killPrivileges(handle);
+        if ((b.readUInt32LE(BODY + 4) & OPEN_KILL_SUIDGID) !== 0) this.#killPrivileges(node, handle);
         return this.#opened(OUT, node, handle);
       }
       case op.CREATE: {
@@ -360,9 +361,16 @@ export class Session {
         files.removexattr(node, readName(b, BODY, length));
         return 0;
       case op.FALLOCATE:
-        files.fallocate(this.#handle(b, BODY, node, flags.O_RDWR), b.readUInt32LE(BODY + 24), readUint64(b, BODY + 8), readUint64(b, BODY + 16));
+        files.fallocate(
+          this.#handle(b, BODY, node, flags.O_RDWR),
+          b.readUInt32LE(BODY + 24),
+          readUint64(b, BODY + 8),
+          readUint64(b, BODY + 16),
+        );
         return 0;
       case op.COPY_FILE_RANGE: {
+        // The kernel then reads and writes, and mistakes can be made.
+        if (verdict?.faults.some(({ io }) => io.effect?.$case === "mistake") === true) throw FileError.of(errors.EOPNOTSUPP);
         const from = this.#handle(b, BODY, node, flags.O_RDWR);
         const to = this.#handle(b, BODY + 24, readUint64(b, BODY + 16), flags.O_RDWR);
         const copied = files.copyFileRange(from, readUint64(b, BODY + 8), to, readUint64(b, BODY + 32), readUint64(b, BODY + 40));
@@ -415,11 +423,18 @@ export class Session {
     if (BODY + 40 + size > length) throw FileError.of(errors.EINVAL);
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);
     const written = this.#options.files.write(handle, b, BODY + 40, size, readUint64(b, BODY + 8));
-    if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#options.files.killPrivileges(handle);
+    if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#killPrivileges(node, handle);
     if (verdict !== undefined) this.#forgetData(node, handle);
     this.#out.writeUInt32LE(written, OUT);
     this.#out.writeUInt32LE(0, OUT + 4);
     return 8;
+  }
+
+  /** The kernel keeps the mode that it knows, and does not see that it changes. */
+  #killPrivileges(node: NodeId, handle: Handle): void {
+    this.#options.files.killPrivileges(handle);
+    const message = invalidateAttributes(node);
+    this.#options.libc.write(this.#options.fuse, addressOf(message), message.length);
   }
 
   #hasPrivileges(id: NodeId): boolean {

@@ -10,7 +10,9 @@ export interface ThreadSettings {
   readonly init: string | undefined;
 }
 
-export type ToThread = { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] } | { readonly do: "count" };
+export type ToThread =
+  | { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] }
+  | { readonly do: "count" };
 
 export type FromThread =
   /** Whoever posts a message adds 1 to this eventfd(2), or the thread sleeps on. */

@@ -31,9 +31,10 @@ describe("what nothing comes of", () => {
     ],
     [
       "IOChaos",
-      { ...fault, methods: ["read", "Release"], path: "/data", volumePath: "/data/", percent: 0 },
+      { ...fault, methods: ["read", "Release", "setlk"], path: "/data", volumePath: "/data/", percent: 0 },
       {
         "spec.methods[1]": "Release is never faulted, as nobody waits for its answer.",
+        "spec.methods[2]": "setlk is never faulted, as the kernel answers it without asking the volume.",
         "spec.path": 'matches the folder alone, and nothing in it. Write "/data/**" for that.',
         "spec.percent": "is 0, so that no operation is faulted.",
       },

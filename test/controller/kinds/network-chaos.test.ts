@@ -17,6 +17,7 @@ const target = (selectorKey: SelectorKey, name: string, address: string, hasAgen
   uid: name,
   addresses: [address],
   hasAgent,
+  mounts: [],
 });
 const around: Targets = {
   sources: [target(".", "a", "10.0.0.1")],

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { IoFault } from "../../../proto/gen/faults.ts";
 import type { Counts, FromServer, ServedFault, ToServer } from "../../../sidecar/files/server-messages.ts";
 
@@ -34,9 +35,14 @@ export class Volume {
     const folder = openSync(plain, constants.O_RDONLY | constants.O_DIRECTORY);
     const fuse = openSync("/dev/fuse", constants.O_RDWR);
     const options = "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions";
-    execFileSync("mount", ["-i", "-t", "fuse", "-o", options, "squall-test", path], { stdio: ["ignore", "inherit", "inherit", fuse] });
+    // mount(8) looks at what it has mounted, which waits for the server, which cannot read before there is a mount.
+    const mounting = spawn("mount", ["-i", "-t", "fuse", "-o", options, "squall-test", path], {
+      stdio: ["ignore", "inherit", "inherit", fuse],
+    });
+    const hasEnded = new Promise((resolve) => mounting.once("exit", resolve));
+    while (!readFileSync("/proc/self/mounts", "latin1").includes(` ${path} fuse `)) await sleep(5);
     const volume = new Volume(path, plain, fuse, folder);
-    await volume.#next("serving");
+    await Promise.all([volume.#next("serving"), hasEnded]);
     return volume;
   }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -17,6 +17,8 @@ export type PodOrder =
       /** The TCP port that it listens on when it is up, or what else tells. */
       readonly upWhen: number | "it writes";
     }
+  /** Runs a program to its end and answers with Ended. */
+  | { readonly do: "run"; readonly argv: readonly string[] }
   /** Answers with Idle. */
   | { readonly do: "read"; readonly number: number }
   /** Sends SIGTERM and answers with the exit code. */
@@ -31,6 +33,12 @@ export interface Started {
   readonly upMs: number;
   /** Of the process and the programs that it ran. */
   readonly cpuMs: number;
+}
+
+export interface Ended {
+  readonly code: number | null;
+  /** Both, one after the other. */
+  readonly output: string;
 }
 
 /** From smaps_rollup, see proc_pid_smaps_rollup(5). */
@@ -72,6 +80,11 @@ async function start({ argv, variables, upWhen }: Extract<PodOrder, { do: "start
   return { number, upMs, cpuMs: readCpuMs(child.pid ?? Number.NaN) };
 }
 
+function run([program = "", ...parameters]: readonly string[]): Ended {
+  const { status, stdout, stderr } = spawnSync(program, parameters, { encoding: "utf8", timeout: LONGEST_WAIT_MS });
+  return { code: status, output: `${stdout}${stderr}` };
+}
+
 function read({ pid }: ChildProcess): Idle {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
   const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? Number.NaN) * 1024;
@@ -105,6 +118,8 @@ async function obey(order: PodOrder): Promise<object> {
       return {};
     case "start":
       return start(order);
+    case "run":
+      return run(order.argv);
     case "read":
       return read(childOf(order.number));
     case "stop":

@@ -8,7 +8,7 @@ import { sidecarPaths, sidecarVariables } from "../../../common/sidecar-layout.t
 import { VERSION } from "../../../common/version.ts";
 import type { Fault } from "../../../proto/gen/agent.ts";
 import type { Called, ControllerOrder } from "./controller-process.ts";
-import type { Idle, PodOrder, Started } from "./pod-process.ts";
+import type { Ended, Idle, PodOrder, Started } from "./pod-process.ts";
 import { createTwoHosts, LEFT, LEFT6, RIGHT } from "./two-hosts.ts";
 
 /** A network and mount namespace like those of an injected pod, and beside it one with a controller that enrols its sidecar. */
@@ -19,6 +19,8 @@ export interface SidecarPod {
   startDaemon(): Promise<Started>;
   /** Starts any program; resolves once it has written something. */
   start(argv: readonly string[]): Promise<Started>;
+  /** Runs a program in the pod's network and mount namespace to its end. */
+  attempt(...argv: readonly string[]): Promise<Ended>;
   /** What a process costs now, for the number that came with its start. */
   read(started: Started): Promise<Idle>;
   /** Ends a process by SIGTERM; resolves to its exit code. */
@@ -59,6 +61,7 @@ export async function createSidecarPod({
       return start({ argv, variables: daemonVariables, upWhen: ports.daemon });
     },
     start: (argv) => start({ argv, variables: {}, upWhen: "it writes" }),
+    attempt: async (...argv) => (await pod.ask({ do: "run", argv })) as Ended,
     read: async ({ number }) => (await pod.ask({ do: "read", number })) as Idle,
     stop: async ({ number }) => ((await pod.ask({ do: "stop", number })) as { readonly code: number | null }).code,
     apply: async (wanted) => (await controller.ask({ do: "apply", address: LEFT, generation: ++generation, faults: wanted })) as Called,

@@ -5,8 +5,9 @@ import type { Refusal } from "../../../agent/plan.ts";
 import { silentLog } from "../../../common/log.ts";
 import type { Fault, MethodReceipt } from "../../../proto/gen/agent.ts";
 import { createFileCarrier } from "../../../sidecar/files/file-carrier.ts";
-import type { FileServers, VolumeState } from "../../../sidecar/files/file-servers.ts";
+import type { FileServers } from "../../../sidecar/files/file-servers.ts";
 import type { Counts, ServedFault } from "../../../sidecar/files/server-messages.ts";
+import type { VolumeState } from "../../../sidecar/files/volume-keeper.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { emptyPassport } from "../../support/fake-family.ts";
 

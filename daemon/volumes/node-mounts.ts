@@ -1,0 +1,90 @@
+import { closeSync, openSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { Descriptor } from "../../agent/descriptors.ts";
+import { KERNEL_PREFIX } from "../../common/names.ts";
+import type { MountCalls } from "./mount-calls.ts";
+
+/** A mount of ours on the node. */
+export interface OurMount {
+  readonly podUid: string;
+  readonly volume: string;
+  /** As process 1 of the node sees it. */
+  readonly path: string;
+}
+
+/** FUSE mounts in the mount namespace of a process of the node: its first one. */
+export interface NodeMounts {
+  /** Mounts over a folder; returns the folder as it was, attached nowhere. The caller closes both. Throws MountCallError, and nothing is mounted then. */
+  mount(folder: Descriptor, device: Descriptor, of: Pick<OurMount, "podUid" | "volume">): Descriptor;
+  /** Takes our mounts on a volume away. */
+  unmount(of: Pick<OurMount, "podUid" | "volume">): Promise<void>;
+  list(): Promise<readonly OurMount[]>;
+  close(): void;
+}
+
+/** Throws where that process may not be looked at. `kubeletFolder` is where kubelet has its files, as that process sees it. */
+export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCalls; readonly nodeProcess: number }): NodeMounts {
+  const own = openSync("/proc/self/ns/mnt", "r");
+  let node: number;
+  try {
+    node = openSync(`/proc/${nodeProcess}/ns/mnt`, "r");
+  } catch (error) {
+    closeSync(own);
+    throw error;
+  }
+  const list = async (): Promise<readonly OurMount[]> => parseMounts(await readFile(`/proc/${nodeProcess}/mountinfo`, "utf8"));
+
+  return {
+    mount(folder, device, { podUid, volume }) {
+      // What the volume's own mount forbids, this one forbids, and no more: its files are to be as they were.
+      const attributes = calls.attributesOf(folder.number);
+      return calls.inNamespace(node, own, () => {
+        const tree = new Descriptor(calls.cloneTree(folder.number));
+        try {
+          const source = `${KERNEL_PREFIX}${podUid}/${volume}`;
+          const mount = new Descriptor(calls.createFuse(device.number, { source, attributes }));
+          try {
+            calls.attach(mount.number, folder.number);
+          } finally {
+            mount.close();
+          }
+          return tree;
+        } catch (error) {
+          tree.close();
+          throw error;
+        }
+      });
+    },
+    async unmount({ podUid, volume }) {
+      const found = (await list()).filter((mount) => mount.podUid === podUid && mount.volume === volume);
+      if (found.length === 0) return;
+      calls.inNamespace(node, own, () => {
+        for (const { path } of found.toReversed()) calls.detach(path);
+      });
+    },
+    list,
+    close() {
+      closeSync(own);
+      closeSync(node);
+    },
+  };
+}
+
+/**
+ * Our mounts among the lines of /proc/PID/mountinfo, see proc_pid_mountinfo(5). Copies of them that are elsewhere, such as kubelet makes for a
+ * subPath, are not ours.
+ */
+export function parseMounts(text: string): readonly OurMount[] {
+  return text.split("\n").flatMap((line) => {
+    const [front = "", back = ""] = line.split(" - ");
+    const [, , , , path = ""] = front.split(" ");
+    const [type, source = ""] = back.split(" ");
+    const [, podUid = "", volume = ""] = /^squall-([0-9a-f-]{36})\/([-a-z0-9]{1,63})$/.exec(source) ?? [];
+    const isOurs = type === "fuse" && podUid !== "" && path.includes(`/pods/${podUid}/volumes/`);
+    return isOurs ? [{ podUid, volume, path: unescape(path) }] : [];
+  });
+}
+
+/** Space, tab, newline and backslash are octal. */
+const unescape = (path: string): string =>
+  path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

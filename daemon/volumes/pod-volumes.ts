@@ -1,0 +1,300 @@
+import { fstatSync } from "node:fs";
+import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
+import { HandOverError, type WantedVolume } from "../../agent/hand-over.ts";
+import type { Clock } from "../../common/clock.ts";
+import type { Log } from "../../common/log.ts";
+import type { FuseDevices } from "./fuse-devices.ts";
+import type { NodeMounts } from "./node-mounts.ts";
+import type { PodFolders } from "./pod-folders.ts";
+import type { PodMembers } from "./pod-members.ts";
+import { linkSidecar, NobodyListensError, type SidecarLink } from "./sidecar-link.ts";
+
+export interface PodVolumesOptions {
+  readonly folders: PodFolders;
+  readonly mounts: NodeMounts;
+  readonly members: PodMembers;
+  readonly devices: FuseDevices;
+  readonly sockets: DescriptorSockets;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export type PodVolumeState = "serving" | "waiting" | "refused";
+
+/** A volume that is mounted, and our copies of what its server needs. */
+interface Mounted {
+  readonly fuse: Descriptor;
+  readonly folder: Descriptor;
+  readonly init: string | undefined;
+}
+
+/** A sidecar that starts listens some milliseconds after its socket is there. One that has ended leaves a socket, too. */
+const CONNECT = { firstMs: 5, mostMs: 250, givesUpAfterMs: 1500 } as const;
+/** How often it is looked whether a pod without its sidecar still has processes: soon after the sidecar went, later less often. */
+const LOOK = { firstMs: 20, mostMs: 1000 } as const;
+/** What went wrong on this node may have been put right by then. */
+const RETRY_REFUSED_MS = 30_000;
+const FUSE_DEVICE = { major: 10, minor: 229 } as const;
+
+/**
+ * The volumes of one pod: mounts them for its sidecar, keeps copies of the descriptors for the next one, and takes the mounts away before the kubelet
+ * tears the pod down.
+ */
+export class PodVolumes {
+  readonly #podUid: string;
+  readonly #options: PodVolumesOptions;
+  readonly #log: Log;
+  readonly #mounted = new Map<string, Mounted>();
+  readonly #refused = new Set<string>();
+  /** Mounted by an earlier life; who has the descriptors is yet to be found out. */
+  readonly #orphans: Set<string>;
+  #link: SidecarLink | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #isWoken = false;
+  #isClosed = false;
+  #cancelLook = (): void => undefined;
+  #cancelRetry = (): void => undefined;
+
+  constructor(podUid: string, orphans: readonly string[], options: PodVolumesOptions) {
+    this.#podUid = podUid;
+    this.#options = options;
+    this.#log = options.log.child({ podUid });
+    this.#orphans = new Set(orphans);
+  }
+
+  get states(): readonly PodVolumeState[] {
+    const mounted = [...this.#mounted.values()].map(
+      ({ init }): PodVolumeState => (init !== undefined && this.#link !== undefined ? "serving" : "waiting"),
+    );
+    return [...mounted, ...[...this.#refused].map((): PodVolumeState => "refused")];
+  }
+
+  /** A sidecar may listen: connects to it, unless it is connected. */
+  wake(): void {
+    if (this.#isWoken || this.#isClosed) return;
+    this.#isWoken = true;
+    this.#queue(async () => {
+      this.#isWoken = false;
+      if (this.#link === undefined && !this.#isClosed) await this.#meet();
+    });
+  }
+
+  /** The pod is not on this node any more. */
+  forget(): Promise<void> {
+    this.#isClosed = true;
+    this.#queue(() => this.#unmountAll("the pod is gone"));
+    return this.close();
+  }
+
+  /** What is mounted stays so, and served. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelLook();
+    this.#cancelRetry();
+    await this.#work;
+    this.#link?.close();
+    this.#link = undefined;
+    for (const { fuse, folder } of this.#mounted.values()) closeAll([fuse, folder]);
+    this.#mounted.clear();
+  }
+
+  /** One after the other. */
+  #queue(act: () => Promise<void>): void {
+    this.#work = this.#work.then(act).catch((error: unknown) => this.#log.warn({ err: error }, "volumes of a pod could not be seen to"));
+  }
+
+  async #meet(): Promise<void> {
+    try {
+      const link = await this.#connect();
+      if (link === undefined) return; // it is closed
+      await this.#serve(link);
+    } catch (error) {
+      if (error instanceof NobodyListensError) {
+        this.#log.debug({ err: error }, "no sidecar listens");
+        // No sidecar holds what this process does not hold: everybody who waits for an answer would wait for ever.
+        await this.#unmountOrphans();
+      } else {
+        this.#log.warn({ err: error }, "the sidecar of a pod could not be spoken to; it is tried again");
+        this.#retryLater();
+      }
+    }
+    if (this.#link === undefined) this.#watchForEnd();
+  }
+
+  async #connect(): Promise<SidecarLink | undefined> {
+    const { clock } = this.#options;
+    const untilMs = clock.monotonicMs() + CONNECT.givesUpAfterMs;
+    for (let waitMs: number = CONNECT.firstMs; !this.#isClosed; waitMs = Math.min(waitMs * 2, CONNECT.mostMs)) {
+      try {
+        return await linkSidecar({ ...this.#options, podUid: this.#podUid });
+      } catch (error) {
+        if (!(error instanceof NobodyListensError) || clock.monotonicMs() >= untilMs) throw error;
+        await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+      }
+    }
+    return undefined;
+  }
+
+  async #serve(link: SidecarLink): Promise<void> {
+    const startMs = this.#options.clock.monotonicMs();
+    this.#cancelLook();
+    this.#cancelRetry();
+    try {
+      this.#adopt(link);
+      // What neither of us holds, nobody does.
+      await this.#unmountOrphans();
+      this.#refused.clear();
+      const held = new Set(link.hello.held.map(({ name }) => name));
+      for (const volume of link.hello.volumes) if (!held.has(volume.name)) await this.#hand(link, volume);
+    } catch (error) {
+      link.close();
+      throw error;
+    }
+    this.#link = link;
+    link.listen({
+      onServing: (name, init) => {
+        const mounted = this.#mounted.get(name);
+        if (mounted === undefined) return;
+        if (mounted.init === undefined) this.#log.info({ volume: name }, "a volume is served");
+        this.#mounted.set(name, { ...mounted, init });
+      },
+      onEnd: (error) => this.#lose(error),
+    });
+    const tookMs = Math.round(this.#options.clock.monotonicMs() - startMs);
+    this.#log.info({ volumes: [...this.#mounted.keys()], refused: [...this.#refused], tookMs }, "a sidecar has its volumes");
+  }
+
+  /** Takes copies of what a sidecar already holds. */
+  #adopt(link: SidecarLink): void {
+    const { hello, descriptors } = link;
+    try {
+      for (const [index, { name, init }] of hello.held.entries()) {
+        const [fuse, folder] = descriptors.slice(2 * index, 2 * index + 2);
+        if (fuse === undefined || folder === undefined || !isFuseDevice(fuse) || !fstatSync(folder.number).isDirectory())
+          throw new HandOverError(`The sidecar sent something else than /dev/fuse and a folder for volume ${name}.`);
+        this.#orphans.delete(name);
+        const known = this.#mounted.get(name);
+        if (known === undefined) this.#log.info({ volume: name }, "a volume that is served was taken back into care");
+        else closeAll([known.fuse, known.folder]);
+        this.#mounted.set(name, { fuse, folder, init });
+      }
+    } finally {
+      const kept = new Set([...this.#mounted.values()].flatMap(({ fuse, folder }) => [fuse, folder]));
+      closeAll(descriptors.filter((descriptor) => !kept.has(descriptor)));
+    }
+  }
+
+  async #hand(link: SidecarLink, volume: WantedVolume): Promise<void> {
+    const { name } = volume;
+    // Whether the kernel and an earlier server came to terms, nobody knows any more; without those terms nobody can go on.
+    if (this.#mounted.has(name) && this.#mounted.get(name)?.init === undefined) await this.#unmount(name, "its server never answered");
+    const mounted = this.#mounted.get(name) ?? (await this.#mount(link, volume));
+    if (mounted === undefined) return;
+    await link.say({ say: "hand", name, init: mounted.init }, [mounted.fuse, mounted.folder]);
+  }
+
+  async #mount(link: SidecarLink, volume: WantedVolume): Promise<Mounted | undefined> {
+    const { name } = volume;
+    const { folders, mounts, devices } = this.#options;
+    const podUid = this.#podUid;
+    const found = folders.openVolume(podUid, volume);
+    if (found.is === "refused") {
+      await this.#refuse(link, { name, reason: found.reason, message: found.message });
+      return undefined;
+    }
+    try {
+      const fuse = await devices.take();
+      try {
+        const mounted: Mounted = { fuse, folder: mounts.mount(found.folder, fuse, { podUid, volume: name }), init: undefined };
+        this.#mounted.set(name, mounted);
+        this.#log.info({ volume: name }, "a volume was mounted");
+        return mounted;
+      } catch (error) {
+        fuse.close();
+        throw error;
+      }
+    } catch (error) {
+      this.#log.warn({ err: error, volume: name }, "a volume could not be mounted");
+      const message = error instanceof Error ? error.message : String(error);
+      await this.#refuse(link, { name, reason: "MountFailed", message: `The daemon of the node could not mount it: ${message}` });
+      this.#retryLater();
+      return undefined;
+    } finally {
+      found.folder.close();
+    }
+  }
+
+  async #refuse(link: SidecarLink, refusal: { readonly name: string; readonly reason: string; readonly message: string }): Promise<void> {
+    this.#refused.add(refusal.name);
+    await link.say({ say: "refuse", ...refusal, message: refusal.message.slice(0, 1000) }, []);
+  }
+
+  /** The sidecar ended, or said something wrong. */
+  #lose(error: Error | undefined): void {
+    this.#link = undefined;
+    this.#log.info({ err: error }, "a sidecar is not connected any more");
+    this.#watchForEnd();
+    // Where it goes on, it may be reached again; a new one makes a new socket, which is another reason to look.
+    this.wake();
+  }
+
+  #retryLater(): void {
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.after(RETRY_REFUSED_MS, () => {
+      this.#link?.close();
+      this.#link = undefined;
+      this.wake();
+    });
+  }
+
+  /** A pod whose sidecar and everything else has ended is about to be torn down. */
+  #watchForEnd(waitMs: number = 0): void {
+    this.#cancelLook();
+    if (this.#isClosed || this.#mounted.size + this.#orphans.size === 0) return;
+    this.#cancelLook = this.#options.clock.after(waitMs, () => {
+      void this.#isDeserted().then((isDeserted) => {
+        if (this.#link !== undefined || this.#isClosed) return;
+        if (isDeserted) this.#queue(() => this.#unmountDeserted());
+        else this.#watchForEnd(Math.min(Math.max(waitMs * 1.5, LOOK.firstMs), LOOK.mostMs));
+      });
+    });
+  }
+
+  #isDeserted(): Promise<boolean> {
+    const { members } = this.#options;
+    return members.hasProcesses(this.#podUid).then(
+      (has) => !has,
+      (error: unknown) => {
+        this.#log.warn({ err: error }, "the processes of a pod could not be listed");
+        return false;
+      },
+    );
+  }
+
+  async #unmountDeserted(): Promise<void> {
+    if (this.#link === undefined && !this.#isClosed) await this.#unmountAll("nothing runs in the pod any more");
+  }
+
+  async #unmountAll(why: string): Promise<void> {
+    for (const name of new Set([...this.#mounted.keys(), ...this.#orphans])) await this.#unmount(name, why);
+  }
+
+  async #unmountOrphans(): Promise<void> {
+    for (const name of this.#orphans) await this.#unmount(name, "nobody can serve it any more");
+  }
+
+  async #unmount(name: string, why: string): Promise<void> {
+    await this.#options.mounts.unmount({ podUid: this.#podUid, volume: name });
+    const mounted = this.#mounted.get(name);
+    this.#mounted.delete(name);
+    this.#orphans.delete(name);
+    if (mounted !== undefined) closeAll([mounted.fuse, mounted.folder]);
+    this.#log.info({ volume: name, why }, "a volume was unmounted");
+  }
+}
+
+function isFuseDevice({ number }: Descriptor): boolean {
+  const found = fstatSync(number);
+  // See makedev(3), for small numbers.
+  return found.isCharacterDevice() && found.rdev === FUSE_DEVICE.major * 256 + FUSE_DEVICE.minor;
+}

@@ -1,0 +1,194 @@
+import { rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
+import type { FromDaemon, WantedVolume } from "../../agent/hand-over.ts";
+import type { Clock } from "../../common/clock.ts";
+import type { Log } from "../../common/log.ts";
+import { DaemonConversation } from "./daemon-conversation.ts";
+import type { Counts, ServedFault } from "./server-messages.ts";
+import { type ServedVolume, VolumeServer } from "./volume-server.ts";
+
+export type VolumeState =
+  /** The daemon has not handed it over, or its server has not answered yet. */
+  | { readonly is: "waiting" }
+  | { readonly is: "serving" }
+  /** By the daemon, which says why. */
+  | { readonly is: "refused"; readonly reason: string; readonly message: string };
+
+export interface VolumeKeeperOptions {
+  readonly podUid: string;
+  readonly volumes: readonly WantedVolume[];
+  /** See `sidecarPaths.filesSocket`. */
+  readonly socketPath: string;
+  /** Program and arguments of the server process of a volume. */
+  readonly command: readonly [program: string, ...parameters: string[]];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly sockets: DescriptorSockets;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The volume is not served, so no fault of it can be in force. */
+export class NotServedError extends Error {
+  override readonly name = "NotServedError";
+}
+
+interface Kept {
+  readonly volume: ServedVolume;
+  readonly server: VolumeServer;
+}
+
+/** Takes the volumes of this pod over from the node's daemon, keeps their descriptors, and has each of them served by a process. */
+export class VolumeKeeper {
+  readonly #options: VolumeKeeperOptions;
+  readonly #kept = new Map<string, Kept>();
+  readonly #refused = new Map<string, Extract<VolumeState, { is: "refused" }>>();
+  readonly #listeners: (() => void)[] = [];
+  #listening: Server | undefined;
+  #conversation: DaemonConversation | undefined;
+
+  constructor(options: VolumeKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** Listens for the daemon. A volume is served some time later: see `onChange`. */
+  async start(): Promise<void> {
+    const { socketPath, log } = this.#options;
+    await rm(socketPath, { force: true }); // of an earlier life, where nobody listens any more
+    const server = createServer({ pauseOnConnect: true }, (socket) => this.#meet(socket));
+    await new Promise<void>((resolve, reject) => server.once("error", reject).listen(socketPath, resolve));
+    server.on("error", (error) => log.error({ err: error }, "the daemon cannot be listened for any more"));
+    this.#listening = server;
+  }
+
+  /** Of each volume that is wanted. */
+  state(): ReadonlyMap<string, VolumeState> {
+    return new Map(this.#options.volumes.map(({ name }) => [name, this.#stateOf(name)]));
+  }
+
+  /** Calls back when the state of a volume has changed. */
+  onChange(callback: () => void): void {
+    this.#listeners.push(callback);
+  }
+
+  /**
+   * Has exactly these faults in force on a volume, for as long as they last, whatever becomes of its server. Rejects with NotServedError where nothing
+   * is in force, and with VolumeServerError where they may be or may become so.
+   */
+  async rule(volume: string, faults: readonly ServedFault[]): Promise<void> {
+    const kept = this.#kept.get(volume);
+    if (kept !== undefined) return kept.server.rule(faults);
+    if (faults.length > 0) throw new NotServedError(this.#explainMissing(volume));
+    return undefined;
+  }
+
+  /** What the faults in force on a volume did. Never rejects; empty where it is not served. */
+  async count(volume: string): Promise<readonly Counts[]> {
+    return (await this.#kept.get(volume)?.server.count()) ?? [];
+  }
+
+  /** Calls on files of the volumes wait from then on, until somebody else serves them or the daemon takes the mounts away. */
+  async close(): Promise<void> {
+    this.#conversation?.close();
+    this.#listening?.close();
+    for (const name of this.#kept.keys()) await this.#drop(name);
+  }
+
+  #stateOf(name: string): VolumeState {
+    if (this.#kept.get(name)?.server.isServing === true) return { is: "serving" };
+    return this.#refused.get(name) ?? { is: "waiting" };
+  }
+
+  #explainMissing(volume: string): string {
+    if (!this.#options.volumes.some(({ name }) => name === volume))
+      return `Volume ${volume} is not served. Name it in the pod's annotation squall.dev/volumes, and create the pod again.`;
+    const refused = this.#refused.get(volume);
+    if (refused !== undefined) return `Volume ${volume} is not served: ${refused.message}`;
+    return `Volume ${volume} is not served yet: the daemon of the node has not mounted it. Does squall-daemon run there?`;
+  }
+
+  /** A daemon connected. One that was connected before is gone or about to go. */
+  #meet(socket: Socket): void {
+    const { podUid, volumes, sockets, log } = this.#options;
+    this.#conversation?.close();
+    this.#refused.clear();
+    const missing = volumes.filter(({ name }) => !this.#kept.has(name)).map(({ name }) => name);
+    const held = [...this.#kept.values()];
+    const conversation: DaemonConversation = new DaemonConversation(socket, {
+      sockets,
+      hello: {
+        say: "hello",
+        podUid,
+        volumes,
+        held: held.map(({ volume, server }) => ({ name: volume.name, init: server.init })),
+      },
+      descriptors: held.flatMap(({ volume }) => [volume.fuse, volume.folder]),
+      missing,
+      onAnswer: (said, descriptors) => {
+        if (this.#conversation === conversation) this.#take(said, descriptors);
+        else closeAll(descriptors);
+      },
+      onEnd: (error) => {
+        if (this.#conversation !== conversation) return;
+        this.#conversation = undefined;
+        log.info({ err: error }, "the daemon is not connected any more");
+      },
+    });
+    this.#conversation = conversation;
+    conversation.start();
+  }
+
+  #take(said: FromDaemon, descriptors: readonly Descriptor[]): void {
+    const { log } = this.#options;
+    const [fuse, folder] = descriptors;
+    if (said.say === "refuse" || fuse === undefined || folder === undefined) {
+      closeAll(descriptors);
+      if (said.say !== "refuse") return;
+      const { name, reason, message } = said;
+      this.#refused.set(name, { is: "refused", reason, message });
+      log.warn({ volume: name, reason, message }, "the daemon refused to mount a volume");
+      this.#tell();
+      return;
+    }
+    const volume: ServedVolume = { name: said.name, fuse, folder, init: said.init };
+    this.#kept.set(said.name, { volume, server: this.#serve(volume) });
+  }
+
+  #serve(volume: ServedVolume): VolumeServer {
+    const { name } = volume;
+    const { command, environment, clock, log } = this.#options;
+    return new VolumeServer(volume, {
+      command,
+      environment,
+      clock,
+      log,
+      onServing: (init) => {
+        log.info({ volume: name }, "a volume is served");
+        this.#conversation?.say({ say: "serving", name, init });
+        this.#tell();
+      },
+      onDeath: () => this.#tell(),
+      onUnmounted: () => {
+        log.info({ volume: name }, "a volume was unmounted");
+        void this.#drop(name).then(() => {
+          // The next conversation asks for it again.
+          this.#conversation?.close();
+          this.#tell();
+        });
+      },
+    });
+  }
+
+  /** A process still has its own copies of the descriptors, which are gone with it. */
+  async #drop(name: string): Promise<void> {
+    const kept = this.#kept.get(name);
+    if (kept === undefined) return;
+    this.#kept.delete(name);
+    await kept.server.close();
+    closeAll([kept.volume.fuse, kept.volume.folder]);
+  }
+
+  #tell(): void {
+    for (const callback of this.#listeners) callback();
+  }
+}
