@@ -16,6 +16,9 @@ const inParts = { sidecar: "sidecar/main.ts", daemon: "daemon/main.ts" } as cons
 /** A package with machine code: copied beside the bundles, without its documentation and C++ sources. */
 const NATIVE = "koffi";
 
+/** Of fuse-native only its machine code is used, which there is for x86_64 alone; sidecar/files/libfuse/fuse-native.ts loads it. */
+const LIBFUSE = "fuse-native/prebuilds/linux-x64/node.napi.node";
+
 /** gRPC asks for it only where its own channelz or ORCA services are served, which we do not. */
 const UNUSED = "@grpc/proto-loader";
 
@@ -29,7 +32,12 @@ export async function writeBundles(folder: string, more: Readonly<Record<string,
   await mkdir(folder, { recursive: true });
   await bundle(folder, { ...entries, ...more });
   for (const [name, entry] of Object.entries(inParts)) await bundle(folder, { [`${name}.mjs`]: entry }, { partsOf: name });
-  await copyPackages(root, join(folder, "node_modules"), [NATIVE, `@koromix/koffi-linux-${process.arch}`]);
+  await copyPackages(root, join(folder, "node_modules"), [
+    NATIVE,
+    `@koromix/koffi-linux-${process.arch}`,
+    "fuse-native/package.json",
+    ...(process.arch === "x64" ? [LIBFUSE] : []),
+  ]);
 }
 
 const root = join(import.meta.dirname, "..");

@@ -88,6 +88,10 @@ async function main(): Promise<void> {
     log,
     signal: ending.signal,
     openServers: async (volumes) => {
+      if (config.filesDriver === "libfuse") {
+        const { openLibfuseKeeper } = await import("./files/libfuse/libfuse-keeper.ts");
+        return openLibfuseKeeper(volumes, { main: program, environment: process.env, clock: systemClock, log });
+      }
       const { openKeeper } = await import("./files/open-keeper.ts");
       return openKeeper(volumes, { main: program, environment: process.env, podUid: config.podUid, clock: systemClock, log });
     },

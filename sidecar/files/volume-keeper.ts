@@ -122,7 +122,7 @@ export class VolumeKeeper {
         volumes,
         held: held.map(({ volume, server }) => ({ name: volume.name, init: server.init })),
       },
-      descriptors: held.flatMap(({ volume }) => [volume.fuse, volume.folder]),
+      descriptors: held.flatMap(({ volume }) => volume.descriptors),
       missing,
       onAnswer: (said, descriptors) => {
         if (this.#conversation === conversation) this.#take(said, descriptors);
@@ -150,7 +150,7 @@ export class VolumeKeeper {
       this.#tell();
       return;
     }
-    const volume: ServedVolume = { name: said.name, fuse, folder, init: said.init };
+    const volume: ServedVolume = { name: said.name, descriptors: [fuse, folder], init: said.init };
     this.#kept.set(said.name, { volume, server: this.#serve(volume) });
   }
 
@@ -185,7 +185,7 @@ export class VolumeKeeper {
     if (kept === undefined) return;
     this.#kept.delete(name);
     await kept.server.close();
-    closeAll([kept.volume.fuse, kept.volume.folder]);
+    closeAll(kept.volume.descriptors);
   }
 
   #tell(): void {

@@ -62,10 +62,10 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** From the stack pointer of a thread that sleeps upwards; nothing for others. See proc_pid_syscall(5). */
 function readStack(task: string, memory: number): Buffer {
-  const pointer = readFileSync(`/proc/self/task/${task}/syscall`, "latin1").trim().split(" ").at(-2);
   const stack = Buffer.alloc(STACK_BYTES);
-  if (pointer?.startsWith("0x") !== true) return stack.subarray(0, 0);
   try {
+    const pointer = readFileSync(`/proc/self/task/${task}/syscall`, "latin1").trim().split(" ").at(-2);
+    if (pointer?.startsWith("0x") !== true) return stack.subarray(0, 0);
     return stack.subarray(0, readSync(memory, stack, 0, STACK_BYTES, BigInt(pointer)));
   } catch {
     return stack.subarray(0, 0); // it ended meanwhile

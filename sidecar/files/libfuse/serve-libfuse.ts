@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, write } from "node:fs";
+import { constants, openSync, readdirSync, readFileSync, readlinkSync, write } from "node:fs";
 import { promisify } from "node:util";
 import type { Log } from "../../../common/log.ts";
 import { FaultLayer } from "../fault-layer.ts";
@@ -8,12 +8,10 @@ import { openPassthrough } from "../passthrough.ts";
 import type { FromServer, ToServer } from "../server-messages.ts";
 import { loadFuseNative } from "./fuse-native.ts";
 import { openMemory } from "./memory.ts";
+import { MOUNT_NAME, unmountOurs } from "./mounts.ts";
 import { createVolumeHandlers } from "./volume-handlers.ts";
 
 const writeAsync = promisify(write);
-/** What mounts of this driver are named after in /proc/mounts. */
-export const MOUNT_NAME = "squall-";
-
 /**
  * See mount.fuse(8). Names and attributes are asked for anew each time: libfuse keeps one time-out for all of a mount's life, and faults come and go. Who
  * may do what is the kernel's to say. Requests are read and not spliced, so that the driver finds them (kernel-requests.ts).
@@ -43,6 +41,7 @@ export function serveLibfuse({ volume, folder }: { readonly volume: string; read
   const libc = openLibc();
   const nowMs = (): number => performance.now();
   const faults = new FaultLayer({ nowMs, random: Math.random });
+  unmountOurs(folder); // of an earlier server, whose files nobody answers for
   const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
   const files = openPassthrough({ libc, folder: fd, maxDescriptors: readMaxDescriptors() });
   const say = (message: FromServer): void => void process.send?.(message);
@@ -89,7 +88,6 @@ export function serveLibfuse({ volume, folder }: { readonly volume: string; read
     }
   });
   process.on("disconnect", () => process.exit(0));
-  process.on("exit", () => closeSync(fd));
 }
 
 /** libfuse does not tell which descriptor it has. */

@@ -4,7 +4,7 @@ import { type Caller, FileError, type FileOperations, type Name, type NewTime } 
 import { fattr, op, operations, REQUEST_HEADER } from "../kernel/protocol.ts";
 import { errors, modes } from "../libc.ts";
 import { FaultGate } from "./fault-gate.ts";
-import type { FuseNative, Handler, ThreadMemory } from "./fuse-native.ts";
+import type { FuseNative, Handler, Signal, ThreadMemory } from "./fuse-native.ts";
 import { KernelRequests } from "./kernel-requests.ts";
 import type { Memory } from "./memory.ts";
 import { NativeCalls } from "./native-calls.ts";
@@ -28,7 +28,7 @@ export interface VolumeHandlers {
   /** By libfuse's names of them. */
   readonly handlers: Readonly<Record<string, Handler>>;
   /** To be called when the rules have changed. Returns the kernel's numbers of nodes that it may keep data of. */
-  onRulesChanged(): readonly bigint[];
+  readonly onRulesChanged: () => readonly bigint[];
 }
 
 const BODY = REQUEST_HEADER;
@@ -37,6 +37,9 @@ const SAME_OWNER = 0xffff_ffff;
 const noStat = new Uint32Array(18);
 const noSpace = new Uint32Array(11);
 
+type Answer = (result: number) => void;
+/** Carries an operation out and answers it, once; values are what fuse-native gives. */
+type Handle = (thread: ThreadMemory, answer: Answer, ...values: never[]) => void;
 type Act = (verdict: Verdict | undefined) => number | Promise<number>;
 
 /** Answers the calls of libfuse with the operations of a volume and its faults. */
@@ -58,7 +61,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
   function serve(
     thread: ThreadMemory,
     { method, paths }: { readonly method: string | undefined; readonly paths: readonly Name[] },
-    answer: (result: number) => void,
+    answer: Answer,
     act: Act,
   ): void {
     const failed = (error: unknown): void => {
@@ -78,40 +81,53 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
     if (method === undefined || faults.isIdle) return goOn(undefined);
     try {
       const visible = paths.map((path) => nodes.visible(path));
-      gate.pass(
-        { thread, request: requestNumber(requests.of(thread)), method, paths: visible },
-        { goOn, fail: (errno) => answer(-errno) },
-      );
+      gate.pass({ thread, request: requestNumber(requests.of(thread)), method, paths: visible }, { goOn, fail: (errno) => answer(-errno) });
     } catch (error) {
       failed(error);
     }
   }
 
-  /** An operation that gives nothing back but its result. */
-  function plain(name: string, handle: (thread: ThreadMemory, answer: (result: number) => void, ...values: never[]) => void): Handler {
-    const signal = native.signalOf(name);
-    return (thread, _code, ...values) => handle(thread, (result) => signal(thread, result), ...values);
-  }
-
-  /** One that gives back a handle. */
-  function opening(name: string, handle: (thread: ThreadMemory, answer: (result: number) => void, ...values: never[]) => void): Handler {
-    const signal = native.signalOf(name);
-    return (thread, _code, ...values) =>
-      handle(thread, (result) => signal(thread, Math.min(result, 0), Math.max(result, 0)), ...values);
-  }
-
-  /** One that fills in a result, or wants to have a buffer back. */
-  function giving(
+  /** A handler that answers whatever happens: nobody else would, and whoever waits would wait forever. */
+  function handler(
     name: string,
-    more: (values: readonly unknown[]) => readonly unknown[],
-    handle: (thread: ThreadMemory, answer: (result: number) => void, ...values: never[]) => void,
+    answerBy: (signal: Signal, thread: ThreadMemory, values: readonly unknown[]) => Answer,
+    handle: Handle,
   ): Handler {
     const signal = native.signalOf(name);
     return (thread, _code, ...values) => {
-      const own = more(values);
-      handle(thread, (result) => signal(thread, result, ...own), ...values);
+      const signalResult = answerBy(signal, thread, values);
+      let isAnswered = false;
+      const answer = (result: number): void => {
+        if (isAnswered) return; // the thread is at its next call by then
+        isAnswered = true;
+        signalResult(result);
+      };
+      try {
+        handle(thread, answer, ...values);
+      } catch (error) {
+        onBug(error);
+        answer(-errors.EIO);
+      }
     };
   }
+
+  /** An operation that gives nothing back but its result. */
+  const plain = (name: string, handle: Handle): Handler => handler(name, (signal, thread) => (result) => signal(thread, result), handle);
+
+  /** One that gives back a handle. */
+  const opening = (name: string, handle: Handle): Handler =>
+    handler(name, (signal, thread) => (result) => signal(thread, Math.min(result, 0), Math.max(result, 0)), handle);
+
+  /** One that fills in a result, or wants to have a buffer back. */
+  const giving = (name: string, more: (values: readonly unknown[]) => readonly unknown[], handle: Handle): Handler =>
+    handler(
+      name,
+      (signal, thread, values) => {
+        const own = more(values);
+        return (result) => signal(thread, result, ...own);
+      },
+      handle,
+    );
 
   /** fuse-native takes memory of libfuse's back from JavaScript. */
   const bufferAt =
@@ -125,7 +141,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
   const pathOf = (thread: ThreadMemory, path: string): Name => calls.text(thread, "path", path);
   const destOf = (thread: ThreadMemory, path: string): Name => calls.text(thread, "dest", path);
 
-  function lookAt(thread: ThreadMemory, path: Name, handle: number | undefined, answer: (result: number) => void): void {
+  function lookAt(thread: ThreadMemory, path: Name, handle: number | undefined, answer: Answer): void {
     const request = requests.of(thread);
     const code = request.readUInt32LE(4);
     const isAsked = code === op.LOOKUP || code === op.GETATTR || code === op.SETATTR;
@@ -157,7 +173,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
   }
 
   /** Calls of libfuse for parts of SETATTR. */
-  function change(thread: ThreadMemory, path: Name, answer: (result: number) => void, act: () => void): void {
+  function change(thread: ThreadMemory, path: Name, answer: Answer, act: () => void): void {
     serve(thread, { method: "setattr", paths: [path] }, answer, () => {
       act();
       return 0;
@@ -169,7 +185,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
     thread: ThreadMemory,
     path: Name,
     method: string,
-    answer: (result: number) => void,
+    answer: Answer,
     act: (caller: Caller, place: ReturnType<PathNodes["placeOf"]>) => { readonly node: number },
   ): void {
     serve(thread, { method, paths: [path] }, answer, () => {
@@ -178,7 +194,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
     });
   }
 
-  function remove(thread: ThreadMemory, path: Name, answer: (result: number) => void): void {
+  function remove(thread: ThreadMemory, path: Name, answer: Answer): void {
     serve(thread, { method: "unlink", paths: [path] }, answer, () => {
       const { parent, name } = nodes.placeOf(path);
       files.unlink(parent, name);
@@ -187,7 +203,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
   }
 
   /** libfuse gives files that are open another name instead of removing them. Here their name goes as asked, and they are known by the other one. */
-  function hide(thread: ThreadMemory, path: Name, hiddenPath: Name, answer: (result: number) => void): void {
+  function hide(thread: ThreadMemory, path: Name, hiddenPath: Name, answer: Answer): void {
     const isReplaced = requests.of(thread).readUInt32LE(4) === op.RENAME;
     // What is replaced goes with the renaming itself, for which libfuse calls next.
     serve(thread, { method: isReplaced ? undefined : "unlink", paths: [path] }, answer, () => {
@@ -204,7 +220,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
     });
   }
 
-  function rename(thread: ThreadMemory, from: Name, to: Name, answer: (result: number) => void): void {
+  function rename(thread: ThreadMemory, from: Name, to: Name, answer: Answer): void {
     if (isHidden(to)) return hide(thread, from, to, answer);
     serve(thread, { method: "rename", paths: [from, to] }, answer, () => {
       const [source, target] = [nodes.placeOf(from), nodes.placeOf(to)];
@@ -223,11 +239,15 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
       answer(0);
       options.onInit();
     }),
-    getattr: giving("getattr", () => [noStat], (thread, answer, path: string) =>
-      lookAt(thread, pathOf(thread, path), undefined, answer),
+    getattr: giving(
+      "getattr",
+      () => [noStat],
+      (thread, answer, path: string) => lookAt(thread, pathOf(thread, path), undefined, answer),
     ),
-    fgetattr: giving("fgetattr", () => [noStat], (thread, answer, path: string, handle: number) =>
-      lookAt(thread, pathOf(thread, path), handle, answer),
+    fgetattr: giving(
+      "fgetattr",
+      () => [noStat],
+      (thread, answer, path: string, handle: number) => lookAt(thread, pathOf(thread, path), handle, answer),
     ),
     chmod: plain("chmod", (thread, answer, path: string, mode: number) => {
       const name = pathOf(thread, path);
@@ -253,15 +273,19 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
       const name = pathOf(thread, path);
       change(thread, name, answer, () => setTimes(thread, name));
     }),
-    readlink: giving("readlink", () => [""], (thread, answer, path: string) => {
-      const name = pathOf(thread, path);
-      serve(thread, { method: "readlink", paths: [name] }, answer, (verdict) => {
-        const target = Buffer.from(files.readlink(nodes.nodeAt(name)), "latin1");
-        if (verdict !== undefined) makeMistakes(target, verdict, random);
-        calls.giveTarget(thread, target.toString("latin1"));
-        return 0;
-      });
-    }),
+    readlink: giving(
+      "readlink",
+      () => [""],
+      (thread, answer, path: string) => {
+        const name = pathOf(thread, path);
+        serve(thread, { method: "readlink", paths: [name] }, answer, (verdict) => {
+          const target = Buffer.from(files.readlink(nodes.nodeAt(name)), "latin1");
+          if (verdict !== undefined) makeMistakes(target, verdict, random);
+          calls.giveTarget(thread, target.toString("latin1"));
+          return 0;
+        });
+      },
+    ),
     mknod: plain("mknod", (thread, answer, path: string, mode: number, device: number) =>
       make(thread, pathOf(thread, path), "mknod", answer, (caller, { parent, name }) => files.mknod(parent, name, mode, device, caller)),
     ),
@@ -326,18 +350,22 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
         return read;
       });
     }),
-    write: giving("write", dataOf, (thread, answer, path: string, handle: number, from: Buffer, size: number, low: number, high: number) => {
-      const name = pathOf(thread, path);
-      const kernelNode = requests.of(thread).readBigUInt64LE(16);
-      const answerAndForget = (result: number): void => {
-        answer(result);
-        forgetData([name], kernelNode);
-      };
-      serve(thread, { method: "write", paths: [name] }, answerAndForget, (verdict) => {
-        if (verdict !== undefined) makeMistakes(from.subarray(0, size), verdict, random);
-        return files.write(handle, from, 0, size, join(low, high));
-      });
-    }),
+    write: giving(
+      "write",
+      dataOf,
+      (thread, answer, path: string, handle: number, from: Buffer, size: number, low: number, high: number) => {
+        const name = pathOf(thread, path);
+        const kernelNode = requests.of(thread).readBigUInt64LE(16);
+        const answerAndForget = (result: number): void => {
+          answer(result);
+          forgetData([name], kernelNode);
+        };
+        serve(thread, { method: "write", paths: [name] }, answerAndForget, (verdict) => {
+          if (verdict !== undefined) makeMistakes(from.subarray(0, size), verdict, random);
+          return files.write(handle, from, 0, size, join(low, high));
+        });
+      },
+    ),
     flush: plain("flush", (thread, answer, path: string, handle: number) =>
       serve(thread, { method: "flush", paths: [pathOf(thread, path)] }, answer, () => {
         files.flush(handle);
@@ -364,11 +392,14 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
         return handle;
       });
     }),
-    readdir: giving("readdir", () => [[], []], (thread, answer, path: string) =>
-      serve(thread, { method: "readdir", paths: [pathOf(thread, path)] }, answer, () => {
-        list(thread, calls.handleOf(thread));
-        return 0;
-      }),
+    readdir: giving(
+      "readdir",
+      () => [[], []],
+      (thread, answer, path: string) =>
+        serve(thread, { method: "readdir", paths: [pathOf(thread, path)] }, answer, () => {
+          list(thread, calls.handleOf(thread));
+          return 0;
+        }),
     ),
     fsyncdir: plain("fsyncdir", (thread, answer, _path: string, dataOnly: number, handle: number) =>
       serve(thread, { method: undefined, paths: [] }, answer, () => syncSlowly(handle, { dataOnly: dataOnly !== 0 })),
@@ -380,20 +411,28 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
         return 0;
       }),
     ),
-    statfs: giving("statfs", () => [noSpace], (thread, answer, path: string) => {
-      const name = pathOf(thread, path);
-      serve(thread, { method: "statfs", paths: [name] }, answer, () => {
-        calls.giveSpace(thread, files.statfs(nodes.nodeAt(name)));
-        return 0;
-      });
-    }),
-    setxattr: giving("setxattr", bufferAt(2), (thread, answer, path: string, name: string, value: Buffer, _position: number, how: number) => {
-      const [file, attribute] = [pathOf(thread, path), calls.text(thread, "name", name)];
-      serve(thread, { method: "setxattr", paths: [file] }, answer, () => {
-        files.setxattr(nodes.nodeAt(file), attribute, value, how);
-        return 0;
-      });
-    }),
+    statfs: giving(
+      "statfs",
+      () => [noSpace],
+      (thread, answer, path: string) => {
+        const name = pathOf(thread, path);
+        serve(thread, { method: "statfs", paths: [name] }, answer, () => {
+          calls.giveSpace(thread, files.statfs(nodes.nodeAt(name)));
+          return 0;
+        });
+      },
+    ),
+    setxattr: giving(
+      "setxattr",
+      bufferAt(2),
+      (thread, answer, path: string, name: string, value: Buffer, _position: number, how: number) => {
+        const [file, attribute] = [pathOf(thread, path), calls.text(thread, "name", name)];
+        serve(thread, { method: "setxattr", paths: [file] }, answer, () => {
+          files.setxattr(nodes.nodeAt(file), attribute, value, how);
+          return 0;
+        });
+      },
+    ),
     getxattr: giving("getxattr", bufferAt(2), (thread, answer, path: string, name: string, into: Buffer) => {
       const [file, attribute] = [pathOf(thread, path), calls.text(thread, "name", name)];
       serve(thread, { method: "getxattr", paths: [file] }, answer, () =>

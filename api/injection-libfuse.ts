@@ -1,0 +1,35 @@
+import { type FilesDriver, type ServedVolume, sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
+import { type JsonObject, objectOf, objectsOf } from "./json.ts";
+
+/**
+ * What the way in which volumes are served changes in the sidecar's container. `libfuse` is for nodes without the daemon: the sidecar mounts the volumes itself,
+ * and only a privileged container may have mounts of its own reach others (`mountPropagation: Bidirectional`). The namespace must have said so.
+ */
+export function planFilesDriver(
+  sidecar: JsonObject,
+  driver: FilesDriver,
+  served: readonly ServedVolume[],
+): { readonly sidecar: JsonObject; readonly warnings: readonly string[] } {
+  if (driver === "kernel" || served.length === 0) return { sidecar, warnings: [] };
+  const { runAsUser, runAsGroup, runAsNonRoot, readOnlyRootFilesystem } = objectOf(sidecar["securityContext"]);
+  const names = served.map(({ name }) => name).join(", ");
+  return {
+    sidecar: {
+      ...sidecar,
+      env: [...objectsOf(sidecar["env"]), { name: sidecarVariables.filesDriver, value: driver }],
+      // Capabilities and seccomp mean nothing to a privileged container, and the API server refuses one that must not gain privileges.
+      securityContext: { runAsUser, runAsGroup, runAsNonRoot, privileged: true, readOnlyRootFilesystem },
+      volumeMounts: [
+        ...objectsOf(sidecar["volumeMounts"]),
+        ...served.map(({ name }) => ({
+          name,
+          mountPath: `${sidecarPaths.volumes}/${name}`,
+          mountPropagation: "Bidirectional",
+        })),
+      ],
+    },
+    warnings: [
+      `squall: PrivilegedSidecar: the sidecar of this pod is privileged, to serve ${names} without a daemon on the node: the namespace's annotation squall.dev/files-driver is libfuse.`,
+    ],
+  };
+}

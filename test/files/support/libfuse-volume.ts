@@ -1,0 +1,99 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { systemClock } from "../../../common/clock.ts";
+import { createLog } from "../../../common/log.ts";
+import type { IoFault } from "../../../proto/gen/faults.ts";
+import { openLibfuseKeeper } from "../../../sidecar/files/libfuse/libfuse-keeper.ts";
+import type { Counts, ServedFault } from "../../../sidecar/files/server-messages.ts";
+
+const MAIN = join(import.meta.dirname, "../../../sidecar/main.ts");
+
+/** A folder of this machine that libfuse serves at `path`, as the sidecar has it done; its files as they are on the disk are at `plain`. */
+export class LibfuseVolume {
+  readonly path: string;
+  readonly plain: string;
+  readonly #base: string;
+  readonly #keeper: ReturnType<typeof openLibfuseKeeper>;
+
+  private constructor(base: string) {
+    this.#base = base;
+    this.plain = join(base, "plain");
+    this.path = join(base, "data");
+    mkdirSync(this.plain);
+    mkdirSync(this.path);
+    execFileSync("mount", ["--bind", this.plain, this.path]);
+    this.#keeper = openLibfuseKeeper([{ name: "data", source: "emptyDir" }], {
+      main: MAIN,
+      environment: process.env,
+      folder: base,
+      clock: systemClock,
+      log: createLog({ process: "test", level: "error" }),
+    });
+  }
+
+  /** `under`: where the folder is made, which decides the file system it is on. */
+  static async open(under = "/var/tmp"): Promise<LibfuseVolume> {
+    const volume = new LibfuseVolume(mkdtempSync(join(under, "squall-libfuse-")));
+    await volume.untilServing();
+    return volume;
+  }
+
+  get isServing(): boolean {
+    return this.#keeper.state().get("data")?.is === "serving";
+  }
+
+  /** Kernel's view: what is mounted on the folder, the topmost last. */
+  get mounts(): readonly string[] {
+    const lines = execFileSync("cat", ["/proc/self/mounts"], { encoding: "utf8" }).split("\n");
+    return lines.flatMap((line) => (line.split(" ")[1] === this.path ? [line.split(" ")[0] ?? ""] : []));
+  }
+
+  untilServing(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("The volume was not served within 20 s.")), 20_000);
+      const look = (): void => {
+        if (!this.isServing) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#keeper.onChange(look);
+      look();
+    });
+  }
+
+  /** SIGKILL; the keeper starts another one. */
+  async killServer(): Promise<void> {
+    const lost = new Promise<void>((resolve) => this.#keeper.onChange(() => (this.isServing ? undefined : resolve())));
+    const pid = execFileSync("pgrep", ["-f", `serve-libfuse data ${this.path}$`], { encoding: "utf8" }).trim();
+    process.kill(Number(pid), "SIGKILL");
+    await lost;
+    await this.untilServing();
+  }
+
+  rule(faults: Readonly<Record<string, Partial<IoFault>>>, remainingMs = 600_000): Promise<void> {
+    const served = Object.entries(faults).map(
+      ([id, io]): ServedFault => ({
+        id,
+        remainingMs,
+        io: { volume: "data", mountPath: "/data", subPath: "", path: "", methods: [], percent: 100, effect: undefined, ...io },
+      }),
+    );
+    return this.#keeper.rule("data", served);
+  }
+
+  count(): Promise<readonly Counts[]> {
+    return this.#keeper.count("data");
+  }
+
+  /** What the sidecar does when the pod ends; the folder stays to be looked at. */
+  async stop(): Promise<void> {
+    await this.#keeper.close();
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
+    execFileSync("umount", ["-l", this.path]);
+    rmSync(this.#base, { recursive: true, force: true });
+  }
+}
