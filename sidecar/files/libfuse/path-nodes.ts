@@ -13,6 +13,10 @@ export class PathNodes {
   /** How often each was looked up, those used last at the end. */
   readonly #lookups = new Map<NodeId, number>();
   readonly #open = new Map<Handle, NodeId>();
+  /** How often each is open or hidden: these are not forgotten. */
+  readonly #uses = new Map<NodeId, number>();
+  /** To be forgotten once they are not used any more: what they held is free then. */
+  readonly #gone = new Set<NodeId>();
   /** Files without a name that are open: libfuse goes on to call them by the name that it hid them under. */
   readonly #hidden = new Map<Name, { readonly node: NodeId; readonly path: Name }>();
 
@@ -45,10 +49,30 @@ export class PathNodes {
 
   opened(handle: Handle, node: NodeId): void {
     this.#open.set(handle, node);
+    this.#use(node);
   }
 
   closed(handle: Handle): void {
+    const node = this.#open.get(handle);
+    if (node === undefined) return;
     this.#open.delete(handle);
+    this.#unuse(node);
+  }
+
+  /** What has a path; undefined where nothing has it. */
+  find(path: Name): NodeId | undefined {
+    try {
+      return this.nodeAt(path);
+    } catch (error) {
+      if (error instanceof FileError && error.errno === errors.ENOENT) return undefined;
+      throw error;
+    }
+  }
+
+  /** A name of this node was removed, perhaps its last one. */
+  unlinked(node: NodeId): void {
+    this.#gone.add(node);
+    this.#forgetUnused(node);
   }
 
   nodeOf(handle: Handle): NodeId {
@@ -59,12 +83,18 @@ export class PathNodes {
 
   /** Remembers a file by the name that libfuse hides it under. */
   hide(path: Name, hiddenPath: Name): void {
-    this.#hidden.set(baseOf(hiddenPath), { node: this.nodeAt(path), path });
+    const node = this.nodeAt(path);
+    this.#hidden.set(baseOf(hiddenPath), { node, path });
+    this.#use(node);
   }
 
   /** The last one has closed it. False: it never was hidden. */
   unhide(hiddenPath: Name): boolean {
-    return this.#hidden.delete(baseOf(hiddenPath));
+    const hidden = this.#hidden.get(baseOf(hiddenPath));
+    if (hidden === undefined) return false;
+    this.#hidden.delete(baseOf(hiddenPath));
+    this.#unuse(hidden.node);
+    return true;
   }
 
   /** As the application knows it. */
@@ -75,13 +105,33 @@ export class PathNodes {
   /** Forgets what was not used for long. Between two operations. */
   trim(): void {
     if (this.#lookups.size <= MOST_KEPT) return;
-    const used = new Set([...this.#open.values(), ...[...this.#hidden.values()].map(({ node }) => node)]);
-    for (const [node, times] of this.#lookups) {
+    for (const node of this.#lookups.keys()) {
       if (this.#lookups.size <= MOST_KEPT / 2) return;
-      if (used.has(node)) continue;
-      this.#lookups.delete(node);
-      this.#files.forget(node, times);
+      this.#forgetUnused(node);
     }
+  }
+
+  #use(node: NodeId): void {
+    this.#uses.set(node, (this.#uses.get(node) ?? 0) + 1);
+  }
+
+  #unuse(node: NodeId): void {
+    const left = (this.#uses.get(node) ?? 1) - 1;
+    if (left > 0) {
+      this.#uses.set(node, left);
+      return;
+    }
+    this.#uses.delete(node);
+    if (this.#gone.has(node)) this.#forgetUnused(node);
+  }
+
+  #forgetUnused(node: NodeId): void {
+    if (this.#uses.has(node)) return;
+    this.#gone.delete(node);
+    const times = this.#lookups.get(node);
+    if (times === undefined) return;
+    this.#lookups.delete(node);
+    this.#files.forget(node, times);
   }
 
   #lookup(parent: NodeId, name: Name): NodeId {

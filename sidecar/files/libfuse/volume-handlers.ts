@@ -197,7 +197,9 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
   function remove(thread: ThreadMemory, path: Name, answer: Answer): void {
     serve(thread, { method: "unlink", paths: [path] }, answer, () => {
       const { parent, name } = nodes.placeOf(path);
+      const node = nodes.nodeAt(path);
       files.unlink(parent, name);
+      nodes.unlinked(node);
       return 0;
     });
   }
@@ -212,6 +214,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
       const { parent, name } = nodes.placeOf(path);
       try {
         files.unlink(parent, name);
+        nodes.unlinked(nodes.nodeAt(hiddenPath));
       } catch (error) {
         nodes.unhide(hiddenPath);
         throw error;
@@ -224,7 +227,9 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
     if (isHidden(to)) return hide(thread, from, to, answer);
     serve(thread, { method: "rename", paths: [from, to] }, answer, () => {
       const [source, target] = [nodes.placeOf(from), nodes.placeOf(to)];
+      const replaced = nodes.find(to);
       files.rename(source.parent, source.name, target.parent, target.name, 0);
+      if (replaced !== undefined && replaced !== nodes.nodeAt(to)) nodes.unlinked(replaced);
       return 0;
     });
   }
@@ -309,7 +314,9 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
       const name = pathOf(thread, path);
       serve(thread, { method: "rmdir", paths: [name] }, answer, () => {
         const place = nodes.placeOf(name);
+        const node = nodes.nodeAt(name);
         files.rmdir(place.parent, place.name);
+        nodes.unlinked(node);
         return 0;
       });
     }),

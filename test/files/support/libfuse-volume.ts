@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../common/clock.ts";
 import { createLog } from "../../../common/log.ts";
@@ -18,6 +18,7 @@ export class LibfuseVolume {
 
   private constructor(base: string) {
     this.#base = base;
+    chmodSync(base, 0o755); // any user may come to it
     this.plain = join(base, "plain");
     this.path = join(base, "data");
     mkdirSync(this.plain);
