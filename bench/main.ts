@@ -17,6 +17,7 @@ const benches: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   sidecar: () => import("./sidecar.ts"),
   daemon: () => import("./daemon.ts"),
   "time-skew": () => import("./time-skew.ts"),
+  files: () => import("./file-system.ts"),
 };
 
 const { positionals } = parseArgs({ allowPositionals: true });

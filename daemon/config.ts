@@ -15,6 +15,8 @@ const shape = {
   hostRun: value.or(value.text(), "/host/run"),
   /** Where the node's cgroup file systems are mounted. */
   hostCgroups: value.or(value.text(), "/host/sys/fs/cgroup"),
+  /** The kubelet's folder, as the node sees it: pods' volumes that are served through FUSE are mounted below. */
+  kubeletFolder: value.or(value.text(), "/var/lib/kubelet"),
   /** A folder of the node: what must be undone after a crash outlives the pod of the daemon. */
   stateFolder: value.or(value.text(), "/var/lib/squall"),
   metricsPort: value.or(value.port(), ports.metrics),

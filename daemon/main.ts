@@ -2,7 +2,10 @@ import { systemClock } from "../common/clock.ts";
 import { ConfigError } from "../common/config.ts";
 import { createLog } from "../common/log.ts";
 
-/** The daemon's process, one on each node. `daemon.mjs` runs it; `daemon.mjs pod-network` is what it starts in the network namespace of a pod. */
+/**
+ * The daemon's process, one on each node. `daemon.mjs` runs it; `daemon.mjs pod-network` is what it starts in the network namespace of a pod, `daemon.mjs open-fuse` where its own
+ * group may not open /dev/fuse.
+ */
 
 const [command = "run"] = process.argv.slice(2);
 
@@ -14,8 +17,14 @@ switch (command) {
   case "pod-network":
     await joinPod();
     break;
+  case "open-fuse": {
+    const { openFuse } = await import("./volumes/open-fuse.ts");
+    await openFuse(process.env);
+    process.exit(0);
+    break;
+  }
   default:
-    process.stderr.write(`Unknown command ${JSON.stringify(command)}. There are: run, pod-network.\n`);
+    process.stderr.write(`Unknown command ${JSON.stringify(command)}. There are: run, pod-network, open-fuse.\n`);
     process.exit(2);
 }
 

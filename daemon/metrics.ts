@@ -2,6 +2,7 @@ import { Gauge, Registry } from "prom-client";
 import type { Agent } from "../agent/agent.ts";
 import { FaultState } from "../proto/gen/agent.ts";
 import type { NodeFamily } from "./node-family.ts";
+import type { PodVolumeState } from "./volumes/pod-volumes.ts";
 
 const nameOfState: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(FaultState).map(([name, value]) => [value, name]));
 
@@ -10,11 +11,14 @@ export function createDaemonMetrics({
   agent,
   families,
   runtime,
+  volumeStates,
 }: {
   readonly agent: Pick<Agent, "report">;
   readonly families: readonly Pick<NodeFamily, "name" | "missing">[];
   /** Why the container runtime does not answer now; undefined while it does. */
   readonly runtime: { readonly outage: string | undefined };
+  /** Of the volumes of this node's pods that are, or were to be, served through FUSE. */
+  readonly volumeStates: () => readonly PodVolumeState[];
 }): Registry {
   const registry = new Registry();
   const gauges = [
@@ -43,6 +47,16 @@ export function createDaemonMetrics({
       registers: [],
       collect() {
         this.set(runtime.outage === undefined ? 1 : 0);
+      },
+    }),
+    new Gauge({
+      name: "squall_daemon_volumes",
+      help: "Volumes of this node's pods that file faults can be on: served, mounted and waiting for their sidecar, or refused.",
+      labelNames: ["state"] as const,
+      registers: [],
+      collect() {
+        for (const state of ["serving", "waiting", "refused"] satisfies PodVolumeState[]) this.set({ state }, 0);
+        for (const state of volumeStates()) this.inc({ state });
       },
     }),
   ];

@@ -22,6 +22,10 @@ import { startSweeping } from "./network/sweeping.ts";
 import { createNodeCarrier } from "./node-carrier.ts";
 import { createNodeFamilies } from "./node-families.ts";
 import { connectRuntime } from "./runtime/connect-runtime.ts";
+import { startVolumes, type Volumes } from "./volumes/volumes.ts";
+
+/** With hostPID: the node's first process, whose mounts are the node's. */
+const NODE_PROCESS = 1;
 
 export interface DaemonOptions {
   /** The entry point of this program. */
@@ -50,7 +54,8 @@ export async function runDaemon(config: DaemonConfig, { main, clock, log, signal
   const { all: families, network } = await createNodeFamilies({ ...config, networks, clock, log });
   const carrier = createNodeCarrier({ runtime, families, clock, log });
   const agent = new Agent({ targetUid: agentName, version: VERSION, carrier, clock, log });
-  const metrics = createDaemonMetrics({ agent, families, runtime });
+  let volumes: Volumes | undefined;
+  const metrics = createDaemonMetrics({ agent, families, runtime, volumeStates: () => volumes?.states ?? [] });
   const health = await serveHealth({
     port: config.metricsPort,
     registry: metrics,
@@ -61,6 +66,8 @@ export async function runDaemon(config: DaemonConfig, { main, clock, log, signal
     await family.recover();
     if (family.missing !== undefined) log.warn({ family: family.name, why: family.missing }, "faults cannot be carried out on this node");
   }
+  // Before it is enrolled: pods of this node wait for their volumes.
+  volumes = await startVolumes({ ...config, main, nodeProcess: NODE_PROCESS, clock, log });
   const sweeping = startSweeping({ runtime, networks, faults: network, clock, log });
   whyNotReady = "it is not enrolled yet";
 
@@ -106,6 +113,7 @@ export async function runDaemon(config: DaemonConfig, { main, clock, log, signal
       stopRenewal();
       wakefulness.close();
       await sweeping.close();
+      await volumes.close();
       await agent.close();
       await server.close();
       door.close();

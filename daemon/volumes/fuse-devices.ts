@@ -9,6 +9,8 @@ import type { Log } from "../../common/log.ts";
 export interface FuseDevices {
   /** The caller closes it. Throws where this node does not let us, with what to do. */
   take(): Promise<Descriptor>;
+  /** Has some at hand soon, where that takes a helper. */
+  prepare(): void;
   close(): void;
 }
 
@@ -78,14 +80,25 @@ export function createFuseDevices({ main, sockets, nodeProcess, hostCgroups, clo
     }
   }
 
+  const fillLater = (): void => void fill().catch((error: unknown) => log.warn({ err: error }, "/dev/fuse could not be opened in advance"));
+
   return {
+    prepare() {
+      try {
+        const opened = openHere();
+        if (opened === undefined) fillLater();
+        else opened.close();
+      } catch (error) {
+        log.warn({ err: error }, "volumes cannot be mounted on this node");
+      }
+    },
     async take() {
       const opened = openHere();
       if (opened !== undefined) return opened;
       if (stock.length === 0) await fill();
       const found = stock.shift();
       if (found === undefined) throw new Error("/dev/fuse was not opened.");
-      if (stock.length < FEWEST) fill().catch((error: unknown) => log.warn({ err: error }, "/dev/fuse could not be opened in advance"));
+      if (stock.length < FEWEST) fillLater();
       return found;
     },
     close() {

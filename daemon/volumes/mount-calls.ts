@@ -50,6 +50,14 @@ const MNT_FORCE = 1;
 const MNT_DETACH = 2;
 const STATFS = { bytes: 120, flagsAt: 80 } as const;
 
+/** Nothing that this process does would be right among the files of another one. */
+function endProcess(): void {
+  const error = new Error("There is no way back to the own mount namespace.");
+  process.nextTick(() => {
+    throw error;
+  });
+}
+
 /** Binds the functions from the C library that this process already runs on. */
 export function openMountCalls(): MountCalls {
   const library = koffi.load(null);
@@ -100,9 +108,7 @@ export function openMountCalls(): MountCalls {
         try {
           return act();
         } finally {
-          // Nothing of this process would be right any more in another one's files: let it end.
-          check("Returning to the own mount namespace", setns(own, CLONE_NEWNS));
-          check("Returning to the working folder", fchdir(here));
+          if (setns(own, CLONE_NEWNS) < 0 || fchdir(here) < 0) endProcess();
         }
       } finally {
         close(here);

@@ -16,13 +16,13 @@ export interface OurMount {
 export interface NodeMounts {
   /** Mounts over a folder; returns the folder as it was, attached nowhere. The caller closes both. Throws MountCallError, and nothing is mounted then. */
   mount(folder: Descriptor, device: Descriptor, of: Pick<OurMount, "podUid" | "volume">): Descriptor;
-  /** Takes our mounts on a volume away. */
+  /** Takes our mounts on a volume away. Throws MountCallError. */
   unmount(of: Pick<OurMount, "podUid" | "volume">): Promise<void>;
   list(): Promise<readonly OurMount[]>;
   close(): void;
 }
 
-/** Throws where that process may not be looked at. `kubeletFolder` is where kubelet has its files, as that process sees it. */
+/** Throws where that process may not be looked at. */
 export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCalls; readonly nodeProcess: number }): NodeMounts {
   const own = openSync("/proc/self/ns/mnt", "r");
   let node: number;
@@ -33,6 +33,8 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
     throw error;
   }
   const list = async (): Promise<readonly OurMount[]> => parseMounts(await readFile(`/proc/${nodeProcess}/mountinfo`, "utf8"));
+  const find = async ({ podUid, volume }: Pick<OurMount, "podUid" | "volume">): Promise<readonly OurMount[]> =>
+    (await list()).filter((mount) => mount.podUid === podUid && mount.volume === volume);
 
   return {
     mount(folder, device, { podUid, volume }) {
@@ -55,12 +57,20 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
         }
       });
     },
-    async unmount({ podUid, volume }) {
-      const found = (await list()).filter((mount) => mount.podUid === podUid && mount.volume === volume);
-      if (found.length === 0) return;
-      calls.inNamespace(node, own, () => {
-        for (const { path } of found.toReversed()) calls.detach(path);
-      });
+    async unmount(of) {
+      // One after the other: where the kubelet's folder is mounted in two places, both show a mount, and both lose it at once.
+      for (let found = await find(of); found.length > 0; ) {
+        const path = found.at(-1)?.path ?? "";
+        let problem: unknown;
+        try {
+          calls.inNamespace(node, own, () => calls.detach(path));
+        } catch (error) {
+          problem = error;
+        }
+        const left = await find(of);
+        if (left.length >= found.length) throw problem ?? new Error(`${path} is mounted again and again.`);
+        found = left;
+      }
     },
     list,
     close() {

@@ -37,7 +37,7 @@ export class PodSockets {
 
   constructor(options: PodSocketsOptions) {
     this.#options = options;
-    this.#chain = new Chain(options.path, [], { ...options, onEnd: () => void this.#look(), onBroken: () => undefined });
+    this.#chain = new Chain(options.path, [], { ...options, onEnd: () => this.#look(), onBroken: () => undefined });
     this.#chain.look();
   }
 
@@ -60,9 +60,11 @@ export class PodSockets {
     for (const podUid of found.filter((name) => !this.#pods.has(name))) {
       const pod = new Chain(join(path, podUid), stateSteps, {
         ...this.#options,
-        onEnd: (state) => void exists(join(state, socketName)).then((isThere) => (isThere && !pod.isClosed ? onSocket(podUid) : undefined)),
+        async onEnd(state) {
+          if ((await exists(join(state, socketName))) && !pod.isClosed) onSocket(podUid);
+        },
         only: socketName,
-        onBroken: () => void this.#look(),
+        onBroken: () => this.#chain.look(),
       });
       this.#pods.set(podUid, pod);
       pod.look();
@@ -78,8 +80,8 @@ export class PodSockets {
 }
 
 interface ChainOptions extends Pick<PodSocketsOptions, "clock" | "log"> {
-  /** The last folder is there, and each time that something in it changed. */
-  readonly onEnd: (path: string) => void;
+  /** The last folder is there, and each time that something in it changed; one call after the other. */
+  readonly onEnd: (path: string) => Promise<void>;
   /** Of changes in the last folder, only those of this name matter. */
   readonly only?: string;
   /** The first folder is not there any more. */
@@ -93,7 +95,7 @@ class Chain {
   readonly #options: ChainOptions;
   #watcher: FSWatcher | undefined;
   #watched = -1;
-  #looking: Promise<void> | undefined;
+  #isLooking = false;
   #isStale = false;
   #cancel = (): void => undefined;
   isClosed = false;
@@ -107,7 +109,9 @@ class Chain {
   /** Finds the last step that is there, and watches it. */
   look(): void {
     this.#isStale = true;
-    this.#looking ??= this.#lookUntilDone().finally(() => (this.#looking = undefined));
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    void this.#lookUntilDone().finally(() => (this.#isLooking = false));
   }
 
   close(): void {
@@ -135,7 +139,7 @@ class Chain {
         this.#isStale = this.#watch(depth);
         if (this.#isStale) continue;
       }
-      if (depth === this.#steps.length) this.#options.onEnd(this.#pathOf(depth));
+      if (depth === this.#steps.length) await this.#options.onEnd(this.#pathOf(depth));
     }
   }
 

@@ -7,7 +7,7 @@ import type { FuseDevices } from "./fuse-devices.ts";
 import type { NodeMounts } from "./node-mounts.ts";
 import type { PodFolders } from "./pod-folders.ts";
 import type { PodMembers } from "./pod-members.ts";
-import { linkSidecar, NobodyListensError, type SidecarLink } from "./sidecar-link.ts";
+import { EarlyEndError, linkSidecar, NobodyListensError, type SidecarLink } from "./sidecar-link.ts";
 
 export interface PodVolumesOptions {
   readonly folders: PodFolders;
@@ -30,6 +30,8 @@ interface Mounted {
 
 /** A sidecar that starts listens some milliseconds after its socket is there. One that has ended leaves a socket, too. */
 const CONNECT = { firstMs: 5, mostMs: 250, givesUpAfterMs: 1500 } as const;
+/** A sidecar that goes on without its connection listens at once; one that is ending still takes a connection for a moment. */
+const GOES_ON_WITHIN_MS = 20;
 /** How often it is looked whether a pod without its sidecar still has processes: soon after the sidecar went, later less often. */
 const LOOK = { firstMs: 20, mostMs: 1000 } as const;
 /** What went wrong on this node may have been put right by then. */
@@ -69,13 +71,13 @@ export class PodVolumes {
     return [...mounted, ...[...this.#refused].map((): PodVolumeState => "refused")];
   }
 
-  /** A sidecar may listen: connects to it, unless it is connected. */
+  /** A sidecar listens or is about to: connects to it, unless it is connected. */
   wake(): void {
     if (this.#isWoken || this.#isClosed) return;
     this.#isWoken = true;
     this.#queue(async () => {
       this.#isWoken = false;
-      if (this.#link === undefined && !this.#isClosed) await this.#meet();
+      if (this.#link === undefined && !this.#isClosed) await this.#meet({ forMs: CONNECT.givesUpAfterMs });
     });
   }
 
@@ -103,9 +105,9 @@ export class PodVolumes {
     this.#work = this.#work.then(act).catch((error: unknown) => this.#log.warn({ err: error }, "volumes of a pod could not be seen to"));
   }
 
-  async #meet(): Promise<void> {
+  async #meet({ forMs }: { readonly forMs: number }): Promise<void> {
     try {
-      const link = await this.#connect();
+      const link = await this.#connect(forMs);
       if (link === undefined) return; // it is closed
       await this.#serve(link);
     } catch (error) {
@@ -121,14 +123,15 @@ export class PodVolumes {
     if (this.#link === undefined) this.#watchForEnd();
   }
 
-  async #connect(): Promise<SidecarLink | undefined> {
+  async #connect(forMs: number): Promise<SidecarLink | undefined> {
     const { clock } = this.#options;
-    const untilMs = clock.monotonicMs() + CONNECT.givesUpAfterMs;
+    const untilMs = clock.monotonicMs() + forMs;
     for (let waitMs: number = CONNECT.firstMs; !this.#isClosed; waitMs = Math.min(waitMs * 2, CONNECT.mostMs)) {
       try {
         return await linkSidecar({ ...this.#options, podUid: this.#podUid });
       } catch (error) {
-        if (!(error instanceof NobodyListensError) || clock.monotonicMs() >= untilMs) throw error;
+        const isPassing = error instanceof NobodyListensError || error instanceof EarlyEndError;
+        if (!isPassing || clock.monotonicMs() >= untilMs) throw error;
         await new Promise<void>((resolve) => clock.after(waitMs, resolve));
       }
     }
@@ -143,6 +146,7 @@ export class PodVolumes {
       this.#adopt(link);
       // What neither of us holds, nobody does.
       await this.#unmountOrphans();
+      await this.#forgetUnmounted();
       this.#refused.clear();
       const held = new Set(link.hello.held.map(({ name }) => name));
       for (const volume of link.hello.volumes) if (!held.has(volume.name)) await this.#hand(link, volume);
@@ -181,6 +185,17 @@ export class PodVolumes {
     } finally {
       const kept = new Set([...this.#mounted.values()].flatMap(({ fuse, folder }) => [fuse, folder]));
       closeAll(descriptors.filter((descriptor) => !kept.has(descriptor)));
+    }
+  }
+
+  /** Somebody else may have unmounted a volume: then nobody can serve it by these descriptors. */
+  async #forgetUnmounted(): Promise<void> {
+    if (this.#mounted.size === 0) return;
+    const mounts = await this.#options.mounts.list();
+    for (const [name, { fuse, folder }] of this.#mounted) {
+      if (mounts.some(({ podUid, volume }) => podUid === this.#podUid && volume === name)) continue;
+      this.#mounted.delete(name);
+      closeAll([fuse, folder]);
     }
   }
 
@@ -234,8 +249,10 @@ export class PodVolumes {
     this.#link = undefined;
     this.#log.info({ err: error }, "a sidecar is not connected any more");
     this.#watchForEnd();
-    // Where it goes on, it may be reached again; a new one makes a new socket, which is another reason to look.
-    this.wake();
+    // Where it goes on, it listens now; a new one makes a new socket, which is another reason to look.
+    this.#queue(async () => {
+      if (this.#link === undefined && !this.#isClosed) await this.#meet({ forMs: GOES_ON_WITHIN_MS });
+    });
   }
 
   #retryLater(): void {

@@ -27,6 +27,11 @@ export class NobodyListensError extends Error {
   override readonly name = "NobodyListensError";
 }
 
+/** The sidecar ended the connection before it said anything: it ends, or has just begun. */
+export class EarlyEndError extends Error {
+  override readonly name = "EarlyEndError";
+}
+
 /** A connection to the sidecar of a pod, which has said hello. */
 export interface SidecarLink {
   readonly hello: Hello;
@@ -42,7 +47,7 @@ export interface SidecarLink {
 const HELLO_TIMEOUT_MS = 5000;
 const SEND_TIMEOUT_MS = 5000;
 
-/** Connects. Throws NobodyListensError, and HandOverError for a listener that is not what it should be. */
+/** Connects. Throws NobodyListensError, EarlyEndError, and HandOverError for a listener that is not what it should be. */
 export async function linkSidecar({ podUid, folders, members, sockets }: SidecarLinkOptions): Promise<SidecarLink> {
   const socket = connect(podUid, { folders, sockets });
   const reader = new LineReader<FromSidecar>(sockets, { socket: socket.number, parse: parseSidecarLine, descriptorsWith });
@@ -50,8 +55,11 @@ export async function linkSidecar({ podUid, folders, members, sockets }: Sidecar
     const { pid } = sockets.peerOf(socket.number);
     if (!(await members.isMember(pid, podUid)))
       throw new HandOverError(`Process ${pid} listens on the socket of pod ${podUid}, and is none of that pod.`);
-    const line = await reader.next(AbortSignal.timeout(HELLO_TIMEOUT_MS));
-    if (line === undefined) throw new HandOverError("The sidecar ended the connection before it said anything.");
+    const line = await reader.next(AbortSignal.timeout(HELLO_TIMEOUT_MS)).catch((error: unknown) => {
+      if (isCode(error, "ECONNRESET")) return undefined;
+      throw error;
+    });
+    if (line === undefined) throw new EarlyEndError("The sidecar ended the connection before it said anything.");
     if (line.said.say !== "hello" || line.said.podUid !== podUid) {
       closeAll(line.descriptors);
       throw new HandOverError(`The sidecar of pod ${podUid} did not say that it is that.`);
@@ -65,6 +73,8 @@ export async function linkSidecar({ podUid, folders, members, sockets }: Sidecar
   }
 }
 
+const isCode = (error: unknown, code: string): boolean => error instanceof Error && "code" in error && error.code === code;
+
 function connect(podUid: string, { folders, sockets }: Pick<SidecarLinkOptions, "folders" | "sockets">): Descriptor {
   const place = folders.openSocket(podUid);
   if (place === undefined) throw new NobodyListensError(`Pod ${podUid} has no socket of a sidecar.`);
@@ -72,8 +82,7 @@ function connect(podUid: string, { folders, sockets }: Pick<SidecarLinkOptions, 
     // Through its descriptor: whatever the pod puts in its place, this is the one that was looked at. It also is a short path.
     return sockets.connect(`/proc/self/fd/${place.number}`);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ECONNREFUSED")
-      throw new NobodyListensError(`Nobody listens on the socket of pod ${podUid}.`, { cause: error });
+    if (isCode(error, "ECONNREFUSED")) throw new NobodyListensError(`Nobody listens on the socket of pod ${podUid}.`, { cause: error });
     throw error;
   } finally {
     place.close();

@@ -47,6 +47,7 @@ async function start({ kubeletFolder, hostCgroups, main, nodeProcess, clock, log
   const folders = openPodFolders({ calls, nodeProcess, kubeletFolder });
   const mounts = openNodeMounts({ calls, nodeProcess });
   const devices = createFuseDevices({ main, sockets, nodeProcess, hostCgroups, clock, log });
+  devices.prepare();
   const shared: PodVolumesOptions = { folders, mounts, members: createPodMembers(), devices, sockets, clock, log };
   const pods = new Map<string, PodVolumes>();
 
@@ -57,7 +58,7 @@ async function start({ kubeletFolder, hostCgroups, main, nodeProcess, clock, log
   };
   const orphans = Map.groupBy(await mounts.list(), ({ podUid }) => podUid);
   for (const [podUid, found] of orphans) {
-    const names = found.map(({ volume }) => volume);
+    const names = [...new Set(found.map(({ volume }) => volume))];
     log.info({ podUid, volumes: names }, "volumes are mounted since an earlier life");
     add(podUid, names).wake();
   }

@@ -28,9 +28,15 @@ export interface VolumeKeeperOptions {
   readonly log: Log;
 }
 
-/** The volume is not served, so no fault of it can be in force. */
+/** The volume is not served, so no fault of it is in force. */
 export class NotServedError extends Error {
   override readonly name = "NotServedError";
+}
+
+/** What was last wanted of a volume, and when, in monotonic milliseconds. */
+interface Wanted {
+  readonly faults: readonly ServedFault[];
+  readonly sinceMs: number;
 }
 
 interface Kept {
@@ -43,6 +49,7 @@ export class VolumeKeeper {
   readonly #options: VolumeKeeperOptions;
   readonly #kept = new Map<string, Kept>();
   readonly #refused = new Map<string, Extract<VolumeState, { is: "refused" }>>();
+  readonly #wanted = new Map<string, Wanted>();
   readonly #listeners: (() => void)[] = [];
   #listening: Server | undefined;
   #conversation: DaemonConversation | undefined;
@@ -73,9 +80,11 @@ export class VolumeKeeper {
 
   /**
    * Has exactly these faults in force on a volume, for as long as they last, whatever becomes of its server. Rejects with NotServedError where nothing
-   * is in force, and with VolumeServerError where they may be or may become so.
+   * is in force: the first server of a volume that is yet to come begins with them. Rejects with VolumeServerError where they may be in force or
+   * become so.
    */
   async rule(volume: string, faults: readonly ServedFault[]): Promise<void> {
+    this.#wanted.set(volume, { faults, sinceMs: this.#options.clock.monotonicMs() });
     const kept = this.#kept.get(volume);
     if (kept !== undefined) return kept.server.rule(faults);
     if (faults.length > 0) throw new NotServedError(this.#explainMissing(volume));
@@ -139,7 +148,7 @@ export class VolumeKeeper {
   }
 
   #take(said: FromDaemon, descriptors: readonly Descriptor[]): void {
-    const { log } = this.#options;
+    const { clock, log } = this.#options;
     const [fuse, folder] = descriptors;
     if (said.say === "refuse" || fuse === undefined || folder === undefined) {
       closeAll(descriptors);
@@ -151,7 +160,13 @@ export class VolumeKeeper {
       return;
     }
     const volume: ServedVolume = { name: said.name, descriptors: [fuse, folder], init: said.init };
-    this.#kept.set(said.name, { volume, server: this.#serve(volume) });
+    const server = this.#serve(volume);
+    this.#kept.set(said.name, { volume, server });
+    const { faults, sinceMs } = this.#wanted.get(said.name) ?? { faults: [], sinceMs: 0 };
+    const passedMs = clock.monotonicMs() - sinceMs;
+    server
+      .rule(faults.map((fault) => ({ ...fault, remainingMs: Math.max(fault.remainingMs - passedMs, 0) })))
+      .catch((error: unknown) => log.debug({ err: error, volume: said.name }, "the first faults of a volume are not in force yet"));
   }
 
   #serve(volume: ServedVolume): VolumeServer {

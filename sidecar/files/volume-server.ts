@@ -135,7 +135,7 @@ export class VolumeServer {
   }
 
   #start(): void {
-    const { command, environment, clock, log } = this.#options;
+    const { command, environment, clock } = this.#options;
     const [program, ...parameters] = command;
     this.#startedMs = clock.monotonicMs();
     const child = spawn(program, parameters, {

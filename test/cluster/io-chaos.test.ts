@@ -117,7 +117,7 @@ describe("a user faults the files of a volume", () => {
       await pause(name, "false");
       await until("the fault is seen again", isHit);
       const path = "{.status.experiment.containerRecords[0].receipts.matched}";
-      await waitUntil("there are receipts", async () => Number(await peers.jsonpath(`iochaos/${name}`, path)) > 0, { timeoutMs: 20_000 });
+      await waitUntil("there are receipts", async () => Number(await peers.jsonpath(`iochaos/${name}`, path)) > 0, { timeoutMs: 60_000 });
       await remove(name);
       await until("files are as before", isPlain);
     });

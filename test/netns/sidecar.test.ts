@@ -22,6 +22,9 @@ echo $killed killed`;
 const cut = networkFault("a", [rule({})]);
 const slow = networkFault("b", [rule({ effect: shape({ latencyUs: 50_000 }) })]);
 
+const oneVolume = { [sidecarVariables.volumes]: '[{"name":"data","source":"emptyDir"}]' };
+const handOver = [process.execPath, join(import.meta.dirname, "support/volume-hander.ts"), sidecarPaths.filesSocket, "data"];
+
 describe("the sidecar's bundle in a pod of its own", () => {
   let bundles: string;
   let pod: SidecarPod;
@@ -77,12 +80,12 @@ describe("the sidecar's bundle in a pod of its own", () => {
       },
     };
     pod = await createSidecarPod({ bundles, faults: [eio] });
-    const sidecar = await pod.startSidecar({ [sidecarVariables.volumes]: '[{"name":"data","source":"emptyDir"}]' });
+    const sidecar = await pod.startSidecar(oneVolume);
     const isReady = async (): Promise<boolean> => (await pod.attempt("test", "-e", sidecarPaths.ready)).code === 0;
     const explain = async (): Promise<string> => (await pod.attempt("cat", sidecarPaths.explained)).output;
     await waitUntil("it says what it waits for", async () => (await explain()).includes("VolumeNotMounted"), patience);
     assert.equal(await isReady(), false);
-    await pod.start([process.execPath, join(import.meta.dirname, "support/volume-hander.ts"), sidecarPaths.filesSocket, "data"]);
+    await pod.start(handOver);
     await waitUntil("the application may start", isReady, patience);
     // With the fault that the pod was born into in force.
     assert.match(await explain(), /"volumes":\[\{"name":"data","state":"serving"/);
@@ -116,6 +119,22 @@ describe("the sidecar's bundle in a pod of its own", () => {
       [[FaultState.REFUSED, "VolumeNotServed"]],
     );
     assert.equal((await shell("cat /var/data/a.log")).output, "1\n");
+    assert.equal(await pod.stop(sidecar), 0);
+  });
+
+  it("serves files where the network cannot be faulted, and faults it as soon as it can", async () => {
+    pod = await createSidecarPod({ bundles });
+    const tools = ["nft", "legacy"].map((backend) => `/usr/sbin/xtables-${backend}-multi`);
+    for (const tool of tools) assert.deepEqual(await pod.attempt("mount", "--bind", "/bin/false", tool), { code: 0, output: "" });
+    const sidecar = await pod.startSidecar(oneVolume, { upWhen: "it writes" });
+    await pod.start(handOver);
+    const { output } = await pod.attempt("sh", "-c", "echo 1 >/var/data/a && cat /var/plain/a");
+    assert.equal(output, "1\n");
+    assert.notEqual((await pod.attempt("test", "-e", sidecarPaths.explained)).code, 0);
+    for (const tool of tools) assert.deepEqual(await pod.attempt("umount", tool), { code: 0, output: "" });
+    await waitUntil("it tried again", async () => (await pod.attempt("test", "-e", sidecarPaths.ready)).code === 0, patience);
+    const { report } = await pod.apply([cut]);
+    assert.equal(report.faults[0]?.state, FaultState.ACTIVE);
     assert.equal(await pod.stop(sidecar), 0);
   });
 });

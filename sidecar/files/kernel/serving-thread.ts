@@ -34,7 +34,6 @@ function main(port: MessagePort, settings: ThreadSettings): void {
   });
 
   function readMail(): void {
-    libc.read(wake, addressOf(woken), woken.length);
     for (let mail = receiveMessageOnPort(port); mail !== undefined; mail = receiveMessageOnPort(port)) {
       const message: ToThread = mail.message;
       if (message.do === "count") tell({ is: "counted", faults: faults.counts() });
@@ -51,6 +50,7 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     libc.write(fuse, addressOf(resend), resend.length);
   }
   tell({ is: "listening", wake });
+  readMail(); // of a thread that follows another one: rules are in force before the first request
   const request = addressOf(session.request);
   const descriptors = Buffer.alloc(16);
   descriptors.writeInt32LE(fuse, 0);
@@ -62,7 +62,10 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     const timeoutMs = session.nextMs === Infinity ? -1 : Math.max(0, Math.ceil(session.nextMs - nowMs()));
     libc.poll(polled, 2, timeoutMs);
     if (timeoutMs !== -1) session.releaseDue();
-    if (descriptors.readInt16LE(14) !== 0) readMail();
+    if (descriptors.readInt16LE(14) !== 0) {
+      libc.read(wake, addressOf(woken), woken.length);
+      readMail();
+    }
     if (descriptors.readInt16LE(6) === 0) continue;
     const length = libc.read(fuse, request, session.request.length);
     if (length >= 0) session.serve(length);

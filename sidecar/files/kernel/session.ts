@@ -396,7 +396,8 @@ export class Session {
       case op.INTERRUPT: {
         const [low, high] = [b.readUInt32LE(BODY), b.readUInt32LE(BODY + 4)];
         const interrupted = this.#held.takeWhere(({ uniqueLow, uniqueHigh }) => uniqueLow === low && uniqueHigh === high);
-        for (const { request } of interrupted) this.#answerError(request, errors.EINTR);
+        // Never EINTR: a disk does not answer so, and a page fault that fails ends its process by SIGBUS. Go sends its own threads signals all the time.
+        for (const { request, verdict } of interrupted) this.#goOn(request, verdict);
         return NOTHING;
       }
       case op.INIT:

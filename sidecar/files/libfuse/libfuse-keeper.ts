@@ -3,7 +3,7 @@ import type { Clock } from "../../../common/clock.ts";
 import type { Log } from "../../../common/log.ts";
 import { type ServedVolume, sidecarPaths } from "../../../common/sidecar-layout.ts";
 import type { FileServers } from "../file-servers.ts";
-import type { VolumeState } from "../volume-keeper.ts";
+import { NotServedError, type VolumeState } from "../volume-keeper.ts";
 import { VolumeServer } from "../volume-server.ts";
 import { unmountOurs } from "./mounts.ts";
 
@@ -55,7 +55,9 @@ export function openLibfuseKeeper(
   return {
     state: () => new Map(volumes.map(({ name }) => [name, stateOf(name)])),
     async rule(volume, faults) {
-      await servers.get(volume)?.rule(faults);
+      const server = servers.get(volume);
+      if (server === undefined && faults.length > 0) throw new NotServedError(`Volume ${volume} is not served through libfuse.`);
+      await server?.rule(faults);
     },
     count: (volume) => servers.get(volume)?.count() ?? Promise.resolve([]),
     onChange: (callback) => void listeners.push(callback),

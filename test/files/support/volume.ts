@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { IoFault } from "../../../proto/gen/faults.ts";
@@ -18,7 +18,10 @@ export class Volume {
   #init: string | undefined;
   readonly #hearers = new Set<(message: FromServer) => void>();
 
-  private constructor(path: string, plain: string, fuse: number, folder: number) {
+  readonly #main: string;
+
+  private constructor(path: string, plain: string, fuse: number, folder: number, main: string) {
+    this.#main = main;
     this.path = path;
     this.plain = plain;
     this.#fuse = fuse;
@@ -26,9 +29,10 @@ export class Volume {
     this.#server = this.#start();
   }
 
-  /** `under`: where the folder is made, which decides the file system it is on. */
-  static async open(under = "/tmp"): Promise<Volume> {
+  /** `under`: where the folder is made, which decides the file system it is on; `main`: the sidecar's program. */
+  static async open(under = "/tmp", main = MAIN): Promise<Volume> {
     const base = mkdtempSync(join(under, "squall-volume-"));
+    chmodSync(base, 0o755); // other users come through here
     execFileSync("mkdir", [join(base, "plain"), join(base, "mounted")]);
     const plain = join(base, "plain");
     const path = join(base, "mounted");
@@ -41,7 +45,7 @@ export class Volume {
     });
     const hasEnded = new Promise((resolve) => mounting.once("exit", resolve));
     while (!readFileSync("/proc/self/mounts", "latin1").includes(` ${path} fuse `)) await sleep(5);
-    const volume = new Volume(path, plain, fuse, folder);
+    const volume = new Volume(path, plain, fuse, folder, main);
     await Promise.all([volume.#next("serving"), hasEnded]);
     return volume;
   }
@@ -51,7 +55,7 @@ export class Volume {
   }
 
   #start(): ChildProcess {
-    const server = spawn(process.execPath, ["--max-semi-space-size=1", MAIN, "serve-files"], {
+    const server = spawn(process.execPath, ["--max-semi-space-size=1", this.#main, "serve-files"], {
       stdio: ["ignore", "inherit", "inherit", this.#fuse, this.#folder, "ipc"],
     });
     server.on("message", (message: FromServer) => {

@@ -13,8 +13,8 @@ import { createTwoHosts, LEFT, LEFT6, RIGHT } from "./two-hosts.ts";
 
 /** A network and mount namespace like those of an injected pod, and beside it one with a controller that enrols its sidecar. */
 export interface SidecarPod {
-  /** Starts the sidecar as the injector has it started; resolves once it listens. */
-  startSidecar(variables?: Readonly<Record<string, string>>): Promise<Started>;
+  /** Starts the sidecar as the injector has it started; resolves once it listens, or once it has logged something. */
+  startSidecar(variables?: Readonly<Record<string, string>>, options?: { readonly upWhen: "it writes" }): Promise<Started>;
   /** Starts the daemon as its DaemonSet does, on a node whose container runtime does not answer; resolves once it listens. */
   startDaemon(): Promise<Started>;
   /** Starts any program; resolves once it has written something. */
@@ -54,8 +54,8 @@ export async function createSidecarPod({
   const start = async (order: Omit<Extract<PodOrder, { do: "start" }>, "do">): Promise<Started> =>
     (await pod.ask({ do: "start", ...order })) as Started;
   return {
-    startSidecar: (variables = {}) =>
-      start({ argv: commandOf(bundles), variables: { ...variablesOf(uid), ...variables }, upWhen: ports.sidecar }),
+    startSidecar: (variables = {}, options) =>
+      start({ argv: commandOf(bundles), variables: { ...variablesOf(uid), ...variables }, upWhen: options?.upWhen ?? ports.sidecar }),
     startDaemon: () => {
       const argv = [process.execPath, "--max-semi-space-size=2", "--use-openssl-ca", join(bundles, "daemon.mjs")];
       return start({ argv, variables: daemonVariables, upWhen: ports.daemon });

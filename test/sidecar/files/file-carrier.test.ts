@@ -66,7 +66,7 @@ interface Fixture {
   readonly servers: FakeServers;
   readonly clock: FakeClock;
   /** Has these faults wanted with so much time left. */
-  converge(faults: readonly Fault[], remainingMs?: number): Promise<readonly Refusal[]>;
+  readonly converge: (faults: readonly Fault[], remainingMs?: number) => Promise<readonly Refusal[]>;
   readonly replaced: () => number;
 }
 

@@ -1,0 +1,51 @@
+import { writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { openDescriptorSockets } from "../../../agent/descriptors.ts";
+import type { WantedVolume } from "../../../agent/hand-over.ts";
+import { systemClock } from "../../../common/clock.ts";
+import { createLog } from "../../../common/log.ts";
+import type { ServedFault } from "../../../sidecar/files/server-messages.ts";
+import { VolumeKeeper } from "../../../sidecar/files/volume-keeper.ts";
+
+/** What a test says to a sidecar's keeper, which is a process of its own: it is killed. */
+export interface ToSidecar {
+  readonly number: number;
+  readonly ask: "state" | "rule" | "count";
+  readonly volume?: string;
+  readonly faults?: readonly ServedFault[];
+}
+
+const [podUid = "", longSocketPath = "", members = "", volumes = ""] = process.argv.slice(2);
+writeFileSync(members, String(process.pid));
+process.chdir(dirname(longSocketPath)); // in a pod the path is short enough for the address of a socket
+const wanted: readonly WantedVolume[] = JSON.parse(volumes);
+const keeper = new VolumeKeeper({
+  podUid,
+  volumes: wanted,
+  socketPath: basename(longSocketPath),
+  command: [process.execPath, "--max-semi-space-size=1", join(import.meta.dirname, "../../../sidecar/main.ts"), "serve-files"],
+  environment: {},
+  sockets: openDescriptorSockets(),
+  clock: systemClock,
+  log: createLog({ process: "sidecar", level: process.env["SQUALL_LOG_LEVEL"] === "debug" ? "debug" : "error" }),
+});
+keeper.onChange(() => process.send?.({ changed: [...keeper.state()] }));
+process.on("message", ({ number, ask, volume = "", faults = [] }: ToSidecar) => {
+  const answer = async (): Promise<unknown> => {
+    switch (ask) {
+      case "state":
+        return [...keeper.state()];
+      case "rule":
+        return keeper.rule(volume, faults);
+      case "count":
+        return keeper.count(volume);
+    }
+  };
+  answer().then(
+    (value) => process.send?.({ number, value }),
+    (error: unknown) => process.send?.({ number, error: String(error) }),
+  );
+});
+process.on("disconnect", () => process.exit(0));
+await keeper.start();
+process.send?.({ started: true });

@@ -1,0 +1,258 @@
+import assert from "node:assert/strict";
+import { mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { IoFault } from "../../proto/gen/faults.ts";
+import { type Pod, until, VolumeNode } from "./support/volume-node.ts";
+
+const failing: IoFault = {
+  volume: "data",
+  mountPath: "/data",
+  subPath: "",
+  path: "",
+  methods: ["open"],
+  percent: 100,
+  effect: { $case: "error", value: { errno: 5 } },
+};
+
+/** Real mounts in a mount namespace of the test's, by the daemon's and the sidecar's own code, each in a process that may be killed. */
+describe("volumes that are served through FUSE", function () {
+  this.timeout(60_000);
+  let node: VolumeNode;
+
+  beforeEach(async () => {
+    node = await VolumeNode.open();
+  });
+  afterEach(() => node.close());
+
+  /** A pod whose volume is served. */
+  async function servedPod(): Promise<Pod> {
+    await node.startDaemon();
+    const pod = await node.addPod();
+    await writeFile(join(pod.volume("data"), "before"), "plain");
+    await pod.startSidecar();
+    await pod.untilServed();
+    return pod;
+  }
+  const read = (pod: Pod, file: string): Promise<string> => node.see("cat", join(pod.volume("data"), file));
+
+  it("are mounted, handed over and served as soon as a sidecar listens", async () => {
+    await node.startDaemon();
+    const pod = await node.addPod([
+      { name: "data", source: "emptyDir" },
+      { name: "claim", source: "claim" },
+    ]);
+    await writeFile(join(pod.volume("data"), "before"), "plain");
+    const startMs = performance.now();
+    await pod.startSidecar();
+    const listeningMs = performance.now();
+    await until("both are mounted", async () => (await node.mounts()).length === 2);
+    console.log(
+      `    sidecar up in ${Math.round(listeningMs - startMs)} ms, mounted ${Math.round(performance.now() - listeningMs)} ms later`,
+    );
+    await pod.untilServed("data");
+    await pod.untilServed("claim");
+    console.log(`    served ${Math.round(performance.now() - listeningMs)} ms after the sidecar listened`);
+    assert.equal(await read(pod, "before"), "plain");
+    await node.see("sh", "-c", `echo through > ${join(pod.volume("data"), "after")}`);
+    assert.equal(await readFile(join(pod.volume("data"), "after"), "utf8"), "through\n");
+    assert.deepEqual(await node.states(), ["serving", "serving"]);
+  });
+
+  it("fail where they are told to, also once their server was killed and started again", async () => {
+    const pod = await servedPod();
+    await pod.rule("data", [{ id: "one", io: failing, remainingMs: 60_000 }]);
+    await assert.rejects(read(pod, "before"), /Input\/output error/);
+    assert.equal((await pod.count("data"))[0]?.methods.find(({ method }) => method === "open")?.failed, 1);
+    const [server = 0] = await pod.servers();
+    process.kill(server, "SIGKILL");
+    await assert.rejects(read(pod, "before"), /Input\/output error/);
+    await until("counts of both", async () => (await pod.count("data"))[0]?.methods.find(({ method }) => method === "open")?.failed === 2);
+    await pod.rule("data", []);
+    assert.equal(await read(pod, "before"), "plain");
+  });
+
+  it("begin with faults that came before they were mounted", async () => {
+    const pod = await node.addPod();
+    await writeFile(join(pod.volume("data"), "before"), "plain");
+    await pod.startSidecar();
+    await assert.rejects(pod.rule("data", [{ id: "one", io: failing, remainingMs: 60_000 }]), /not served yet/);
+    await node.startDaemon();
+    await until("it is mounted", async () => (await node.mounts()).length === 1);
+    await assert.rejects(read(pod, "before"), /Input\/output error/);
+  });
+
+  it("go on when the daemon is killed, and are taken back into care by the next one", async () => {
+    const pod = await servedPod();
+    await node.killDaemon();
+    assert.equal(await read(pod, "before"), "plain");
+    await node.startDaemon();
+    await until("the daemon knows the volume", async () => (await node.states())[0] === "serving");
+    await pod.killSidecar(); // only what the daemon got back keeps it alive
+    await pod.startSidecar();
+    await pod.untilServed();
+    assert.equal(await read(pod, "before"), "plain");
+    assert.equal((await node.mounts()).length, 1);
+  });
+
+  it("wait for the next sidecar when theirs is killed, and go on without a new mount", async () => {
+    const pod = await servedPod();
+    await pod.killSidecar();
+    const reading = read(pod, "before");
+    await pod.startSidecar();
+    assert.equal(await reading, "plain");
+    assert.equal((await node.mounts()).length, 1);
+  });
+
+  it("are taken away where daemon and sidecar were killed, and nobody waits for ever", async () => {
+    const pod = await servedPod();
+    await node.killDaemon();
+    await pod.killSidecar();
+    await node.startDaemon();
+    await until("the mount is gone", async () => (await node.mounts()).length === 0);
+    assert.equal(await read(pod, "before"), "plain");
+    await pod.startSidecar();
+    await pod.untilServed();
+    assert.equal((await node.mounts()).length, 1);
+  });
+
+  it("are taken away once nothing runs in the pod any more", async () => {
+    const pod = await servedPod();
+    pod.application.kill("SIGKILL");
+    await pod.killSidecar();
+    const startMs = performance.now();
+    await until("the mount is gone", async () => (await node.mounts()).length === 0);
+    console.log(`    unmounted ${Math.round(performance.now() - startMs)} ms after the end of the pod's processes`);
+  });
+
+  it("stay when the daemon ends in order", async () => {
+    const pod = await servedPod();
+    await node.closeDaemon();
+    assert.equal(await read(pod, "before"), "plain");
+  });
+
+  it("are asked for again when somebody else unmounts them", async () => {
+    const pod = await servedPod();
+    await node.see("umount", "--lazy", "--force", pod.volume("data"));
+    await until("it is mounted again", async () => (await node.mounts()).length === 1);
+    await pod.untilServed();
+    assert.equal(await read(pod, "before"), "plain");
+  });
+
+  describe("are refused", () => {
+    it("by name where the kubelet has no such folder, or there are two claims", async () => {
+      await node.startDaemon();
+      const pod = await node.addPod([
+        { name: "gone", source: "emptyDir" },
+        { name: "one", source: "claim" },
+        { name: "two", source: "claim" },
+      ]);
+      await rm(pod.volume("gone"), { recursive: true });
+      await pod.startSidecar();
+      const names = ["gone", "one", "two"];
+      await until("the last one is refused", async () => (await pod.stateOf("two"))?.is === "refused");
+      const states = await Promise.all(names.map((name) => pod.stateOf(name)));
+      assert.deepEqual(await node.states(), ["refused", "refused", "refused"]);
+      assert.deepEqual(
+        states.map((state) => (state?.is === "refused" ? state.reason : state?.is)),
+        ["VolumeNotFound", "VolumeNotUnique", "VolumeNotUnique"],
+      );
+      await assert.rejects(pod.rule("gone", [{ id: "one", io: failing, remainingMs: 1000 }]), /no folder of an emptyDir named gone/);
+    });
+
+    it("where a link stands for the folder", async () => {
+      await node.startDaemon();
+      const elsewhere = join(node.folder, "elsewhere");
+      await mkdir(join(elsewhere, "mount"), { recursive: true });
+      const pod = await node.addPod([
+        { name: "data", source: "emptyDir" },
+        { name: "claim", source: "claim" },
+      ]);
+      const claim = join(pod.folder, "volumes/kubernetes.io~csi/pvc-claim");
+      for (const folder of [pod.volume("data"), claim]) {
+        await rm(folder, { recursive: true });
+        await symlink(elsewhere, folder);
+      }
+      await pod.startSidecar();
+      for (const name of ["data", "claim"]) await until(`${name} is refused`, async () => (await pod.stateOf(name))?.is === "refused");
+      for (const state of [await pod.stateOf("data"), await pod.stateOf("claim")])
+        assert.equal(state?.is === "refused" && state.reason, "VolumeNotFound");
+      assert.deepEqual(await node.mounts(), []);
+    });
+
+    it("to a process that is none of the pod", async () => {
+      const stranger = await node.addPod();
+      const pod = await node.addPod();
+      await node.startDaemon();
+      await pod.startSidecar({ group: stranger.group });
+      const served = await node.addPod();
+      await served.startSidecar();
+      await served.untilServed();
+      assert.equal((await pod.stateOf("data"))?.is, "waiting");
+      assert.equal((await node.mounts()).length, 1);
+    });
+
+    it("to a sidecar that says that it is another pod's, and to a socket that is a link to another pod's", async () => {
+      await node.startDaemon();
+      const served = await servedAlso();
+      const liar = await node.addPod();
+      await liar.startSidecar({ as: served.uid });
+      const linked = await node.addPod();
+      await symlink(served.socket, linked.socket);
+      const another = await servedAlso();
+      assert.equal((await node.mounts()).length, 2);
+      assert.equal(await read(another, "before"), "plain");
+    });
+  });
+
+  async function servedAlso(): Promise<Pod> {
+    const pod = await node.addPod();
+    await writeFile(join(pod.volume("data"), "before"), "plain");
+    await pod.startSidecar();
+    await pod.untilServed();
+    return pod;
+  }
+
+  it("are not handed to whoever says something else than a sidecar, and other pods are served meanwhile", async () => {
+    await node.startDaemon();
+    const nonsense = ["what?\n", "{}\n", '{"hello":{"podUid":"../x","volumes":[],"held":[]}}\n', "x".repeat(200_000), ""];
+    const servers = [];
+    for (const text of nonsense) {
+      const pod = await node.addPod();
+      const hidden = join(node.folder, "hidden.sock");
+      const server = createServer((socket) => {
+        socket.on("error", () => undefined);
+        socket.end(text);
+      });
+      await new Promise<void>((resolve) => server.listen(hidden, resolve));
+      await rename(hidden, pod.socket);
+      servers.push(server);
+    }
+    await servedAlso();
+    assert.equal((await node.mounts()).length, 1);
+    for (const server of servers) server.close();
+  });
+
+  it("cost the daemon nothing while nothing happens, and it loses no descriptors", async () => {
+    const pod = await servedPod();
+    const pid = node.daemon?.pid ?? 0;
+    const countOpen = async (): Promise<number> => Number(await node.see("sh", "-c", `ls /proc/${pid}/fd | wc -l`));
+    const round = async (): Promise<void> => {
+      await pod.killSidecar();
+      await pod.startSidecar();
+      await pod.untilServed();
+      await until("the daemon knows", async () => (await node.states())[0] === "serving");
+    };
+    await round();
+    const before = await countOpen();
+    for (let count = 0; count < 5; count += 1) await round();
+    assert.equal(await countOpen(), before);
+    const ticks = async (): Promise<number> => {
+      const fields = (await readFile(`/proc/${pid}/stat`, "latin1")).split(") ")[1]?.split(" ") ?? [];
+      return Number(fields[11]) + Number(fields[12]);
+    };
+    const start = await ticks();
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    assert.ok((await ticks()) - start <= 1, "the daemon used processor time");
+  });
+});
