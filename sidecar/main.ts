@@ -39,7 +39,8 @@ switch (command) {
   case "serve-libfuse": {
     const [{ serveLibfuse }, { createLog }] = await Promise.all([import("./files/libfuse/serve-libfuse.ts"), import("../common/log.ts")]);
     const [, volume = "", folder = ""] = process.argv.slice(2);
-    serveLibfuse({ volume, folder }, createLog({ process: "sidecar-files", level: "info" }));
+    const log = createLog({ process: "sidecar-files", level: "info" });
+    serveLibfuse({ volume, folder, log, exit: (code) => process.exit(code) });
     break;
   }
   case "compile":

@@ -30,12 +30,19 @@ const OPTIONS = [
   "negative_timeout=0",
 ].join(",");
 
+export interface ServeLibfuseOptions {
+  readonly volume: string;
+  readonly folder: string;
+  readonly log: Log;
+  readonly exit: (code: number) => void;
+}
+
 /**
  * The server process of one volume through libfuse: `sidecar.mjs serve-libfuse NAME FOLDER`, started by the sidecar with a channel for the messages of
  * server-messages.ts. Mounts over FOLDER what was there before. It must never touch a file below FOLDER itself: nobody would answer. Ends with the
  * channel; whoever started it takes the mount away.
  */
-export function serveLibfuse({ volume, folder }: { readonly volume: string; readonly folder: string }, log: Log): void {
+export function serveLibfuse({ volume, folder, log, exit }: ServeLibfuseOptions): void {
   process.umask(0); // modes are the caller's
   const native = loadFuseNative();
   const libc = openLibc();
@@ -87,7 +94,7 @@ export function serveLibfuse({ volume, folder }: { readonly volume: string; read
         break;
     }
   });
-  process.on("disconnect", () => process.exit(0));
+  process.on("disconnect", () => exit(0));
 }
 
 /** libfuse does not tell which descriptor it has. */
