@@ -1,16 +1,10 @@
 import * as z from "zod/mini";
+import type { ServedVolume } from "../common/sidecar-layout.ts";
 
 /**
  * What a sidecar and the daemon of its node say to each other about the volumes of the pod, over the socket `sidecarPaths.filesSocket`: a JSON
  * object on a line. The sidecar speaks first. The connection stays open while both live.
  */
-
-/** A volume of the pod that is to be served through FUSE. */
-export interface WantedVolume {
-  /** In the pod's spec. */
-  readonly name: string;
-  readonly source: "emptyDir" | "claim";
-}
 
 /** What the server of a volume and the kernel agreed on, base64; undefined as long as the kernel has not asked. */
 export interface HeldVolume {
@@ -20,7 +14,7 @@ export interface HeldVolume {
 
 export type FromSidecar =
   /** Comes with two descriptors for each volume that is held: of /dev/fuse, and of the folder. */
-  | { readonly say: "hello"; readonly podUid: string; readonly volumes: readonly WantedVolume[]; readonly held: readonly HeldVolume[] }
+  | { readonly say: "hello"; readonly podUid: string; readonly volumes: readonly ServedVolume[]; readonly held: readonly HeldVolume[] }
   /** The volume is served; its `init` is to be kept for a sidecar that comes later. */
   | { readonly say: "serving"; readonly name: string; readonly init: string };
 

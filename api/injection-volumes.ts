@@ -3,6 +3,7 @@ import { annotations as names, SIDECAR_CONTAINER } from "../common/names.ts";
 import type { ServedVolume } from "../common/sidecar-layout.ts";
 import type { ClassVerdict } from "./injection-verdict.ts";
 import { isJsonObject, type JsonObject, objectOf, objectsOf } from "./json.ts";
+import { listWords } from "./text.ts";
 
 /** Volumes of a pod that are served through FUSE, and what that changes in its containers. */
 export interface ServedVolumesPlan {
@@ -13,12 +14,12 @@ export interface ServedVolumesPlan {
 }
 
 /** Kinds of volumes that can be served, as the pod's spec names them. The kubelet itself writes into the others, or they are no folders of the pod's own. */
-const sources: Readonly<Record<string, ServedVolume["source"]>> = {
+export const servableSources: Readonly<Record<string, ServedVolume["source"]>> = {
   emptyDir: "emptyDir",
   persistentVolumeClaim: "claim",
   ephemeral: "claim",
 };
-const SOURCES = "emptyDir, persistentVolumeClaim and ephemeral can be served";
+const SOURCES = `${listWords(Object.keys(servableSources))} can be served`;
 /** Each has a process and its memory. */
 const MOST_VOLUMES = 16;
 /** More of them help nobody, and the API server cuts what is longer than 4 KiB in all. */
@@ -67,6 +68,10 @@ export function planPropagation(spec: JsonObject, served: readonly Pick<ServedVo
     .map(({ path }) => ({ op: "add", path: `${path}/mountPropagation`, value: "HostToContainer" }));
 }
 
+/** As the pod's spec names it, such as `configMap`. A volume that says nothing of its kind is an emptyDir. */
+export const kindOfVolume = (volume: JsonObject): string =>
+  Object.keys(volume).find((key) => key !== "name" && volume[key] !== undefined && volume[key] !== null) ?? "emptyDir";
+
 /** The volume as it will be served, or why it will not. */
 function judgeVolume(name: string, spec: JsonObject): ServedVolume | string {
   const all = objectsOf(spec["volumes"]);
@@ -78,9 +83,8 @@ function judgeVolume(name: string, spec: JsonObject): ServedVolume | string {
         .join(", ")
         .slice(0, 100) || "none"
     }.`;
-  // A volume that says nothing of its kind is an emptyDir.
-  const kind = Object.keys(volume).find((key) => key !== "name" && volume[key] !== undefined && volume[key] !== null) ?? "emptyDir";
-  const source = sources[kind];
+  const kind = kindOfVolume(volume);
+  const source = servableSources[kind];
   if (source === undefined) return `It is of the kind ${kind.slice(0, 40)}; ${SOURCES}.`;
   const medium = objectOf(volume["emptyDir"])["medium"];
   if (typeof medium === "string" && medium.startsWith("HugePages")) return "It is made of huge pages, which only memory maps can use.";

@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { annotations, SIDECAR_CONTAINER } from "../common/names.ts";
 import { servedBy } from "./injection-sidecar.ts";
+import { kindOfVolume, servableSources } from "./injection-volumes.ts";
 import { type JsonObject, objectsOf } from "./json.ts";
 import type { Skip } from "./selection.ts";
 import { listWords, show } from "./text.ts";
@@ -25,8 +26,7 @@ export interface VolumeMount {
 
 /** The kubelet puts its token there, in nearly every container. */
 const API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount";
-/** Kinds of volumes that can be served. */
-const servable: readonly string[] = ["emptyDir", "persistentVolumeClaim", "ephemeral"];
+const servable: readonly string[] = Object.keys(servableSources);
 
 /** A path from the root as it is compared: without doubled slashes, and none at its end. */
 export const plainPath = (path: string): string => posix.normalize(path).replace(/(?<=.)\/+$/, "");
@@ -36,7 +36,7 @@ export function readMounts(spec: JsonObject): readonly (readonly VolumeMount[])[
   const sidecar = objectsOf(spec["initContainers"]).find(({ name }) => name === SIDECAR_CONTAINER);
   if (sidecar === undefined) return [];
   const served = new Set<unknown>(servedBy(sidecar).map(({ name }) => name));
-  const sources = new Map(objectsOf(spec["volumes"]).map((volume) => [volume["name"], sourceOf(volume)]));
+  const sources = new Map(objectsOf(spec["volumes"]).map((volume) => [volume["name"], kindOfVolume(volume)]));
   return objectsOf(spec["containers"]).map((container) =>
     objectsOf(container["volumeMounts"]).flatMap(({ name, mountPath, subPath, subPathExpr }): readonly VolumeMount[] => {
       if (typeof name !== "string" || typeof mountPath !== "string") return [];
@@ -56,10 +56,6 @@ export function readMounts(spec: JsonObject): readonly (readonly VolumeMount[])[
     }),
   );
 }
-
-/** A volume that says nothing of its kind is an emptyDir. */
-const sourceOf = (volume: JsonObject): string =>
-  Object.keys(volume).find((key) => key !== "name" && volume[key] !== undefined && volume[key] !== null) ?? "emptyDir";
 
 /** The mount that is exactly there. */
 export const mountAt = (mounts: readonly VolumeMount[], path: string): VolumeMount | undefined =>

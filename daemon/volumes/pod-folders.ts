@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readdirSync } from "node:fs";
 import { Descriptor } from "../../agent/descriptors.ts";
-import type { WantedVolume } from "../../agent/hand-over.ts";
+import type { ServedVolume } from "../../common/sidecar-layout.ts";
 import { sidecarPaths, STATE_VOLUME } from "../../common/sidecar-layout.ts";
 import { type MountCalls, MountCallError, openFlags, resolveFlags } from "./mount-calls.ts";
 
@@ -15,7 +15,7 @@ export interface PodFolders {
   /** Whether a pod is there at all. */
   has(podUid: string): boolean;
   /** The folder of a volume, which the caller closes. */
-  openVolume(podUid: string, volume: WantedVolume): FoundFolder;
+  openVolume(podUid: string, volume: ServedVolume): FoundFolder;
   /** The socket on which the sidecar waits; undefined while there is none. The caller closes it. */
   openSocket(podUid: string): Descriptor | undefined;
   close(): void;

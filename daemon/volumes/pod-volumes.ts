@@ -1,6 +1,7 @@
 import { fstatSync } from "node:fs";
 import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
-import { HandOverError, type WantedVolume } from "../../agent/hand-over.ts";
+import { HandOverError } from "../../agent/hand-over.ts";
+import type { ServedVolume } from "../../common/sidecar-layout.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import type { FuseDevices } from "./fuse-devices.ts";
@@ -199,7 +200,7 @@ export class PodVolumes {
     }
   }
 
-  async #hand(link: SidecarLink, volume: WantedVolume): Promise<void> {
+  async #hand(link: SidecarLink, volume: ServedVolume): Promise<void> {
     const { name } = volume;
     // Whether the kernel and an earlier server came to terms, nobody knows any more; without those terms nobody can go on.
     if (this.#mounted.has(name) && this.#mounted.get(name)?.init === undefined) await this.#unmount(name, "its server never answered");
@@ -208,7 +209,7 @@ export class PodVolumes {
     await link.say({ say: "hand", name, init: mounted.init }, [mounted.fuse, mounted.folder]);
   }
 
-  async #mount(link: SidecarLink, volume: WantedVolume): Promise<Mounted | undefined> {
+  async #mount(link: SidecarLink, volume: ServedVolume): Promise<Mounted | undefined> {
     const { name } = volume;
     const { folders, mounts, devices } = this.#options;
     const podUid = this.#podUid;

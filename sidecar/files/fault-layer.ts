@@ -30,8 +30,6 @@ interface MethodCounts {
 /** What is to become of one operation. */
 export interface Verdict {
   readonly delayMs: number;
-  /** When the delay ends whatever is left of it, as `performance.now()` counts: the end of a fault. */
-  readonly endMs: number;
   /** 0: it is done. */
   readonly errno: number;
   readonly faults: readonly CompiledFault[];
@@ -111,7 +109,6 @@ export class FaultLayer {
     );
     if (hits.length === 0) return undefined;
     let delayMs = 0;
-    let endsMs = Infinity;
     let errno = 0;
     const wallMs = Date.now();
     for (const fault of hits) {
@@ -122,7 +119,6 @@ export class FaultLayer {
       switch (fault.io.effect?.$case) {
         case "latency":
           delayMs += fault.io.effect.value.delayUs / 1_000;
-          endsMs = Math.min(endsMs, fault.endMs);
           counts.delayed += 1;
           break;
         case "error":
@@ -138,7 +134,7 @@ export class FaultLayer {
           break;
       }
     }
-    return { delayMs, endMs: endsMs, errno, faults: hits };
+    return { delayMs, errno, faults: hits };
   }
 
   counts(): readonly Counts[] {
@@ -223,7 +219,7 @@ export function cacheRulesFor(faults: readonly CompiledFault[]): CacheRules {
   return { keepsData: !touches(["read", "write"]), keepsNames: !touches(["lookup", "getattr"]) };
 }
 
-/** Changes attributes as the faults say. The root of a volume keeps its type, or the volume would be lost. */
+/** Changes attributes as the faults say. */
 export function overrideAttributes(attributes: Attributes, { faults }: Verdict): Attributes {
   let changed = attributes;
   for (const { io } of faults) {

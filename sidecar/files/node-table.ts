@@ -53,6 +53,7 @@ export class NodeTable {
   /** Folders that are open, the one that was opened first in front. */
   readonly #openFolders = new Set<Node>();
   readonly #maxOpenFolders: number;
+  #hasScanned = false;
   readonly #name = new CString(4096);
   readonly #emptyPath = new CString(1);
   readonly #statx = Buffer.alloc(STATX_BYTES);
@@ -93,7 +94,7 @@ export class NodeTable {
   get(id: NodeId): Node {
     const known = this.#nodes.get(id);
     if (known !== undefined) return known;
-    this.#scan();
+    this.#scanOnce();
     const found = this.#nodes.get(id);
     if (found === undefined) throw FileError.of(errors.ESTALE);
     return found;
@@ -237,8 +238,13 @@ export class NodeTable {
     }
   }
 
-  /** Walks through the volume and remembers all that is there. Only after another server's end: numbers of its clients are to be found again. */
-  #scan(): void {
+  /**
+   * Walks through the volume and remembers all that is there: numbers that an earlier server has told are to be found again. Once is enough, as from
+   * then on all that comes and goes is seen. Nobody is known to have looked a node up; a forget that comes takes it away.
+   */
+  #scanOnce(): void {
+    if (this.#hasScanned) return;
+    this.#hasScanned = true;
     const buffer = Buffer.alloc(65_536);
     const address = addressOf(buffer);
     const waiting: Node[] = [this.root];
@@ -257,10 +263,7 @@ export class NodeTable {
           const id = this.idOf(ino);
           const known = this.#nodes.get(id);
           const node = known ?? createNode(id, folder, name);
-          if (known === undefined) {
-            node.lookups = 1;
-            this.#nodes.set(id, node);
-          }
+          if (known === undefined) this.#nodes.set(id, node);
           if (type === DT_DIR) waiting.push(node);
         }
       }

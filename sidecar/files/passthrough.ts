@@ -14,7 +14,7 @@ import {
 } from "./file-operations.ts";
 import { addressOf, errors, flags, type Libc, modes } from "./libc.ts";
 import { checkName, CString, check, type Node, NodeTable, parseEntries, type Place } from "./node-table.ts";
-import { readAttributes, readGeneration, STATX_BYTES } from "./statx.ts";
+import { readAttributes, readGeneration, readIno, STATX_BYTES } from "./statx.ts";
 
 export interface PassthroughOptions {
   readonly libc: Libc;
@@ -45,13 +45,6 @@ const knownIoctls = new Map([
   [0x401c_5820, 28],
 ]);
 
-interface OpenFolder {
-  /** Where the kernel would go on. */
-  position: bigint;
-  /** What was read and not asked for yet. */
-  rest: readonly DirectoryEntry[];
-}
-
 /** The NodeTable as well: drivers ask it for paths and look-ups. */
 export interface Passthrough extends FileOperations {
   readonly nodes: NodeTable;
@@ -60,7 +53,8 @@ export interface Passthrough extends FileOperations {
 /** Does operations on the files of a folder as they are. A handle is a descriptor of this process. The process' umask must be 0. */
 export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOptions): Passthrough {
   const nodes = new NodeTable({ libc, folder, maxOpenFolders: Math.max(16, Math.floor(maxDescriptors / 4)) });
-  const folders = new Map<Handle, OpenFolder>();
+  /** Where open folders would be read on. */
+  const folderPositions = new Map<Handle, bigint>();
   const one = new CString(LONGEST_PATH);
   const other = new CString(LONGEST_PATH);
   const empty = new CString(0);
@@ -91,7 +85,7 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
   function statNode(node: Node): Attributes {
     nodes.placeOf(node, place);
     statAt(place.fd, place.path, place.isEmpty ? flags.AT_EMPTY_PATH : 0);
-    if (nodes.idOf(readAttributes(statx).ino) !== node.id) throw FileError.of(errors.ESTALE);
+    if (nodes.idOf(readIno(statx)) !== node.id) throw FileError.of(errors.ESTALE);
     return see(node);
   }
 
@@ -112,7 +106,7 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
   /** The number of what has this name now; undefined for nothing. */
   function whoHas(parent: Node, name: Name): NodeId | undefined {
     const result = libc.statx(nodes.folderOf(parent), one.set(name), flags.AT_SYMLINK_NOFOLLOW, flags.STATX_BASIC_AND_BIRTH, statxAddress);
-    if (result === 0) return nodes.idOf(readAttributes(statx).ino);
+    if (result === 0) return nodes.idOf(readIno(statx));
     const errno = libc.errno();
     if (errno === errors.ENOENT) return undefined;
     throw FileError.of(errno);
@@ -310,23 +304,17 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
     fsync: (fd, dataOnly) => void must(dataOnly ? libc.fdatasync(fd) : libc.fsync(fd)),
     opendir(id) {
       const fd = nodes.open(nodes.get(id), flags.O_DIRECTORY);
-      folders.set(fd, { position: 0n, rest: [] });
+      folderPositions.set(fd, 0n);
       return fd;
     },
     readdir(fd, position, bytes) {
-      const folder = folders.get(fd) ?? { position: -1n, rest: [] };
-      if (folder.position !== position) {
-        folder.rest = [];
-        must(libc.lseek(fd, position, 0));
-      }
-      const entries = folder.rest.length > 0 ? folder.rest : readEntries(fd, bytes);
-      folder.rest = entries;
-      folder.position = position;
-      folders.set(fd, folder);
+      if (folderPositions.get(fd) !== position) must(libc.lseek(fd, position, 0));
+      const entries = readEntries(fd, bytes);
+      folderPositions.set(fd, entries.at(-1)?.next ?? position);
       return entries;
     },
     releasedir(fd) {
-      folders.delete(fd);
+      folderPositions.delete(fd);
       libc.close(fd);
     },
     fsyncdir: (fd, dataOnly) => void must(dataOnly ? libc.fdatasync(fd) : libc.fsync(fd)),

@@ -1,12 +1,13 @@
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
-import type { FromDaemon, WantedVolume } from "../../agent/hand-over.ts";
+import type { FromDaemon } from "../../agent/hand-over.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
+import type { ServedVolume } from "../../common/sidecar-layout.ts";
 import { DaemonConversation } from "./daemon-conversation.ts";
 import type { Counts, ServedFault } from "./server-messages.ts";
-import { type ServedVolume, VolumeServer } from "./volume-server.ts";
+import { type VolumeInHand, VolumeServer } from "./volume-server.ts";
 
 export type VolumeState =
   /** The daemon has not handed it over, or its server has not answered yet. */
@@ -17,7 +18,7 @@ export type VolumeState =
 
 export interface VolumeKeeperOptions {
   readonly podUid: string;
-  readonly volumes: readonly WantedVolume[];
+  readonly volumes: readonly ServedVolume[];
   /** See `sidecarPaths.filesSocket`. */
   readonly socketPath: string;
   /** Program and arguments of the server process of a volume. */
@@ -40,7 +41,7 @@ interface Wanted {
 }
 
 interface Kept {
-  readonly volume: ServedVolume;
+  readonly volume: VolumeInHand;
   readonly server: VolumeServer;
 }
 
@@ -159,7 +160,7 @@ export class VolumeKeeper {
       this.#tell();
       return;
     }
-    const volume: ServedVolume = { name: said.name, descriptors: [fuse, folder], init: said.init };
+    const volume: VolumeInHand = { name: said.name, descriptors: [fuse, folder], init: said.init };
     const server = this.#serve(volume);
     this.#kept.set(said.name, { volume, server });
     const { faults, sinceMs } = this.#wanted.get(said.name) ?? { faults: [], sinceMs: 0 };
@@ -169,7 +170,7 @@ export class VolumeKeeper {
       .catch((error: unknown) => log.debug({ err: error, volume: said.name }, "the first faults of a volume are not in force yet"));
   }
 
-  #serve(volume: ServedVolume): VolumeServer {
+  #serve(volume: VolumeInHand): VolumeServer {
     const { name } = volume;
     const { command, environment, clock, log } = this.#options;
     return new VolumeServer(volume, {

@@ -6,7 +6,7 @@ import { addCounts } from "./counts.ts";
 import type { Counts, FromServer, ServedFault, ToServer } from "./server-messages.ts";
 
 /** A volume that its owner has in hand. */
-export interface ServedVolume {
+export interface VolumeInHand {
   readonly name: string;
   /** What the process inherits from number 3 on, see `serverDescriptors`. They stay the owner's, and open until the server is closed. */
   readonly descriptors: readonly Descriptor[];
@@ -51,7 +51,7 @@ interface Rules {
 
 /** Serves one volume by a process of its own, which is started again whenever it ends, with what the kernel, the rules and the counts were. */
 export class VolumeServer {
-  readonly #volume: ServedVolume;
+  readonly #volume: VolumeInHand;
   readonly #options: VolumeServerOptions;
   #init: string | undefined;
   #child: ChildProcess | undefined;
@@ -68,7 +68,7 @@ export class VolumeServer {
   #latest: readonly Counts[] = [];
   #counting: PromiseWithResolvers<void> | undefined;
 
-  constructor(volume: ServedVolume, options: VolumeServerOptions) {
+  constructor(volume: VolumeInHand, options: VolumeServerOptions) {
     this.#volume = volume;
     this.#options = options;
     this.#init = volume.init;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type IoFault, IoMistake_Filling } from "../../proto/gen/faults.ts";
 import type { Database, RunningDatabase } from "./support/database.ts";
 import { etcd } from "./support/etcd.ts";
@@ -50,30 +51,38 @@ const actions: readonly Action[] = [
 ];
 
 const DURING_MS = 4_000;
+/** Within it all of them have written what they acknowledged to where it stays. */
+const REST_MS = 1_500;
 
 /** What a database is asked in the course of a test, and what it acknowledged. */
 class Story {
   readonly acknowledged = new Set<number>();
   #key = 0;
 
-  /** Whether the database said yes. */
-  async write(running: RunningDatabase): Promise<boolean> {
+  /** Why the database refused; undefined where it acknowledged. */
+  async write(running: RunningDatabase): Promise<string | undefined> {
     this.#key += 1;
     const key = this.#key;
     return running.write(key).then(
-      () => (this.acknowledged.add(key), true),
-      () => false,
+      () => void this.acknowledged.add(key),
+      (error: unknown) => String(error),
     );
   }
 
   async writeMany(running: RunningDatabase, count: number): Promise<void> {
-    for (let at = 0; at < count; at += 1) assert.ok(await this.write(running), `Write ${this.#key} was refused without a fault in force.`);
+    for (let at = 0; at < count; at += 1)
+      assert.equal(await this.write(running), undefined, "A write was refused without a fault in force.");
   }
 
   async lost(running: RunningDatabase): Promise<readonly number[]> {
     const there = new Set(await running.read());
     return [...this.acknowledged].filter((key) => !there.has(key));
   }
+}
+
+function pathOf(database: Database, { isReadOnly, mayEnd }: Action): string {
+  if (!mayEnd) return "";
+  return (isReadOnly ? database.mistakenPath : undefined) ?? database.faultedPath ?? "";
 }
 
 async function disturb(running: RunningDatabase, story: Story, { isReadOnly }: Action): Promise<void> {
@@ -108,7 +117,8 @@ for (const database of databases)
         running = first;
         await story.writeMany(first, 60);
 
-        await volume.rule({ fault: { ...action.fault, path: (action.isReadOnly ? database.mistakenPath : undefined) ?? "" } });
+        if (action.isReadOnly) await sleep(REST_MS);
+        await volume.rule({ fault: { ...action.fault, path: pathOf(database, action) } });
         await disturb(first, story, action);
         const counts = await volume.count();
         await volume.rule({});
@@ -134,7 +144,7 @@ for (const database of databases)
 
 /** The same process, after the fault. PostgreSQL may be on its way back from an end of its parts. */
 async function goOn(running: RunningDatabase, story: Story): Promise<void> {
-  for (let round = 0; round < 100 && !(await story.write(running)); round += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let round = 0; round < 600 && (await story.write(running)) !== undefined; round += 1) await sleep(100);
   await story.writeMany(running, 20);
   assert.deepEqual(await story.lost(running), [], "Acknowledged writes are missing after the fault.");
   assert.equal(running.end, undefined);

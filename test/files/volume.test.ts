@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -147,6 +147,39 @@ describe("a volume behind FUSE", () => {
     assert.equal(await says("stat -c '%s %a %h %u %g %Y' f; stat -c %a d"), "77 123 9 5 6 1000\n755");
     await volume.rule({});
     assert.equal(await says("stat -c '%s %a %h %u %g' f; cat f"), "6 644 1 0 0\nhello");
+  });
+
+  it("reports another kind of file, and gives neither the file nor who has it open up for it", async () => {
+    const program = new Program(
+      volume,
+      "echo hello > f; exec 5<f; stat -c %F f; read x; stat -c %F f; read x; stat -c %F f; cat <&5; cat f",
+    );
+    assert.equal(await program.hear(), "regular file");
+    await volume.rule({ other: { path: "/data/f", effect: { $case: "attributes", value: { kind: 0o040000 } } } });
+    assert.equal(await program.goOn(), "directory");
+    assert.match(await says("cat f"), /directory/);
+    await volume.rule({});
+    assert.equal(await program.goOn(), "regular file");
+    assert.deepEqual([await program.hear(), await program.hear()], ["hello", "hello"]);
+    assert.equal(await says("stat -c %F .; cat f"), "directory\nhello");
+    program.end();
+  });
+
+  it("lists a folder anew after it was rewound", async () => {
+    const perl = 'opendir(D, "."); readdir D for 1..2; system("touch made"); rewinddir D; print join " ", sort grep {!/^\\./} readdir D';
+    assert.equal(await says(`touch was; perl -e '${perl}'`), "made was");
+  });
+
+  it("gives the space of a removed file back, also of one that a new server came upon while it looked for another", async () => {
+    const program = new Program(volume, "exec 5<>f; echo open; read x; echo x >&5; echo found");
+    assert.equal(await program.hear(), "open");
+    await writeFile(join(volume.plain, "big"), "never looked at");
+    await volume.killServer();
+    assert.equal(await program.goOn(), "found");
+    await says("rm big; ls");
+    const held = execFileSync("ls", ["-l", `/proc/${volume.pid}/fd`], { encoding: "utf8" });
+    assert.doesNotMatch(held, /\(deleted\)/);
+    program.end();
   });
 
   it("puts mistakes into what is read, and what is written wrong stays so", async () => {

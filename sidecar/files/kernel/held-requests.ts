@@ -6,8 +6,10 @@ export interface HeldRequest {
   readonly uniqueHigh: number;
   readonly request: Buffer;
   readonly verdict: Verdict;
-  /** When it goes on, as `performance.now()` counts. */
-  dueMs: number;
+  /** When its delay is over, as `performance.now()` counts. */
+  readonly goesOnMs: number;
+  /** When it is to be looked at: then, or earlier, when a fault that delays it is to end. */
+  readonly dueMs: number;
 }
 
 /** Requests that wait, by when they are due. */

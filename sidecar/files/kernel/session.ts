@@ -22,7 +22,7 @@ import {
 import { addressOf, errors, flags, type Libc, modes } from "../libc.ts";
 import type { Node } from "../node-table.ts";
 import type { Passthrough } from "../passthrough.ts";
-import { HeldRequests } from "./held-requests.ts";
+import { type HeldRequest, HeldRequests } from "./held-requests.ts";
 import {
   ANSWER_HEADER,
   expireName,
@@ -42,6 +42,7 @@ import {
   wanted,
   WRITE_KILL_SUIDGID,
 } from "./protocol.ts";
+import { isDisguised, readInt64, readName, readNode, readUint64, writeInt64, writeNode, writeUint64 } from "./wire.ts";
 
 export interface SessionOptions {
   readonly libc: Libc;
@@ -72,7 +73,6 @@ export interface SlowSync {
 
 const BODY = REQUEST_HEADER;
 const OUT = ANSWER_HEADER;
-const TWO_32 = 2 ** 32;
 const ATTR_BYTES = 88;
 const ENTRY_BYTES = 40 + ATTR_BYTES;
 const RESENT = 0x8000_0000;
@@ -109,14 +109,18 @@ export class Session {
 
   /** Answers what has waited long enough. */
   releaseDue(): void {
-    for (const { request, verdict } of this.#held.takeDue(this.#options.nowMs())) this.#goOn(request, verdict);
+    const nowMs = this.#options.nowMs();
+    for (const held of this.#held.takeDue(nowMs)) {
+      // It was due because a fault was to end, and that was given more time meanwhile.
+      if (nowMs < held.goesOnMs && latenciesOf(held.verdict).every((fault) => this.#options.faults.isInForce(fault))) this.#hold(held);
+      else this.#goOn(held.request, held.verdict);
+    }
   }
 
   /** Answers what waits for a fault that is over, and returns what the kernel must drop so that the change is seen. */
   onRulesChanged(changed: readonly CompiledFault[]): readonly Buffer[] {
     const { faults } = this.#options;
-    const isFree = ({ verdict }: { readonly verdict: Verdict }): boolean =>
-      !verdict.faults.some((fault) => fault.io.effect?.$case === "latency" && faults.isInForce(fault));
+    const isFree = ({ verdict }: HeldRequest): boolean => !latenciesOf(verdict).every((fault) => faults.isInForce(fault));
     for (const { request, verdict } of this.#held.takeWhere(isFree)) this.#goOn(request, verdict);
     return this.#invalidate(changed);
   }
@@ -136,13 +140,17 @@ export class Session {
     const verdict = this.#judge(operation.method, code, length);
     if (verdict === undefined) return this.#carryOut(request, length, undefined);
     if (verdict.delayMs <= 0) return this.#goOn(request.subarray(0, length), verdict);
-    this.#held.add({
+    this.#hold({
       uniqueLow: request.readUInt32LE(8),
       uniqueHigh: request.readUInt32LE(12),
       request: Buffer.from(request.subarray(0, length)),
       verdict,
-      dueMs: Math.min(this.#options.nowMs() + verdict.delayMs, verdict.endMs),
+      goesOnMs: this.#options.nowMs() + verdict.delayMs,
     });
+  }
+
+  #hold(held: Omit<HeldRequest, "dueMs">): void {
+    this.#held.add({ ...held, dueMs: Math.min(held.goesOnMs, ...latenciesOf(held.verdict).map(({ endMs }) => endMs)) });
   }
 
   #judge(method: string, code: number, length: number): Verdict | undefined {
@@ -195,8 +203,7 @@ export class Session {
   /** Faults on the node of a request, or on the names in it. */
   #faultsOn(request: Buffer, code: number, length: number): readonly CompiledFault[] {
     const { files } = this.#options;
-    const node = files.nodes.known(nodeOf(request));
-    if (node === undefined) return this.#options.faults.faultsAt("/");
+    const node = files.nodes.get(nodeOf(request));
     switch (code) {
       case op.LOOKUP:
       case op.UNLINK:
@@ -213,7 +220,7 @@ export class Session {
       case op.RENAME2: {
         const start = BODY + (code === op.RENAME ? 8 : 16);
         const name = readName(request, start, length);
-        const newParent = files.nodes.known(readUint64(request, BODY)) ?? node;
+        const newParent = files.nodes.get(readNode(request, BODY));
         const newName = readName(request, start + name.length + 1, length);
         return [...new Set([...this.#faultsAtName(node, name), ...this.#faultsAtName(newParent, newName)])];
       }
@@ -270,7 +277,7 @@ export class Session {
         return this.#entry(files.lookup(node, readName(b, BODY, length)), verdict);
       case op.GETATTR: {
         const handle = (b.readUInt32LE(BODY) & GETATTR_FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
-        return this.#attributes(node, files.getattr(node, handle), verdict);
+        return this.#attributes(b, node, files.getattr(node, handle), verdict);
       }
       case op.SETATTR:
         return this.#setattr(b, node);
@@ -294,7 +301,7 @@ export class Session {
       }
       case op.LINK: {
         const name = readName(b, BODY + 8, length);
-        return this.#made(b, node, name, () => files.link(readUint64(b, BODY), node, name));
+        return this.#made(b, node, name, () => files.link(readNode(b, BODY), node, name));
       }
       case op.UNLINK:
         return this.#gone(b, () => files.unlink(node, readName(b, BODY, length)));
@@ -372,7 +379,7 @@ export class Session {
         // The kernel then reads and writes, and mistakes can be made.
         if (verdict?.faults.some(({ io }) => io.effect?.$case === "mistake") === true) throw FileError.of(errors.EOPNOTSUPP);
         const from = this.#handle(b, BODY, node, flags.O_RDWR);
-        const to = this.#handle(b, BODY + 24, readUint64(b, BODY + 16), flags.O_RDWR);
+        const to = this.#handle(b, BODY + 24, readNode(b, BODY + 16), flags.O_RDWR);
         const copied = files.copyFileRange(from, readUint64(b, BODY + 8), to, readUint64(b, BODY + 32), readUint64(b, BODY + 40));
         this.#out.writeUInt32LE(copied, OUT);
         this.#out.writeUInt32LE(0, OUT + 4);
@@ -390,7 +397,7 @@ export class Session {
         return NOTHING;
       case op.BATCH_FORGET: {
         const count = Math.min(b.readUInt32LE(BODY), Math.floor((length - BODY - 8) / 16));
-        for (let at = BODY + 8; at < BODY + 8 + count * 16; at += 16) files.forget(readUint64(b, at), readUint64(b, at + 8));
+        for (let at = BODY + 8; at < BODY + 8 + count * 16; at += 16) files.forget(readNode(b, at), readUint64(b, at + 8));
         return NOTHING;
       }
       case op.INTERRUPT: {
@@ -419,7 +426,9 @@ export class Session {
   }
 
   #write(b: Buffer, node: NodeId, length: number, verdict: Verdict | undefined): number {
-    const handle = this.#handle(b, BODY, node, b.readUInt32LE(BODY + 32));
+    // Pages of a mapping are written back with the flags of no open file: 0, which is to read.
+    const openFlags = b.readUInt32LE(BODY + 32) || flags.O_RDWR;
+    const handle = this.#handle(b, BODY, node, openFlags);
     const size = b.readUInt32LE(BODY + 16);
     if (BODY + 40 + size > length) throw FileError.of(errors.EINVAL);
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);
@@ -465,7 +474,7 @@ export class Session {
       killsPrivileges: (valid & fattr.KILL_SUIDGID) !== 0,
     };
     const handle = (valid & fattr.FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
-    return this.#attributes(node, this.#options.files.setattr(node, handle, changes), undefined);
+    return this.#attributes(b, node, this.#options.files.setattr(node, handle, changes), undefined);
   }
 
   /** What was made, or what an earlier server had made already when it ended. */
@@ -490,7 +499,7 @@ export class Session {
   #rename(b: Buffer, parent: NodeId, start: number, length: number, how: number): number {
     const name = readName(b, start, length);
     const newName = readName(b, start + name.length + 1, length);
-    this.#gone(b, () => this.#options.files.rename(parent, name, readUint64(b, BODY), newName, how));
+    this.#gone(b, () => this.#options.files.rename(parent, name, readNode(b, BODY), newName, how));
     this.#options.faults.epoch += 1; // paths have changed
     return 0;
   }
@@ -502,8 +511,9 @@ export class Session {
     const handle = this.#folder(b, node);
     const entryBytes = withEntries ? ENTRY_BYTES : 0;
     let at = OUT;
-    // Three quarters: an entry takes at most 8 bytes more here than from getdents64(2).
-    for (const { ino, name, type, next } of files.readdir(handle, b.readBigInt64LE(BODY + 8), Math.floor((size * 3) / 4))) {
+    // Three quarters: an entry takes at most 8 bytes more here than from getdents64(2); one with what a look-up tells, six times as much.
+    const bytesToRead = Math.floor(withEntries ? size / 6 : (size * 3) / 4);
+    for (const { ino, name, type, next } of files.readdir(handle, b.readBigInt64LE(BODY + 8), bytesToRead)) {
       const bytes = entryBytes + DIRENT_BYTES + ((name.length + 7) & ~7);
       if (at + bytes > OUT + size) break;
       if (withEntries) {
@@ -605,24 +615,27 @@ export class Session {
   #writeEntry(at: number, { node, generation, attributes }: Entry, verdict: Verdict | undefined): void {
     const out = this.#out;
     const seconds = this.#cacheRules(node).keepsNames ? KEEP_SECONDS : 0;
-    writeUint64(out, at, node);
+    const told = verdict === undefined ? attributes : overrideAttributes(attributes, verdict);
+    const hasOtherType = ((told.mode ^ attributes.mode) & modes.S_IFMT) !== 0;
+    writeNode(out, at, node, { isDisguised: hasOtherType && node !== ROOT });
     writeUint64(out, at + 8, generation);
     writeUint64(out, at + 16, seconds);
     writeUint64(out, at + 24, seconds);
     writeUint64(out, at + 32, 0);
-    this.#writeAttributes(at + 40, node, attributes, verdict);
+    this.#writeAttributes(at + 40, node === ROOT ? withType(told, attributes.mode) : told);
   }
 
-  #attributes(node: NodeId, attributes: Attributes, verdict: Verdict | undefined): number {
+  #attributes(b: Buffer, node: NodeId, found: Attributes, verdict: Verdict | undefined): number {
     writeUint64(this.#out, OUT, this.#cacheRules(node).keepsNames ? KEEP_SECONDS : 0);
     writeUint64(this.#out, OUT + 8, 0);
-    this.#writeAttributes(OUT + 16, node, attributes, verdict);
+    const told = verdict === undefined ? found : overrideAttributes(found, verdict);
+    // Of which type it is, the kernel knows from the look-up.
+    this.#writeAttributes(OUT + 16, isDisguised(b, NODE_AT) ? told : withType(told, found.mode));
     return 16 + ATTR_BYTES;
   }
 
-  #writeAttributes(at: number, node: NodeId, found: Attributes, verdict: Verdict | undefined): void {
+  #writeAttributes(at: number, told: Attributes): void {
     const out = this.#out;
-    const told = verdict === undefined ? found : overrideAttributes(found, verdict);
     writeUint64(out, at, told.ino);
     writeUint64(out, at + 8, told.size);
     writeUint64(out, at + 16, told.blocks);
@@ -632,8 +645,7 @@ export class Session {
     out.writeUInt32LE(told.atimeNs, at + 48);
     out.writeUInt32LE(told.mtimeNs, at + 52);
     out.writeUInt32LE(told.ctimeNs, at + 56);
-    // The kernel gives a node up for ever whose type changes; without its root, the volume.
-    out.writeUInt32LE(node === ROOT ? (told.mode & ~modes.S_IFMT) | (found.mode & modes.S_IFMT) : told.mode, at + 60);
+    out.writeUInt32LE(told.mode, at + 60);
     out.writeUInt32LE(told.nlink, at + 64);
     out.writeUInt32LE(told.uid, at + 68);
     out.writeUInt32LE(told.gid, at + 72);
@@ -702,35 +714,21 @@ export class Session {
   }
 }
 
+const withType = (attributes: Attributes, mode: number): Attributes => ({
+  ...attributes,
+  mode: (attributes.mode & ~modes.S_IFMT) | (mode & modes.S_IFMT),
+});
+
+const latenciesOf = ({ faults }: Verdict): readonly CompiledFault[] => faults.filter(({ io }) => io.effect?.$case === "latency");
+
 /** flags2 of the answer to INIT. */
 function readFlags2(init: string): number {
   const answer = Buffer.from(init, "base64");
   return answer.length < 36 ? 0 : answer.readUInt32LE(32);
 }
 
-const nodeOf = (b: Buffer): NodeId => readUint64(b, 16);
+const NODE_AT = 16;
+const nodeOf = (b: Buffer): NodeId => readNode(b, NODE_AT);
 const callerOf = (b: Buffer): Caller => ({ uid: b.readUInt32LE(24), gid: b.readUInt32LE(28) });
 /** Sent again by the kernel because a server read it and ended before it answered. */
 const isResent = (b: Buffer): boolean => b.readUInt32LE(12) >= RESENT;
-
-const readUint64 = (b: Buffer, at: number): number => b.readUInt32LE(at + 4) * TWO_32 + b.readUInt32LE(at);
-const readInt64 = (b: Buffer, at: number): number => b.readInt32LE(at + 4) * TWO_32 + b.readUInt32LE(at);
-
-function writeUint64(b: Buffer, at: number, value: number): void {
-  const high = Math.floor(value / TWO_32);
-  b.writeUInt32LE(value - high * TWO_32, at);
-  b.writeUInt32LE(high, at + 4);
-}
-
-function writeInt64(b: Buffer, at: number, value: number): void {
-  const high = Math.floor(value / TWO_32);
-  b.writeUInt32LE(value - high * TWO_32, at);
-  b.writeInt32LE(high, at + 4);
-}
-
-/** A name within a request. Throws EINVAL where it does not end there. */
-function readName(b: Buffer, start: number, length: number): Name {
-  const end = b.indexOf(0, start);
-  if (end < 0 || end >= length) throw FileError.of(errors.EINVAL);
-  return b.toString("latin1", start, end);
-}

@@ -20,10 +20,13 @@ export interface WaysOn {
 
 interface Held extends WaysOn {
   readonly verdict: Verdict;
-  readonly timer: NodeJS.Timeout;
+  /** When its delay is over, as `performance.now()` counts. */
+  readonly goesOnMs: number;
+  timer: NodeJS.Timeout | undefined;
 }
 
 const MOST_PATHS = 10_000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Lets operations wait, fail or pass as the faults want. */
 export class FaultGate {
@@ -46,15 +49,14 @@ export class FaultGate {
     const verdict = this.#faults.judge(method, this.faultsOn(paths));
     if (verdict === undefined) return ways.goOn(undefined);
     if (verdict.delayMs <= 0) return this.#goOn(verdict, ways);
-    const delayMs = Math.max(0, Math.min(verdict.delayMs, verdict.endMs - this.#nowMs()));
-    const held: Held = { ...ways, verdict, timer: setTimeout(() => this.#release(held), Math.min(delayMs, 2 ** 31 - 1)) };
+    const held: Held = { ...ways, verdict, goesOnMs: this.#nowMs() + verdict.delayMs, timer: undefined };
     this.#held.add(held);
+    this.#waitFor(held);
   }
 
   /** Ends all waiting for faults that are over. To be called when the rules have changed. */
   onRulesChanged(): void {
-    for (const held of this.#held)
-      if (!held.verdict.faults.some((fault) => fault.io.effect?.$case === "latency" && this.#faults.isInForce(fault))) this.#release(held);
+    for (const held of this.#held) this.#waitFor(held);
   }
 
   faultsOn(paths: readonly Name[]): readonly CompiledFault[] {
@@ -64,9 +66,14 @@ export class FaultGate {
     return [...new Set([...this.#faultsAt(first), ...this.#faultsAt(second)])];
   }
 
-  #release(held: Held): void {
+  /** Until its delay is over, or a fault that delays it: faults may last longer or less long than when it came. */
+  #waitFor(held: Held): void {
     clearTimeout(held.timer);
-    if (this.#held.delete(held)) this.#goOn(held.verdict, held);
+    const latencies = latenciesOf(held.verdict);
+    const leftMs = Math.min(held.goesOnMs, ...latencies.map(({ endMs }) => endMs)) - this.#nowMs();
+    if (leftMs > 0 && latencies.every((fault) => this.#faults.isInForce(fault)))
+      held.timer = setTimeout(() => this.#waitFor(held), Math.min(Math.ceil(leftMs), LONGEST_TIMER_MS));
+    else if (this.#held.delete(held)) this.#goOn(held.verdict, held);
   }
 
   /** A fault that ended while the operation waited has no effect on it any more. */
@@ -89,3 +96,5 @@ export class FaultGate {
     return matched;
   }
 }
+
+const latenciesOf = ({ faults }: Verdict): readonly CompiledFault[] => faults.filter(({ io }) => io.effect?.$case === "latency");

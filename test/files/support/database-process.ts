@@ -1,17 +1,22 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { openSync } from "node:fs";
+import { closeSync, openSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { waitUntil } from "../../../lab/wait-until.ts";
 
-/** The process of a database, in a process group of its own. What it says goes to a file. */
+/** The process of a database, in a process group of its own, with a folder for its socket and its log, which goes with it. */
 export class DatabaseProcess {
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
   #isKilled = false;
 
-  constructor(argv: readonly string[], logPath: string) {
+  readonly #folder: string;
+
+  constructor(argv: readonly string[], folder: string) {
     const [program = "", ...rest] = argv;
-    const log = openSync(logPath, "a");
+    this.#folder = folder;
+    const log = openSync(join(folder, "log"), "a");
     this.#child = spawn(program, rest, { stdio: ["ignore", log, log], detached: true, cwd: "/" });
+    closeSync(log);
     this.#ended = new Promise((resolve) => this.#child.once("close", () => resolve()));
   }
 
@@ -42,5 +47,6 @@ export class DatabaseProcess {
       // nobody is left of the group
     }
     await this.#ended;
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,9 @@
 /** A database on a folder, as a test uses one. Keys are whole numbers from 1 on. */
 export interface Database {
   readonly name: string;
-  /** What may be read wrong while it runs without being written back so: a glob below /data; undefined: everything. */
+  /** Glob below /data of the files whose errors and mistakes the database can notice; undefined: all of its files. */
+  readonly faultedPath?: string;
+  /** The same for mistakes alone, where it is not the same: files with check sums. */
   readonly mistakenPath?: string;
   prepare(): Promise<void>;
   /** Makes an empty one, ready to be started. */

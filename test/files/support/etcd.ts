@@ -39,7 +39,7 @@ async function start(folder: string): Promise<RunningDatabase> {
   const own = mkdtempSync(join(tmpdir(), "squall-etcd-"));
   const argv = [program, "--data-dir", join(folder, "data"), "--listen-client-urls", clientUrl, "--advertise-client-urls", clientUrl];
   // Another port at each start: a member's own address is in its log.
-  const server = new DatabaseProcess([...argv, "--listen-peer-urls", peerUrl, "--snapshot-count=50"], join(own, "log"));
+  const server = new DatabaseProcess([...argv, "--listen-peer-urls", peerUrl, "--snapshot-count=50"], own);
   const ask = async (
     path: string,
     body: unknown,

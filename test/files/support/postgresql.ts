@@ -21,6 +21,8 @@ const dataOf = (folder: string): string => join(folder, "data");
 
 export const postgresql: Database = {
   name: "PostgreSQL",
+  // Tables and indexes.
+  mistakenPath: "/data/data/base/*/[0-9]*",
   prepare: async () => {
     if (globSync("/usr/lib/postgresql/*/bin/postgres").length === 0) await ensureFilePackages(["postgresql"]);
   },
@@ -55,7 +57,7 @@ async function start(folder: string): Promise<RunningDatabase & { readonly socke
   const sockets = mkdtempSync(join(tmpdir(), "squall-postgresql-"));
   await run(["chown", "postgres:postgres", sockets]);
   const settings = [...SETTINGS, `unix_socket_directories=${sockets}`].flatMap((setting) => ["-c", setting]);
-  const server = new DatabaseProcess([...AS_USER, program("postgres"), "-D", dataOf(folder), ...settings], join(sockets, "log"));
+  const server = new DatabaseProcess([...AS_USER, program("postgres"), "-D", dataOf(folder), ...settings], sockets);
   const ask = (sql: string): Promise<string> =>
     run([program("psql"), "--host", sockets, "--username=postgres", "--no-psqlrc", "--tuples-only", "--no-align", "--command", sql], {
       timeoutMs: 20_000,

@@ -28,7 +28,7 @@ async function start(folder: string): Promise<RunningDatabase> {
   const own = mkdtempSync(join(tmpdir(), "squall-redis-"));
   const socket = join(own, "socket");
   const argv = ["redis-server", "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""];
-  const server = new DatabaseProcess([...argv, "--appendonly", "yes", "--appendfsync", "always"], join(own, "log"));
+  const server = new DatabaseProcess([...argv, "--appendonly", "yes", "--appendfsync", "always"], own);
   const ask = (...command: readonly string[]): Promise<string> => run(["redis-cli", "-e", "-s", socket, ...command], { timeoutMs: 20_000 });
   try {
     await server.untilReady(async () => {

@@ -9,8 +9,8 @@ const SESSION = join(import.meta.dirname, "sqlite-session.ts");
 
 export const sqlite = (journalMode: "delete" | "wal"): Database => ({
   name: `SQLite (${journalMode})`,
-  // Not its index of the log, which it maps and writes to.
-  mistakenPath: "/data/test.db",
+  // Not test.db-shm, its index of the log: it is mapped and written to, so that an error is a SIGBUS, or a page that is lost in silence.
+  faultedPath: "/data/test.d*[!m]",
   prepare: () => ensureFilePackages(["sqlite3"]),
   create: () => Promise.resolve(),
   start: (folder) => start(folder, journalMode),

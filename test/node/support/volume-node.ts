@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, readdir, readFile, readlink, rm, rmdir, writeFile } fro
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import type { WantedVolume } from "../../../agent/hand-over.ts";
+import type { ServedVolume } from "../../../common/sidecar-layout.ts";
 import type { Counts, ServedFault } from "../../../sidecar/files/server-messages.ts";
 import type { VolumeState } from "../../../sidecar/files/volume-keeper.ts";
 import type { ToSidecar } from "./volume-sidecar.ts";
@@ -76,7 +76,7 @@ export class VolumeNode {
     await once(child, "exit");
   }
 
-  async addPod(volumes: readonly WantedVolume[] = [{ name: "data", source: "emptyDir" }]): Promise<Pod> {
+  async addPod(volumes: readonly ServedVolume[] = [{ name: "data", source: "emptyDir" }]): Promise<Pod> {
     const pod = await Pod.create(this, volumes);
     this.pods.push(pod);
     return pod;
@@ -113,20 +113,20 @@ export class VolumeNode {
 export class Pod {
   readonly uid: string = randomUUID();
   readonly #node: VolumeNode;
-  readonly #volumes: readonly WantedVolume[];
+  readonly #volumes: readonly ServedVolume[];
   readonly group: string;
   readonly application: ChildProcess;
   sidecar: ChildProcess | undefined;
   #number = 0;
 
-  private constructor(node: VolumeNode, volumes: readonly WantedVolume[]) {
+  private constructor(node: VolumeNode, volumes: readonly ServedVolume[]) {
     this.#node = node;
     this.#volumes = volumes;
     this.group = join(CGROUPS, `squall-volumes-${process.pid}`, `pod${this.uid}`);
     this.application = spawn("sleep", ["600"], { stdio: "ignore" });
   }
 
-  static async create(node: VolumeNode, volumes: readonly WantedVolume[]): Promise<Pod> {
+  static async create(node: VolumeNode, volumes: readonly ServedVolume[]): Promise<Pod> {
     const pod = new Pod(node, volumes);
     await mkdir(pod.group, { recursive: true });
     await writeFile(join(pod.group, "cgroup.procs"), String(pod.application.pid));

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { openDescriptorSockets } from "../../../agent/descriptors.ts";
-import type { WantedVolume } from "../../../agent/hand-over.ts";
+import type { ServedVolume } from "../../../common/sidecar-layout.ts";
 import { systemClock } from "../../../common/clock.ts";
 import { createLog } from "../../../common/log.ts";
 import type { ServedFault } from "../../../sidecar/files/server-messages.ts";
@@ -18,7 +18,7 @@ export interface ToSidecar {
 const [podUid = "", longSocketPath = "", members = "", volumes = ""] = process.argv.slice(2);
 writeFileSync(members, String(process.pid));
 process.chdir(dirname(longSocketPath)); // in a pod the path is short enough for the address of a socket
-const wanted: readonly WantedVolume[] = JSON.parse(volumes);
+const wanted: readonly ServedVolume[] = JSON.parse(volumes);
 const keeper = new VolumeKeeper({
   podUid,
   volumes: wanted,
