@@ -99,7 +99,7 @@ function judgeVolume(name: string, spec: JsonObject): ServedVolume | string {
   if (mounts.length === 0) return "No container mounts it.";
   if (mounts.some(({ mount }) => isRecursivelyReadOnly(mount)))
     return "It is mounted with recursiveReadOnly, which forbids mountPropagation.";
-  return { name, source };
+  return mounts.some(({ mount }) => mount["readOnly"] === true) ? { name, source, hasReadOnlyMount: true } : { name, source };
 }
 
 /** The API server refuses pods with such a mount that propagates. */

@@ -3,7 +3,11 @@ import { readConfig, value } from "../common/config.ts";
 import { filesDrivers, type ServedVolume } from "../common/sidecar-layout.ts";
 
 const servedVolumes = z.array(
-  z.object({ name: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)), source: z.enum(["emptyDir", "claim"]) }),
+  z.object({
+    name: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)),
+    source: z.enum(["emptyDir", "claim"]),
+    hasReadOnlyMount: z.optional(z.boolean()),
+  }),
 );
 
 /** Undefined where a name comes twice. */

@@ -38,9 +38,9 @@ switch (command) {
   }
   case "serve-libfuse": {
     const [{ serveLibfuse }, { createLog }] = await Promise.all([import("./files/libfuse/serve-libfuse.ts"), import("../common/log.ts")]);
-    const [, volume = "", folder = ""] = process.argv.slice(2);
+    const [, volume = ""] = process.argv.slice(2);
     const log = createLog({ process: "sidecar-files", level: "info" });
-    serveLibfuse({ volume, folder, log, exit: (code) => process.exit(code) });
+    serveLibfuse({ volume, log, exit: (code) => process.exit(code) });
     break;
   }
   case "compile":

@@ -22,8 +22,8 @@ class Program {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(volume: LibfuseVolume, script: string) {
-    this.#child = spawn("timeout", ["-s", "KILL", "60", "bash", "-c", script], { cwd: volume.path });
+  constructor(volume: LibfuseVolume, script: string, folder = volume.path) {
+    this.#child = spawn("timeout", ["-s", "KILL", "60", "bash", "-c", script], { cwd: folder });
     this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
   }
 
@@ -41,6 +41,9 @@ class Program {
     this.#child.kill("SIGKILL");
   }
 }
+
+/** As containers have it with mountPropagation HostToContainer. The script must have no double quotes. */
+const inContainer = (script: string): string => `exec unshare --mount --propagation slave bash -c "${script.replaceAll("$", "\\$")}" 2>&1`;
 
 const skips = process.arch !== "x64";
 (skips ? describe.skip : describe)("a volume behind libfuse", () => {
@@ -263,6 +266,32 @@ const skips = process.arch !== "x64";
     assert.match(await says("ls a; cat a/f"), /^f\n.*Input\/output error/);
     await volume.rule({});
     assert.equal(await says("cat a/f"), "acknowledged");
+  });
+
+  it("comes back after a SIGKILL in a container that was started before", async () => {
+    await says("mkdir a; echo before > a/f");
+    const script = `mkdir ../own; mount --bind ${volume.path} ../own; cd /; own=${volume.plain}/../own
+      echo ready; read x; echo after > $own/a/g; cat $own/a/f $own/a/g | tr '\\n' ' '; echo`;
+    const container = new Program(volume, inContainer(script), volume.plain);
+    assert.equal(await container.hear(), "ready");
+    for (let kills = 0; kills < 3; kills += 1) await volume.killServer();
+    assert.equal(await container.goOn(), "before after ");
+    container.end();
+    assert.equal(await says("cat a/g"), "after");
+  });
+
+  it("gives no container a volume to write to that it has read-only, after a SIGKILL either", async () => {
+    await volume.close();
+    volume = await LibfuseVolume.open("/var/tmp", { hasReadOnlyMount: true });
+    const script = `mkdir ../own; mount --bind ${volume.path} ../own; mount -o remount,bind,ro ../own; cd /; own=${volume.plain}/../own
+      echo > $own/f; echo; read x; echo > $own/f`;
+    const container = new Program(volume, inContainer(script), volume.plain);
+    assert.match(await container.hear(), /Read-only file system/);
+    assert.equal(await container.hear(), "");
+    await volume.killServer();
+    assert.match(await container.goOn(), /Transport endpoint is not connected|Read-only file system/);
+    container.end();
+    assert.equal(await says("echo fine > f; cat f"), "fine");
     assert.equal(volume.mounts.filter((name) => name.startsWith("squall-")).length, 1);
   });
 

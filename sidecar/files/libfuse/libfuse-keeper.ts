@@ -1,4 +1,6 @@
+import { constants, openSync } from "node:fs";
 import { join } from "node:path";
+import { closeAll, Descriptor } from "../../../agent/descriptors.ts";
 import type { Clock } from "../../../common/clock.ts";
 import type { Log } from "../../../common/log.ts";
 import { type ServedVolume, sidecarPaths } from "../../../common/sidecar-layout.ts";
@@ -17,7 +19,11 @@ export interface LibfuseKeeperOptions {
   readonly log: Log;
 }
 
-/** Has the volumes of this pod served through libfuse, each by a process that mounts over the sidecar's own mount of it. */
+/**
+ * Has the volumes of this pod served through libfuse, each by a process that mounts over the sidecar's own mount of it. One that comes after another's
+ * death mounts over what that one left, which reaches containers that run: their own mount is of what was mounted when they started. Where one of them
+ * has it read-only it must not, and all of them have the dead one until they are started again.
+ */
 export function openLibfuseKeeper(
   volumes: readonly ServedVolume[],
   { main, environment, folder = sidecarPaths.volumes, clock, log }: LibfuseKeeperOptions,
@@ -28,13 +34,15 @@ export function openLibfuseKeeper(
   };
   const refused = judgePlatform();
   const folderOf = (volume: string): string => join(folder, volume);
+  const plains: Descriptor[] = [];
   const servers = new Map(
-    (refused === undefined ? volumes : []).map(({ name }) => [
-      name,
-      new VolumeServer(
-        { name, descriptors: [], init: undefined },
+    (refused === undefined ? volumes : []).map(({ name, hasReadOnlyMount }) => {
+      const plain = openPlain(folderOf(name));
+      plains.push(plain);
+      const server = new VolumeServer(
+        { name, descriptors: [plain], init: undefined },
         {
-          command: [process.execPath, "--max-semi-space-size=1", main, "serve-libfuse", name, folderOf(name)],
+          command: [process.execPath, "--max-semi-space-size=1", main, "serve-libfuse", name],
           environment,
           clock,
           log,
@@ -43,13 +51,15 @@ export function openLibfuseKeeper(
             tell();
           },
           onDeath() {
-            log.warn({ volume: name }, "containers that run have lost the volume until they are started again");
+            if (hasReadOnlyMount === true) unmountOurs(folderOf(name));
+            log.warn({ volume: name }, "whoever had files of a volume open has lost them");
             tell();
           },
           onUnmounted: tell,
         },
-      ),
-    ]),
+      );
+      return [name, server] as const;
+    }),
   );
   const stateOf = (name: string): VolumeState => refused ?? { is: servers.get(name)?.isServing === true ? "serving" : "waiting" };
   return {
@@ -67,8 +77,15 @@ export function openLibfuseKeeper(
         unmountOurs(folderOf(name));
         await server.close();
       }
+      closeAll(plains);
     },
   };
+}
+
+/** The folder of a volume as it is below our mounts: the one of an earlier life goes, those to come do not cover what is open. */
+function openPlain(folder: string): Descriptor {
+  unmountOurs(folder);
+  return new Descriptor(openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY));
 }
 
 function judgePlatform(): VolumeState | undefined {

@@ -1,4 +1,4 @@
-import { constants, openSync, readdirSync, readFileSync, readlinkSync, write } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, write } from "node:fs";
 import { promisify } from "node:util";
 import type { Log } from "../../../common/log.ts";
 import { FaultLayer } from "../fault-layer.ts";
@@ -8,7 +8,7 @@ import { openPassthrough } from "../passthrough.ts";
 import type { FromServer, ToServer } from "../server-messages.ts";
 import { loadFuseNative } from "./fuse-native.ts";
 import { openMemory } from "./memory.ts";
-import { MOUNT_NAME, unmountOurs } from "./mounts.ts";
+import { MOUNT_NAME } from "./mounts.ts";
 import { createVolumeHandlers } from "./volume-handlers.ts";
 
 const writeAsync = promisify(write);
@@ -32,25 +32,25 @@ const OPTIONS = [
 
 export interface ServeLibfuseOptions {
   readonly volume: string;
-  readonly folder: string;
   readonly log: Log;
   readonly exit: (code: number) => void;
 }
 
+/** Descriptor of the folder of the volume, as it is below all mounts of ours. */
+const FOLDER = 3;
+
 /**
- * The server process of one volume through libfuse: `sidecar.mjs serve-libfuse NAME FOLDER`, started by the sidecar with a channel for the messages of
- * server-messages.ts. Mounts over FOLDER what was there before. It must never touch a file below FOLDER itself: nobody would answer. Ends with the
- * channel; whoever started it takes the mount away.
+ * The server process of one volume through libfuse: `sidecar.mjs serve-libfuse NAME`, started by the sidecar with the folder of the volume and a channel
+ * for the messages of server-messages.ts. Mounts over the folder, and over whatever an earlier server has mounted there. It must never name a file
+ * below the mount itself: nobody would answer. Ends with the channel; whoever started it takes the mount away.
  */
-export function serveLibfuse({ volume, folder, log, exit }: ServeLibfuseOptions): void {
+export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
   process.umask(0); // modes are the caller's
   const native = loadFuseNative();
   const libc = openLibc();
   const nowMs = (): number => performance.now();
   const faults = new FaultLayer({ nowMs, random: Math.random });
-  unmountOurs(folder); // of an earlier server, whose files nobody answers for
-  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  const files = openPassthrough({ libc, folder: fd, maxDescriptors: readMaxDescriptors() });
+  const files = openPassthrough({ libc, folder: FOLDER, maxDescriptors: readMaxDescriptors() });
   const say = (message: FromServer): void => void process.send?.(message);
   let fuse: number | undefined;
   /** Nodes that the kernel is to drop data of. Not on this thread: it may wait for what this one has to answer. */
@@ -83,7 +83,8 @@ export function serveLibfuse({ volume, folder, log, exit }: ServeLibfuseOptions)
   process.on("message", (message: ToServer) => {
     switch (message.do) {
       case "serve":
-        native.mount(folder, `${OPTIONS},fsname=${MOUNT_NAME}${volume}`, handlers);
+        // By its descriptor libfuse finds the folder itself, and not a dead mount on it; the kernel mounts on top of all the same.
+        native.mount(`/proc/self/fd/${FOLDER}`, `${OPTIONS},fsname=${MOUNT_NAME}${volume}`, handlers);
         break;
       case "rule":
         faults.rule(message.faults);

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../common/clock.ts";
 import { createLog } from "../../../common/log.ts";
@@ -16,7 +16,7 @@ export class LibfuseVolume {
   readonly #base: string;
   readonly #keeper: ReturnType<typeof openLibfuseKeeper>;
 
-  private constructor(base: string) {
+  private constructor(base: string, hasReadOnlyMount: boolean) {
     this.#base = base;
     chmodSync(base, 0o755); // any user may come to it
     this.plain = join(base, "plain");
@@ -24,7 +24,8 @@ export class LibfuseVolume {
     mkdirSync(this.plain);
     mkdirSync(this.path);
     execFileSync("mount", ["--bind", this.plain, this.path]);
-    this.#keeper = openLibfuseKeeper([{ name: "data", source: "emptyDir" }], {
+    execFileSync("mount", ["--make-shared", this.path]); // mountPropagation: Bidirectional
+    this.#keeper = openLibfuseKeeper([{ name: "data", source: "emptyDir", hasReadOnlyMount }], {
       main: MAIN,
       environment: process.env,
       folder: base,
@@ -34,14 +35,25 @@ export class LibfuseVolume {
   }
 
   /** `under`: where the folder is made, which decides the file system it is on. */
-  static async open(under = "/var/tmp"): Promise<LibfuseVolume> {
-    const volume = new LibfuseVolume(mkdtempSync(join(under, "squall-libfuse-")));
+  static async open(under = "/var/tmp", { hasReadOnlyMount = false } = {}): Promise<LibfuseVolume> {
+    const volume = new LibfuseVolume(mkdtempSync(join(under, "squall-libfuse-")), hasReadOnlyMount);
     await volume.untilServing();
     return volume;
   }
 
   get isServing(): boolean {
     return this.#keeper.state().get("data")?.is === "serving";
+  }
+
+  /** Of the server. */
+  get pid(): number {
+    const children = readFileSync(`/proc/self/task/${process.pid}/children`, "latin1").trim().split(" ");
+    const pid = children.find(
+      (child) =>
+        readFileSync(`/proc/${child}/cmdline`, "latin1").includes("serve-libfuse") && readlinkSync(`/proc/${child}/fd/3`) === this.path,
+    );
+    if (pid === undefined) throw new Error(`Nobody serves ${this.path}.`);
+    return Number(pid);
   }
 
   /** Kernel's view: what is mounted on the folder, the topmost last. */
@@ -66,8 +78,7 @@ export class LibfuseVolume {
   /** SIGKILL; the keeper starts another one. */
   async killServer(): Promise<void> {
     const lost = new Promise<void>((resolve) => this.#keeper.onChange(() => (this.isServing ? undefined : resolve())));
-    const pid = execFileSync("pgrep", ["-f", `serve-libfuse data ${this.path}$`], { encoding: "utf8" }).trim();
-    process.kill(Number(pid), "SIGKILL");
+    process.kill(this.pid, "SIGKILL");
     await lost;
     await this.untilServing();
   }
