@@ -11,7 +11,7 @@ import { type VolumeInHand, VolumeServer } from "./volume-server.ts";
 
 export type VolumeState =
   /** The daemon has not handed it over, or its server has not answered yet. */
-  | { readonly is: "waiting" }
+  | { readonly is: "waiting"; readonly why?: string }
   | { readonly is: "serving" }
   /** By the daemon, which says why. */
   | { readonly is: "refused"; readonly reason: string; readonly message: string };
@@ -72,6 +72,11 @@ export class VolumeKeeper {
   /** Of each volume that is wanted. */
   state(): ReadonlyMap<string, VolumeState> {
     return new Map(this.#options.volumes.map(({ name }) => [name, this.#stateOf(name)]));
+  }
+
+  /** Every fault is. */
+  refusalOf(): undefined {
+    return undefined;
   }
 
   /** Calls back when the state of a volume has changed. */

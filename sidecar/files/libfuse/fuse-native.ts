@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { ThreadMemories } from "./thread-memories.ts";
 
 /** Memory of one of libfuse's threads: what it was called with, and where it waits for the answer. The same object as long as the thread lives. */
 export type ThreadMemory = Buffer;
@@ -14,7 +15,9 @@ export interface FuseNative {
   /** Number of an operation such as `getattr`. */
   codeOf(operation: string): number;
   signalOf(operation: string): Signal;
-  /** Mounts, and answers from now on with these handlers. Options as of mount.fuse(8). Throws where libfuse cannot mount. */
+  /** To be told of threads. */
+  readonly threads: ThreadMemories;
+  /** Mounts once, and answers from now on with these handlers. Options as of mount.fuse(8). Throws where libfuse cannot mount. */
   mount(path: string, options: string, handlers: Readonly<Record<string, Handler>>): void;
 }
 
@@ -51,13 +54,15 @@ export function loadFuseNative(): FuseNative {
   } catch (cause) {
     throw new Error("fuse-native cannot be loaded. It needs libfuse.so.2: apt-get install libfuse2.", { cause });
   }
-  const kept: Buffer[] = [];
+  const session = Buffer.alloc(binding.sizeof_fuse_thread_t);
+  const threads = new ThreadMemories(session);
   const codeOf = (operation: string): number => {
     const code = binding[`op_${operation}`];
     if (typeof code !== "number") throw new Error(`fuse-native has no operation ${operation}.`);
     return code;
   };
   return {
+    threads,
     codeOf,
     signalOf(operation) {
       const signal = binding[`fuse_native_signal_${operation}`];
@@ -71,12 +76,12 @@ export function loadFuseNative(): FuseNative {
         list[codeOf(operation)] = handler;
         implemented[codeOf(operation)] = 1;
       }
-      const allocate = (bytes: number): Buffer => {
-        const memory = Buffer.alloc(bytes);
-        kept.push(memory);
-        return memory;
-      };
-      binding.fuse_native_mount(path, `-o${options}`, allocate(binding.sizeof_fuse_thread_t), {}, allocate, list, implemented);
+      const allocate = (bytes: number): Buffer => threads.allocate(bytes);
+      try {
+        binding.fuse_native_mount(path, `-o${options}`, session, {}, allocate, list, implemented);
+      } catch (cause) {
+        throw new Error(`libfuse cannot mount on ${path}; what it said stands above. It needs /dev/fuse and CAP_SYS_ADMIN.`, { cause });
+      }
     },
   };
 }

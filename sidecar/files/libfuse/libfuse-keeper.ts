@@ -5,6 +5,7 @@ import type { Clock } from "../../../common/clock.ts";
 import type { Log } from "../../../common/log.ts";
 import { type ServedVolume, sidecarPaths } from "../../../common/sidecar-layout.ts";
 import type { FileServers } from "../file-servers.ts";
+import type { IoFault } from "../../../proto/gen/faults.ts";
 import { NotServedError, type VolumeState } from "../volume-keeper.ts";
 import { VolumeServer } from "../volume-server.ts";
 import { unmountOurs } from "./mounts.ts";
@@ -51,7 +52,7 @@ export function openLibfuseKeeper(
             tell();
           },
           onDeath() {
-            if (hasReadOnlyMount === true) unmountOurs(folderOf(name));
+            if (hasReadOnlyMount === true || server.init === undefined) unmountOurs(folderOf(name));
             log.warn({ volume: name }, "whoever had files of a volume open has lost them");
             tell();
           },
@@ -61,9 +62,14 @@ export function openLibfuseKeeper(
       return [name, server] as const;
     }),
   );
-  const stateOf = (name: string): VolumeState => refused ?? { is: servers.get(name)?.isServing === true ? "serving" : "waiting" };
+  const stateOf = (name: string): VolumeState =>
+    refused ??
+    (servers.get(name)?.isServing === true
+      ? { is: "serving" }
+      : { is: "waiting", why: "Its server is started; if it does not come up, the log of the sidecar says why." });
   return {
     state: () => new Map(volumes.map(({ name }) => [name, stateOf(name)])),
+    refusalOf,
     async rule(volume, faults) {
       const server = servers.get(volume);
       if (server === undefined && faults.length > 0) throw new NotServedError(`Volume ${volume} is not served through libfuse.`);
@@ -86,6 +92,19 @@ export function openLibfuseKeeper(
 function openPlain(folder: string): Descriptor {
   unmountOurs(folder);
   return new Descriptor(openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY));
+}
+
+/**
+ * A file that seems to be of another type is another file to the kernel, which gives the true one up for ever, with all who have it open; and libfuse
+ * lets nobody number them apart.
+ */
+function refusalOf({ effect }: IoFault): ReturnType<FileServers["refusalOf"]> {
+  if (effect?.$case !== "attributes" || effect.value.kind === undefined) return undefined;
+  return {
+    reason: "LibfuseNotSupported",
+    message:
+      "attr.kind is not possible on a volume that is served through libfuse: files would stay lost after it. Leave it out, or have the volume served by the node's daemon.",
+  };
 }
 
 function judgePlatform(): VolumeState | undefined {

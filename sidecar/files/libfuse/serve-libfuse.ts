@@ -74,6 +74,10 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
     memory: openMemory(),
     files,
     faults,
+    onUnknown(error) {
+      log.error({ err: error, volume }, "this libfuse cannot be used");
+      exit(1);
+    },
     onInit: () => say({ is: "serving", init: "" }),
     onStale: (node) => void drop([node]),
     onBug: (error) => log.error({ err: error, volume }, "a file operation failed inside the server; it was answered with EIO"),

@@ -17,6 +17,8 @@ export interface VolumeHandlersOptions {
   readonly faults: FaultLayer;
   /** The kernel has said hello. */
   readonly onInit: () => void;
+  /** It has, but requests cannot be read as they must be: this libfuse is another one than this driver knows. */
+  readonly onUnknown: (error: unknown) => void;
   /** The kernel is to drop what it keeps of the data of this node of its own. */
   readonly onStale: (node: bigint) => void;
   readonly onBug: (error: unknown) => void;
@@ -46,7 +48,7 @@ type Act = (verdict: Verdict | undefined) => number | Promise<number>;
 export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHandlers {
   const { native, memory, files, faults, onBug, nowMs, random } = options;
   const gate = new FaultGate({ faults, nowMs });
-  const requests = new KernelRequests(memory);
+  const requests = new KernelRequests(memory, native.threads);
   const calls = new NativeCalls(memory);
   const nodes = new PathNodes(files);
   /** The kernel's numbers of files that were read since they were opened. */
@@ -158,7 +160,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
 
   /** From the kernel's request: libfuse gives no times at all where only one of them is to change. */
   function setTimes(thread: ThreadMemory, path: Name): void {
-    const request = requests.of(thread);
+    const request = requests.making(thread, op.SETATTR, "");
     if (timed.get(thread) === requestNumber(request)) return;
     timed.set(thread, requestNumber(request));
     const valid = request.readUInt32LE(BODY);
@@ -184,12 +186,13 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
   function make(
     thread: ThreadMemory,
     path: Name,
-    method: string,
+    { code, method }: { readonly code: number; readonly method: string },
     answer: Answer,
     act: (caller: Caller, place: ReturnType<PathNodes["placeOf"]>) => { readonly node: number },
   ): void {
     serve(thread, { method, paths: [path] }, answer, () => {
-      nodes.note(act(callerOf(requests.of(thread)), nodes.placeOf(path)).node);
+      const place = nodes.placeOf(path);
+      nodes.note(act(callerOf(requests.making(thread, code, place.name)), place).node);
       return 0;
     });
   }
@@ -240,9 +243,14 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
   }
 
   const handlers: Readonly<Record<string, Handler>> = {
-    init: plain("init", (_thread, answer) => {
+    init: plain("init", (thread, answer) => {
+      try {
+        requests.making(thread, op.INIT, "");
+        options.onInit();
+      } catch (error) {
+        options.onUnknown(error);
+      }
       answer(0);
-      options.onInit();
     }),
     getattr: giving(
       "getattr",
@@ -292,18 +300,26 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
       },
     ),
     mknod: plain("mknod", (thread, answer, path: string, mode: number, device: number) =>
-      make(thread, pathOf(thread, path), "mknod", answer, (caller, { parent, name }) => files.mknod(parent, name, mode, device, caller)),
+      make(thread, pathOf(thread, path), { code: op.MKNOD, method: "mknod" }, answer, (caller, { parent, name }) =>
+        files.mknod(parent, name, mode, device, caller),
+      ),
     ),
     mkdir: plain("mkdir", (thread, answer, path: string, mode: number) =>
-      make(thread, pathOf(thread, path), "mkdir", answer, (caller, { parent, name }) => files.mkdir(parent, name, mode, caller)),
+      make(thread, pathOf(thread, path), { code: op.MKDIR, method: "mkdir" }, answer, (caller, { parent, name }) =>
+        files.mkdir(parent, name, mode, caller),
+      ),
     ),
     symlink: plain("symlink", (thread, answer, target: string, path: string) => {
       const bytes = pathOf(thread, target);
-      make(thread, destOf(thread, path), "symlink", answer, (caller, { parent, name }) => files.symlink(parent, name, bytes, caller));
+      make(thread, destOf(thread, path), { code: op.SYMLINK, method: "symlink" }, answer, (caller, { parent, name }) =>
+        files.symlink(parent, name, bytes, caller),
+      );
     }),
     link: plain("link", (thread, answer, path: string, newPath: string) => {
       const from = pathOf(thread, path);
-      make(thread, destOf(thread, newPath), "link", answer, (_caller, { parent, name }) => files.link(nodes.nodeAt(from), parent, name));
+      make(thread, destOf(thread, newPath), { code: op.LINK, method: "link" }, answer, (_caller, { parent, name }) =>
+        files.link(nodes.nodeAt(from), parent, name),
+      );
     }),
     unlink: plain("unlink", (thread, answer, path: string) => {
       const name = pathOf(thread, path);
@@ -336,7 +352,7 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
       const name = pathOf(thread, path);
       serve(thread, { method: "create", paths: [name] }, answer, () => {
         const place = nodes.placeOf(name);
-        const request = requests.of(thread);
+        const request = requests.making(thread, op.CREATE, place.name);
         const { entry, handle } = files.create(place.parent, place.name, request.readUInt32LE(BODY), mode, callerOf(request));
         nodes.note(entry.node);
         nodes.opened(handle, entry.node);
