@@ -1,5 +1,15 @@
 import { type FilesDriver, type ServedVolume, sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
+import { hasReadOnlyMount } from "./injection-volumes.ts";
 import { type JsonObject, objectOf, objectsOf } from "./json.ts";
+
+/** Volumes as this driver needs to know them. */
+export const servedThrough = (driver: FilesDriver, served: readonly ServedVolume[], spec: JsonObject): readonly ServedVolume[] =>
+  driver === "kernel"
+    ? served
+    : served.map((volume) => (hasReadOnlyMount(volume.name, spec) ? { ...volume, hasReadOnlyMount: true } : volume));
+
+/** An annotation of namespaces. `asked`: what the pod has of it, which has no say. */
+export const namespaceFilesDriver = "squall.dev/files-driver";
 
 /**
  * What the way in which volumes are served changes in the sidecar's container. `libfuse` is for nodes without the daemon: the sidecar mounts the volumes itself,
@@ -7,10 +17,19 @@ import { type JsonObject, objectOf, objectsOf } from "./json.ts";
  */
 export function planFilesDriver(
   sidecar: JsonObject,
-  driver: FilesDriver,
-  served: readonly ServedVolume[],
+  { driver, asked, served }: { readonly driver: FilesDriver; readonly asked: unknown; readonly served: readonly ServedVolume[] },
 ): { readonly sidecar: JsonObject; readonly warnings: readonly string[] } {
-  if (driver === "kernel" || served.length === 0) return { sidecar, warnings: [] };
+  if (driver === "kernel")
+    return {
+      sidecar,
+      warnings:
+        asked === undefined
+          ? []
+          : [
+              `squall: FilesDriverNotAllowed: the annotation ${namespaceFilesDriver} of the pod is left out: only the namespace can allow a privileged sidecar. Who may: kubectl annotate namespace NAME ${namespaceFilesDriver}=libfuse`,
+            ],
+    };
+  if (served.length === 0) return { sidecar, warnings: [] };
   const { runAsUser, runAsGroup, runAsNonRoot, readOnlyRootFilesystem } = objectOf(sidecar["securityContext"]);
   const names = served.map(({ name }) => name).join(", ");
   return {
@@ -29,7 +48,7 @@ export function planFilesDriver(
       ],
     },
     warnings: [
-      `squall: PrivilegedSidecar: the sidecar of this pod is privileged, to serve ${names} without a daemon on the node: the namespace's annotation squall.dev/files-driver is libfuse.`,
+      `squall: PrivilegedSidecar: the sidecar of this pod is privileged, to serve ${names} without a daemon on the node: the namespace's annotation ${namespaceFilesDriver} is libfuse.`,
     ],
   };
 }

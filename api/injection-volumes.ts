@@ -68,6 +68,10 @@ export function planPropagation(spec: JsonObject, served: readonly Pick<ServedVo
     .map(({ path }) => ({ op: "add", path: `${path}/mountPropagation`, value: "HostToContainer" }));
 }
 
+/** Whether a container mounts a volume `readOnly`. */
+export const hasReadOnlyMount = (name: string, spec: JsonObject): boolean =>
+  mountsOf(spec).some(({ mount }) => mount["name"] === name && mount["readOnly"] === true);
+
 /** As the pod's spec names it, such as `configMap`. A volume that says nothing of its kind is an emptyDir. */
 export const kindOfVolume = (volume: JsonObject): string =>
   Object.keys(volume).find((key) => key !== "name" && volume[key] !== undefined && volume[key] !== null) ?? "emptyDir";
@@ -99,7 +103,7 @@ function judgeVolume(name: string, spec: JsonObject): ServedVolume | string {
   if (mounts.length === 0) return "No container mounts it.";
   if (mounts.some(({ mount }) => isRecursivelyReadOnly(mount)))
     return "It is mounted with recursiveReadOnly, which forbids mountPropagation.";
-  return mounts.some(({ mount }) => mount["readOnly"] === true) ? { name, source, hasReadOnlyMount: true } : { name, source };
+  return { name, source };
 }
 
 /** The API server refuses pods with such a mount that propagates. */

@@ -2,7 +2,7 @@ import type { Operation } from "fast-json-patch";
 import { annotations as names, CA_CONFIGMAP, ENROLMENT_AUDIENCE, labels, OPTED_IN, SIDECAR_CONTAINER } from "../common/names.ts";
 import { bundlePath } from "../common/sidecar-layout.ts";
 import { ownVolumes, planSidecar, servedBy, type SidecarSettings } from "./injection-sidecar.ts";
-import { planFilesDriver } from "./injection-libfuse.ts";
+import { namespaceFilesDriver, planFilesDriver, servedThrough } from "./injection-libfuse.ts";
 import { parseVerdict } from "./injection-verdict.ts";
 import { planPropagation, planServedVolumes } from "./injection-volumes.ts";
 import { isJsonObject, type JsonObject, objectOf, objectsOf } from "./json.ts";
@@ -48,7 +48,7 @@ export const namespaceSettings = {
   image: "squall.dev/sidecar-image",
   cpu: "squall.dev/sidecar-cpu",
   memory: "squall.dev/sidecar-memory",
-  filesDriver: "squall.dev/files-driver",
+  filesDriver: namespaceFilesDriver,
 } as const;
 
 const OLDEST_MINOR = 29;
@@ -98,9 +98,12 @@ export function planInjection(
   const { settings, warnings } = readNamespaceSettings(facts);
   const volumes = planServedVolumes(metadata, spec, verdicts[`${quality} with volumes`]);
   const { sidecar, warnings: driverWarnings } = planFilesDriver(
-    planSidecar({ spec, facts, settings, quality, served: volumes.served }),
-    settings.filesDriver,
-    volumes.served,
+    planSidecar({ spec, facts, settings, quality, served: servedThrough(settings.filesDriver, volumes.served, spec) }),
+    {
+      driver: settings.filesDriver,
+      asked: objectOf(metadata["annotations"])[namespaceSettings.filesDriver],
+      served: volumes.served,
+    },
   );
   const containerName = objectsOf(spec["containers"])[0]?.["name"];
   const annotations = {

@@ -58,6 +58,6 @@ export interface ServedVolume {
   readonly name: string;
   /** Where the kubelet has its folder: with the pod's emptyDirs, or where a claim's storage is mounted. */
   readonly source: "emptyDir" | "claim";
-  /** A container mounts it `readOnly`, and a mount that comes later would reach that one writable. */
+  /** For the driver `libfuse`: a container mounts it `readOnly`, and a mount that comes later would reach that one writable. */
   readonly hasReadOnlyMount?: boolean | undefined;
 }

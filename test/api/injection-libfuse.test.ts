@@ -67,8 +67,23 @@ describe("planFilesDriver", () => {
       const { sidecar, warnings } = inject(asking, annotations);
       assert.equal(objectOf(sidecar["securityContext"])["privileged"], false);
       assert.equal(driverOf(sidecar), undefined);
-      assert.deepEqual(warnings, []);
+      assert.deepEqual(warnings, [
+        "squall: FilesDriverNotAllowed: the annotation squall.dev/files-driver of the pod is left out: only the namespace can allow a privileged sidecar. Who may: kubectl annotate namespace NAME squall.dev/files-driver=libfuse",
+      ]);
     }
+  });
+
+  it("tells the sidecar of volumes that a container has read-only, which its driver must know", () => {
+    const spec = objectOf(pod["spec"]);
+    const reader = { name: "reader", volumeMounts: [{ name: "data", mountPath: "/data", readOnly: true }] };
+    const read = { ...pod, spec: { ...spec, containers: [...objectsOf(spec["containers"]), reader] } };
+    const volumesOf = (sidecar: JsonObject): unknown => objectsOf(sidecar["env"]).find(({ name }) => name === "SQUALL_VOLUMES")?.["value"];
+    assert.equal(
+      volumesOf(inject(read, { "squall.dev/files-driver": "libfuse" }).sidecar),
+      '[{"name":"data","source":"emptyDir","hasReadOnlyMount":true}]',
+    );
+    assert.equal(volumesOf(inject(read, {}).sidecar), '[{"name":"data","source":"emptyDir"}]');
+    assert.equal(volumesOf(inject(pod, { "squall.dev/files-driver": "libfuse" }).sidecar), '[{"name":"data","source":"emptyDir"}]');
   });
 
   it("leaves it so in pods that have no volume served", () => {
