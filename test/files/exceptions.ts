@@ -1,5 +1,10 @@
 /** What passes on a plain folder and need not pass on a served one, and why. The suites fail when one of these passes after all. */
-export const exceptions: Readonly<Record<string, string>> = {
+export const kernelExceptions: Readonly<Record<string, string>> = {
   "pjdfstest on a disk: link::link_count_max":
     "is skipped: it asks pathconf(3) for the most links a file may have, and glibc answers from a list of file systems in which FUSE is not",
+};
+
+/** The same for the driver for nodes without the daemon. */
+export const libfuseExceptions: Readonly<Record<string, string>> = {
+  ...kernelExceptions,
 };

@@ -197,6 +197,7 @@ const skips = process.arch !== "x64";
     ["mkdir", "mkdir n"],
     ["rmdir", "rmdir d"],
     ["mknod", "mkfifo n"],
+    ["mknod", "python3 -c 'import os; os.mknod(\"n\", 0o600)'"],
     ["link", "ln f n"],
     ["symlink", "ln -s f n"],
     ["readlink", "readlink -v l"],

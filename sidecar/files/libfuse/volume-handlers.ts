@@ -1,4 +1,4 @@
-import { fdatasync, fsync } from "node:fs";
+import { constants, fdatasync, fsync } from "node:fs";
 import { cacheRulesFor, type FaultLayer, makeMistakes, overrideAttributes, type Verdict } from "../fault-layer.ts";
 import { type Caller, FileError, type FileOperations, type Name, type NewTime } from "../file-operations.ts";
 import { fattr, op, operations, REQUEST_HEADER } from "../kernel/protocol.ts";
@@ -350,10 +350,13 @@ export function createVolumeHandlers(options: VolumeHandlersOptions): VolumeHand
     }),
     create: opening("create", (thread, answer, path: string, mode: number) => {
       const name = pathOf(thread, path);
-      serve(thread, { method: "create", paths: [name] }, answer, () => {
+      // libfuse does MKNOD of a regular file with it as well.
+      const isMknod = requests.of(thread).readUInt32LE(4) === op.MKNOD;
+      serve(thread, { method: isMknod ? "mknod" : "create", paths: [name] }, answer, () => {
         const place = nodes.placeOf(name);
-        const request = requests.making(thread, op.CREATE, place.name);
-        const { entry, handle } = files.create(place.parent, place.name, request.readUInt32LE(BODY), mode, callerOf(request));
+        const request = requests.making(thread, isMknod ? op.MKNOD : op.CREATE, place.name);
+        const openFlags = isMknod ? constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY : request.readUInt32LE(BODY);
+        const { entry, handle } = files.create(place.parent, place.name, openFlags, mode, callerOf(request));
         nodes.note(entry.node);
         nodes.opened(handle, entry.node);
         return handle;
