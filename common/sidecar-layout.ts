@@ -14,7 +14,7 @@ export const sidecarPaths = {
   /** A UNIX socket, there while the pod has volumes that are served through FUSE: the daemon of the node hands them over, see agent/hand-over.ts. */
   filesSocket: "/var/lib/squall/files.sock",
   /** Folders of volumes that the sidecar mounts itself, by their names: for the driver `libfuse`. */
-  volumes: "/squall-volumes",
+  volumes: "/var/lib/squall-volumes",
   /** Covered by an empty emptyDir, so that no API-server token is inside the sidecar. */
   apiToken: "/var/run/secrets/kubernetes.io/serviceaccount",
 } as const;

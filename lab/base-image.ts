@@ -9,7 +9,7 @@ import { run } from "./run.ts";
 import { withWorkshop } from "./workshop.ts";
 
 /** What the Containerfile would install. */
-const PACKAGES = ["iptables", "ipset", "iproute2", "conntrack", "stress-ng", "libfuse2"] as const;
+const PACKAGES = ["iptables", "ipset", "iproute2", "conntrack", "stress-ng"] as const;
 const EXCLUDED = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"] as const;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Raise when something below changes that the name of the image does not tell. */

@@ -16,8 +16,8 @@ const inParts = { sidecar: "sidecar/main.ts", daemon: "daemon/main.ts" } as cons
 /** A package with machine code: copied beside the bundles, without its documentation and C++ sources. */
 const NATIVE = "koffi";
 
-/** Of fuse-native only its machine code is used, which there is for x86_64 alone; sidecar/files/libfuse/fuse-native.ts loads it. */
-const LIBFUSE = "fuse-native/prebuilds/linux-x64/node.napi.node";
+/** Of fuse-native only its machine code and libfuse are used, which there are for x86_64 alone; sidecar/files/libfuse/fuse-native.ts loads them. */
+const LIBFUSE = ["node.napi.node", "libfuse.so"].map((file) => `fuse-native/prebuilds/linux-x64/${file}`);
 
 /** gRPC asks for it only where its own channelz or ORCA services are served, which we do not. */
 const UNUSED = "@grpc/proto-loader";
@@ -36,7 +36,7 @@ export async function writeBundles(folder: string, more: Readonly<Record<string,
     NATIVE,
     `@koromix/koffi-linux-${process.arch}`,
     "fuse-native/package.json",
-    ...(process.arch === "x64" ? [LIBFUSE] : []),
+    ...(process.arch === "x64" ? LIBFUSE : []),
   ]);
 }
 
@@ -76,5 +76,5 @@ async function copyPackages(root: string, modules: string, parts: readonly strin
 }
 
 async function isOfUse(path: string): Promise<boolean> {
-  return (await stat(path)).isDirectory() ? !path.endsWith("/vendor") : /\.(c?js|node|json)$|\/LICENSE[^/]*$/.test(path);
+  return (await stat(path)).isDirectory() ? !path.endsWith("/vendor") : /\.(c?js|node|so|json)$|\/LICENSE[^/]*$/.test(path);
 }

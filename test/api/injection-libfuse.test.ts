@@ -49,7 +49,7 @@ describe("planFilesDriver", () => {
     });
     assert.deepEqual(objectsOf(sidecar["volumeMounts"]).at(-1), {
       name: "data",
-      mountPath: "/squall-volumes/data",
+      mountPath: "/var/lib/squall-volumes/data",
       mountPropagation: "Bidirectional",
     });
     assert.equal(objectsOf(app["volumeMounts"])[0]?.["mountPropagation"], "HostToContainer");

@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import koffi from "koffi";
 import { ThreadMemories } from "./thread-memories.ts";
 
 /** Memory of one of libfuse's threads: what it was called with, and where it waits for the answer. The same object as long as the thread lives. */
@@ -39,7 +40,7 @@ interface Binding {
 }
 
 /**
- * Loads what the package has prebuilt, which is for x86_64 with glibc alone, and needs libfuse.so.2. The package's own JavaScript is not used: it drops
+ * Loads what the package has prebuilt, which is for x86_64 with glibc alone, and the libfuse 2.9.9 that came with it. The package's own JavaScript is not used: it drops
  * the flags of `create`, gives the access time for both times of `utimens`, and rounds to milliseconds.
  */
 export function loadFuseNative(): FuseNative {
@@ -50,9 +51,11 @@ export function loadFuseNative(): FuseNative {
   const require = createRequire(import.meta.url);
   let binding: Binding;
   try {
+    // First: the machine code asks for libfuse.so.2, which is found then whether or not this machine has one.
+    koffi.load(require.resolve("fuse-native/prebuilds/linux-x64/libfuse.so"), { global: true });
     binding = require("fuse-native/prebuilds/linux-x64/node.napi.node");
   } catch (cause) {
-    throw new Error("fuse-native cannot be loaded. It needs libfuse.so.2: apt-get install libfuse2.", { cause });
+    throw new Error("fuse-native 2.2.6 cannot be loaded.", { cause });
   }
   const session = Buffer.alloc(binding.sizeof_fuse_thread_t);
   const threads = new ThreadMemories(session);
