@@ -1,46 +1,10 @@
 import assert from "node:assert/strict";
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { IoMistake_Filling } from "../../proto/gen/faults.ts";
 import { LibfuseVolume } from "./support/libfuse-volume.ts";
-
-/** Runs a shell script in the volume, for 20 s at most, and returns what it says. */
-async function run(volume: LibfuseVolume, script: string): Promise<{ readonly text: string; readonly ms: number }> {
-  const startMs = performance.now();
-  const child = spawn("timeout", ["-s", "KILL", "20", "bash", "-c", script], { cwd: volume.path, stdio: ["ignore", "pipe", "pipe"] });
-  const chunks: Buffer[] = [];
-  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
-  child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await new Promise((resolve) => child.once("close", resolve));
-  return { text: Buffer.concat(chunks).toString().trim(), ms: performance.now() - startMs };
-}
-
-/** A shell that goes on at each line it is told, and says a line after each step. */
-class Program {
-  readonly #child: ChildProcessWithoutNullStreams;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(volume: LibfuseVolume, script: string, folder = volume.path) {
-    this.#child = spawn("timeout", ["-s", "KILL", "60", "bash", "-c", script], { cwd: folder });
-    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
-  }
-
-  async hear(): Promise<string> {
-    const { value } = await this.#lines.next();
-    return value ?? "";
-  }
-
-  async goOn(): Promise<string> {
-    this.#child.stdin.write("\n");
-    return this.hear();
-  }
-
-  end(): void {
-    this.#child.kill("SIGKILL");
-  }
-}
+import { Program, run } from "./support/program.ts";
+import { runToEnd } from "./support/run-to-end.ts";
 
 /** As containers have it with mountPropagation HostToContainer. The script must have no double quotes. */
 const inContainer = (script: string): string => `exec unshare --mount --propagation slave bash -c "${script.replaceAll("$", "\\$")}" 2>&1`;
@@ -270,6 +234,17 @@ const skips = process.arch !== "x64";
     assert.match(await says("ls a; cat a/f"), /^f\n.*Input\/output error/);
     await volume.rule({});
     assert.equal(await says("cat a/f"), "acknowledged");
+  });
+
+  it("serves anew when the kernel has ended the session", async () => {
+    await says("echo acknowledged > f");
+    const { pid } = volume;
+    const lost = volume.untilLost();
+    assert.equal((await runToEnd(["umount", "-f", volume.path])).exitCode, 0);
+    await lost;
+    await volume.untilServing();
+    assert.notEqual(volume.pid, pid);
+    assert.equal(await says("cat f; stat -f -c %T ."), "acknowledged\nfuseblk");
   });
 
   it("comes back after a SIGKILL in a container that was started before", async () => {

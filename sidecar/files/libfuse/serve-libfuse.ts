@@ -30,6 +30,9 @@ const OPTIONS = [
   "negative_timeout=0",
 ].join(",");
 
+/** libfuse closes its descriptor when the session is over, by `umount -f` for instance, and tells nobody. */
+const LOOKS_EVERY_MS = 1000;
+
 export interface ServeLibfuseOptions {
   readonly volume: string;
   readonly log: Log;
@@ -52,6 +55,7 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
   const faults = new FaultLayer({ nowMs, random: Math.random });
   const files = openPassthrough({ libc, folder: FOLDER, maxDescriptors: readMaxDescriptors() });
   const say = (message: FromServer): void => void process.send?.(message);
+  /** Of /dev/fuse, once the kernel has said hello. */
   let fuse: number | undefined;
   /** Nodes that the kernel is to drop data of. Not on this thread: it may wait for what this one has to answer. */
   const stale = new Set<bigint>();
@@ -62,9 +66,8 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
     dropping = dropping.then(async () => {
       const taken = [...stale];
       stale.clear();
-      fuse ??= findFuse();
       // A node that the kernel does not have any more needs no message.
-      for (const node of taken) await writeAsync(fuse, invalidateNode(Number(node))).catch(() => undefined);
+      if (fuse !== undefined) for (const node of taken) await writeAsync(fuse, invalidateNode(Number(node))).catch(() => undefined);
     });
     return dropping;
   }
@@ -78,7 +81,16 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
       log.error({ err: error, volume }, "this libfuse cannot be used");
       exit(1);
     },
-    onInit: () => say({ is: "serving", init: "" }),
+    onInit() {
+      const descriptor = findFuse();
+      fuse = descriptor;
+      setInterval(() => {
+        if (isFuse(descriptor)) return;
+        log.error({ volume }, "the kernel has ended the session of a volume");
+        exit(1);
+      }, LOOKS_EVERY_MS);
+      say({ is: "serving", init: "" });
+    },
     onStale: (node) => void drop([node]),
     onBug: (error) => log.error({ err: error, volume }, "a file operation failed inside the server; it was answered with EIO"),
     nowMs,
@@ -104,14 +116,17 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
 
 /** libfuse does not tell which descriptor it has. */
 function findFuse(): number {
-  for (const name of readdirSync("/proc/self/fd")) {
-    try {
-      if (readlinkSync(`/proc/self/fd/${name}`) === "/dev/fuse") return Number(name);
-    } catch {
-      continue; // the one that the folder was read with
-    }
+  const found = readdirSync("/proc/self/fd").map(Number).find(isFuse);
+  if (found === undefined) throw new Error("This process has no descriptor of /dev/fuse.");
+  return found;
+}
+
+function isFuse(descriptor: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`) === "/dev/fuse";
+  } catch {
+    return false; // closed
   }
-  throw new Error("This process has no descriptor of /dev/fuse.");
 }
 
 /** RLIMIT_NOFILE, which Node has raised to its hard limit. */

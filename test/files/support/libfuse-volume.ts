@@ -5,7 +5,8 @@ import { systemClock } from "../../../common/clock.ts";
 import { createLog } from "../../../common/log.ts";
 import type { IoFault } from "../../../proto/gen/faults.ts";
 import { openLibfuseKeeper } from "../../../sidecar/files/libfuse/libfuse-keeper.ts";
-import type { Counts, ServedFault } from "../../../sidecar/files/server-messages.ts";
+import type { Counts } from "../../../sidecar/files/server-messages.ts";
+import { servedFaults } from "./served-faults.ts";
 
 const MAIN = join(import.meta.dirname, "../../../sidecar/main.ts");
 
@@ -75,23 +76,20 @@ export class LibfuseVolume {
     });
   }
 
+  untilLost(): Promise<void> {
+    return new Promise((resolve) => this.#keeper.onChange(() => (this.isServing ? undefined : resolve())));
+  }
+
   /** SIGKILL; the keeper starts another one. */
   async killServer(): Promise<void> {
-    const lost = new Promise<void>((resolve) => this.#keeper.onChange(() => (this.isServing ? undefined : resolve())));
+    const lost = this.untilLost();
     process.kill(this.pid, "SIGKILL");
     await lost;
     await this.untilServing();
   }
 
   rule(faults: Readonly<Record<string, Partial<IoFault>>>, remainingMs = 600_000): Promise<void> {
-    const served = Object.entries(faults).map(
-      ([id, io]): ServedFault => ({
-        id,
-        remainingMs,
-        io: { volume: "data", mountPath: "/data", subPath: "", path: "", methods: [], percent: 100, effect: undefined, ...io },
-      }),
-    );
-    return this.#keeper.rule("data", served);
+    return this.#keeper.rule("data", servedFaults(faults, remainingMs));
   }
 
   count(): Promise<readonly Counts[]> {
