@@ -72,7 +72,8 @@ export interface FileStore {
   remove(name: string): Promise<unknown>;
 }
 
-export function fileStoreOf({ namespace, kubectl, apply }: Peers): FileStore {
+export function fileStoreOf(peers: Peers): FileStore {
+  const { namespace, kubectl } = peers;
   const field = async (path: string): Promise<string> =>
     (await kubectl(["get", "pod", "store", "-n", namespace, "-o", `jsonpath=${path}`])).trim();
   const exec = (script: string): Promise<string> => kubectl(["exec", "-n", namespace, "store", "-c", "io", "--", "node", "-e", script]);
@@ -95,7 +96,7 @@ export function fileStoreOf({ namespace, kubectl, apply }: Peers): FileStore {
         { timeoutMs: 30_000 },
       ),
     apply: (name, spec) =>
-      apply({
+      peers.apply({
         apiVersion: "chaos-mesh.org/v1alpha1",
         kind: "IOChaos",
         metadata: { name, namespace },
