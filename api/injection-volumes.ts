@@ -19,6 +19,17 @@ export const servableSources: Readonly<Record<string, ServedVolume["source"]>> =
   persistentVolumeClaim: "claim",
   ephemeral: "claim",
 };
+/** Kinds whose folders on the node have the name that the pod gives them, or that have none there. */
+const nodeKnowsByName: ReadonlySet<string> = new Set([
+  "emptyDir",
+  "configMap",
+  "secret",
+  "projected",
+  "downwardAPI",
+  "gitRepo",
+  "hostPath",
+  "image",
+]);
 const SOURCES = `${listWords(Object.keys(servableSources))} can be served`;
 /** Each has a process and its memory. */
 const MOST_VOLUMES = 16;
@@ -92,9 +103,9 @@ function judgeVolume(name: string, spec: JsonObject): ServedVolume | string {
   if (source === undefined) return `It is of the kind ${kind.slice(0, 40)}; ${SOURCES}.`;
   const medium = objectOf(volume["emptyDir"])["medium"];
   if (typeof medium === "string" && medium.startsWith("HugePages")) return "It is made of huge pages, which only memory maps can use.";
-  const claim = objectOf(volume["persistentVolumeClaim"])["claimName"];
-  const sharers = all.filter((one) => claim !== undefined && objectOf(one["persistentVolumeClaim"])["claimName"] === claim);
-  if (sharers.length > 1) return "Another volume of the pod is of the same claim, so that both are one folder.";
+  const alike = source === "claim" ? all.filter((one) => !nodeKnowsByName.has(kindOfVolume(one))) : [];
+  if (alike.length > 1)
+    return `The pod has ${alike.length} volumes that are named by their persistent volume on the node, which cannot tell which of them is ${name}. Claims are served in pods that have one.`;
   if (spec["hostUsers"] === false) return "The pod has users of its own (hostUsers: false), for which FUSE cannot act.";
   const containers = containersOf(spec).map(({ container }) => container);
   if (containers.some((one) => objectsOf(one["volumeDevices"]).some((device) => device["name"] === name)))

@@ -18,6 +18,7 @@ import { startExperiments } from "./experiments.ts";
 import { startHaltReports } from "./halts.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import { startInjectionChecks } from "./namespaces/injection-checks.ts";
+import { detachVolumes } from "./uninstall/detach-volumes.ts";
 import { keepHolds } from "./uninstall/holds.ts";
 import { uninstall, waitForExperiments } from "./uninstall/uninstall.ts";
 import type { World } from "./world.ts";
@@ -62,11 +63,12 @@ async function work(leadership: Leadership, deps: LeadingDeps): Promise<void> {
     closers.push(() => keeper.close());
     keeper.start();
     await unlessAborted(keeper.ready(), signal);
+    const dial = createDial({ credentials: () => keeper.currentCredentials() });
     const experiments = startExperiments({
       leadership,
       kube,
       world,
-      dial: createDial({ credentials: () => keeper.currentCredentials() }),
+      dial,
       clock,
       log,
       workers: config.workers,
@@ -95,7 +97,9 @@ async function work(leadership: Leadership, deps: LeadingDeps): Promise<void> {
     closers.push(() => listener.close());
     const staying = AbortSignal.any([signal, world.uninstall.begun]);
     await Promise.all([keepEndpoint(deps, staying), keepHolds({ kube, notice: world.uninstall, clock, log, signal: staying })]);
-    if (world.uninstall.leaving !== undefined) await waitForExperiments(deps, world.uninstall.leaving, signal);
+    const { leaving } = world.uninstall;
+    if (leaving === undefined) return;
+    await Promise.all([waitForExperiments(deps, leaving, signal), detachVolumes({ world, dial, epoch: leadership.epoch, log }, signal)]);
   } finally {
     for (const close of closers.toReversed()) await close();
   }

@@ -83,7 +83,7 @@ export async function runDaemon(config: DaemonConfig, { main, clock, log, signal
   // Before the first answer: it, and a connection, may wait for a process that stands still.
   const wakefulness = watchWakefulness(clock);
   const first = await enrol();
-  const node = serveNodeActs({ agent: agentName, runtime, wakefulness, log });
+  const node = serveNodeActs({ agent: agentName, runtime, volumes, wakefulness, log });
   const server = createAgentServer({ agent, identity: identityOf(first), wakefulness, node, log });
   const host = config.podIps.some((ip) => isIPv6(ip)) ? "::" : "0.0.0.0";
   const door = await openDoor({ host, port: ports.daemon, server: () => Promise.resolve(server), log });

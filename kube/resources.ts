@@ -84,6 +84,8 @@ const containerStatuses = list(
     name: z.string(),
     ready: z.boolean().optional(),
     containerID: text,
+    image: text,
+    imageID: text,
     restartCount: count,
     state: z.object({ running: z.object({}).optional(), waiting: z.object({ reason: text }).optional() }).optional(),
   }),

@@ -27,6 +27,9 @@ const APPLY_TIMEOUT_MS = 10_000;
 /** A container runtime that is asked to end a container answers once it has ended. */
 const KILL_TIMEOUT_MS = 20_000;
 
+/** Nothing is waited for there, and an uninstallation has little time. */
+const DETACH_TIMEOUT_MS = 5_000;
+
 const SERVER_NAME = "sidecar.squall.invalid";
 
 const CHANNEL_OPTIONS = {
@@ -86,6 +89,13 @@ function linkOver(
       new Promise((resolve, reject) => {
         const node = new NodeClient(address, channel, { channelOverride: client.getChannel() });
         node.containerKill(request, new Metadata(), { deadline: Date.now() + KILL_TIMEOUT_MS }, (error, reply) =>
+          error === null ? resolve(reply) : reject(explain(error)),
+        );
+      }),
+    detachVolumes: (request) =>
+      new Promise((resolve, reject) => {
+        const node = new NodeClient(address, channel, { channelOverride: client.getChannel() });
+        node.detachVolumes(request, new Metadata(), { deadline: Date.now() + DETACH_TIMEOUT_MS }, (error, reply) =>
           error === null ? resolve(reply) : reject(explain(error)),
         );
       }),

@@ -1,4 +1,12 @@
-import type { ContainerKillReply, ContainerRequest, DesiredFaults, Heartbeat, Report } from "../../proto/gen/agent.ts";
+import type {
+  ContainerKillReply,
+  ContainerRequest,
+  DesiredFaults,
+  DetachedVolumes,
+  Heartbeat,
+  NodeRequest,
+  Report,
+} from "../../proto/gen/agent.ts";
 
 /** Where an agent is and who it must prove to be. */
 export interface AgentTarget {
@@ -16,6 +24,8 @@ export interface AgentLink {
   hold(onReport: (report: Report) => void): HoldStream;
   /** Has a daemon end a container; throws as `apply` does. */
   killContainer(request: ContainerRequest): Promise<ContainerKillReply>;
+  /** Has a daemon take volumes off its node, as Squall is uninstalled; throws as `apply` does. */
+  detachVolumes(request: NodeRequest): Promise<DetachedVolumes>;
   /** Breaks off what is under way. */
   close(): void;
 }

@@ -8,7 +8,7 @@ export interface Claim {
   readonly spec: { readonly containers: readonly NamedImage[]; readonly initContainers: readonly NamedImage[] };
   /** The image that took their place. */
   readonly pause: string;
-  /** Ids of the containers that ran before, by name: one that still runs has not been replaced yet. */
+  /** Ids of the containers that ran before, by name: one that still runs has not been replaced yet, unless it was a pause itself. */
   readonly ran: Readonly<Record<string, string>>;
   /** UIDs of experiments. */
   readonly holders: readonly string[];

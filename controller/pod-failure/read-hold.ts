@@ -3,6 +3,7 @@ import { listWords } from "../../api/text.ts";
 import type { Evidence } from "../evidence.ts";
 import { recordReasons } from "../reasons.ts";
 import { imagesOf, readClaim } from "./claim.ts";
+import { isImage } from "./is-image.ts";
 
 export const holds = (pod: Pod, holder: string): boolean => {
   const claim = readClaim(pod);
@@ -20,8 +21,10 @@ export function readHold(pod: Pod, holder: string): Evidence {
     .map(({ name }) => name);
   if (changed.length > 0) return { is: "failed", reason: recordReasons.imageChanged, message: explainChanged(changed) };
   const statuses = [...pod.status.containerStatuses, ...pod.status.initContainerStatuses];
+  // A pause that ran before stays: for a kubelet that was busy while the images were back for a moment, nothing has changed.
   const isOld = statuses.some(
-    ({ name, containerID, state }) => state?.running !== undefined && containerID !== undefined && claim.ran[name] === containerID,
+    ({ name, containerID, state, ...running }) =>
+      state?.running !== undefined && containerID !== undefined && claim.ran[name] === containerID && !isImage(running, claim.pause),
   );
   if (isOld) return { is: "pending" };
   const isReady = pod.status.conditions.some(({ type, status }) => type === "Ready" && status === "True");

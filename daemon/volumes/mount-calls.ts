@@ -14,8 +14,8 @@ export interface MountCalls {
   attach(mount: number, folder: number): void;
   /** What the mount that a folder is on forbids: bits of `mountAttributes`. */
   attributesOf(folder: number): number;
-  /** Takes a mount away, whoever still uses it; who waits for an answer gets ENOTCONN. */
-  detach(path: string): void;
+  /** Takes a mount away, whoever still uses it. Copies of it elsewhere stay as they are; `isForced`: who waits for an answer gets ENOTCONN, there too. */
+  detach(path: string, options: { readonly isForced: boolean }): void;
 }
 
 export const openFlags = { O_PATH: 0o10000000, O_DIRECTORY: 0o200000, O_NOFOLLOW: 0o400000, O_CLOEXEC: 0o2000000 } as const;
@@ -153,8 +153,8 @@ export function openMountCalls(): MountCalls {
       const { readOnly, noSuid, noDev, noExec } = mountAttributes;
       return Number(found.readBigUInt64LE(STATFS.flagsAt)) & (readOnly | noSuid | noDev | noExec);
     },
-    detach(path) {
-      check(`Unmounting ${path}`, umount2(path, MNT_FORCE | MNT_DETACH));
+    detach(path, { isForced }) {
+      check(`Unmounting ${path}`, umount2(path, (isForced ? MNT_FORCE : 0) | MNT_DETACH));
     },
   };
 }

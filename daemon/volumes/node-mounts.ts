@@ -16,8 +16,8 @@ export interface OurMount {
 export interface NodeMounts {
   /** Mounts over a folder; returns the folder as it was, attached nowhere. The caller closes both. Throws MountCallError, and nothing is mounted then. */
   mount(folder: Descriptor, device: Descriptor, of: Pick<OurMount, "podUid" | "volume">): Descriptor;
-  /** Takes our mounts on a volume away. Throws MountCallError. */
-  unmount(of: Pick<OurMount, "podUid" | "volume">): Promise<void>;
+  /** Takes our mounts on a volume away, with `isForced` also from its server: who waits for that gets ENOTCONN. Throws MountCallError. */
+  unmount(of: Pick<OurMount, "podUid" | "volume">, options: { readonly isForced: boolean }): Promise<void>;
   list(): Promise<readonly OurMount[]>;
   close(): void;
 }
@@ -57,13 +57,13 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
         }
       });
     },
-    async unmount(of) {
+    async unmount(of, { isForced }) {
       // One after the other: where the kubelet's folder is mounted in two places, both show a mount, and both lose it at once.
       for (let found = await find(of); found.length > 0; ) {
         const path = found.at(-1)?.path ?? "";
         let problem: unknown;
         try {
-          calls.inNamespace(node, own, () => calls.detach(path));
+          calls.inNamespace(node, own, () => calls.detach(path, { isForced }));
         } catch (error) {
           problem = error;
         }

@@ -85,8 +85,19 @@ export class PodVolumes {
   /** The pod is not on this node any more. */
   forget(): Promise<void> {
     this.#isClosed = true;
-    this.#queue(() => this.#unmountAll("the pod is gone"));
+    this.#queue(async () => void (await this.#unmountAll("the pod is gone")));
     return this.close();
+  }
+
+  /** Takes the mounts off the node for good, and says how many. Containers that run keep theirs, which their sidecar serves. */
+  async detach(): Promise<number> {
+    this.#isClosed = true;
+    let count = 0;
+    this.#queue(async () => {
+      count = await this.#unmountAll("Squall is being uninstalled", { isForced: false });
+    });
+    await this.#work;
+    return count;
   }
 
   /** What is mounted stays so, and served. */
@@ -293,16 +304,18 @@ export class PodVolumes {
     if (this.#link === undefined && !this.#isClosed) await this.#unmountAll("nothing runs in the pod any more");
   }
 
-  async #unmountAll(why: string): Promise<void> {
-    for (const name of new Set([...this.#mounted.keys(), ...this.#orphans])) await this.#unmount(name, why);
+  async #unmountAll(why: string, how = { isForced: true }): Promise<number> {
+    const names = new Set([...this.#mounted.keys(), ...this.#orphans]);
+    for (const name of names) await this.#unmount(name, why, how);
+    return names.size;
   }
 
   async #unmountOrphans(): Promise<void> {
     for (const name of this.#orphans) await this.#unmount(name, "nobody can serve it any more");
   }
 
-  async #unmount(name: string, why: string): Promise<void> {
-    await this.#options.mounts.unmount({ podUid: this.#podUid, volume: name });
+  async #unmount(name: string, why: string, how = { isForced: true }): Promise<void> {
+    await this.#options.mounts.unmount({ podUid: this.#podUid, volume: name }, how);
     const mounted = this.#mounted.get(name);
     this.#mounted.delete(name);
     this.#orphans.delete(name);

@@ -26,6 +26,8 @@ export interface Volumes {
   /** Why none can be mounted on this node; undefined where they can. */
   readonly missing: string | undefined;
   readonly states: readonly PodVolumeState[];
+  /** Takes all mounts off the node for good, and says how many; see the call DetachVolumes. */
+  detach(): Promise<number>;
   /** What is mounted stays so, and is served: the next life finds it. */
   close(): Promise<void>;
 }
@@ -37,7 +39,7 @@ export async function startVolumes(options: VolumesOptions): Promise<Volumes> {
   } catch (error) {
     const missing = error instanceof Error ? error.message : String(error);
     options.log.warn({ err: error }, "volumes cannot be mounted on this node");
-    return { missing, states: [], close: () => Promise.resolve() };
+    return { missing, states: [], detach: () => Promise.resolve(0), close: () => Promise.resolve() };
   }
 }
 
@@ -77,6 +79,11 @@ async function start({ kubeletFolder, hostCgroups, main, nodeProcess, clock, log
     missing: undefined,
     get states() {
       return [...pods.values()].flatMap(({ states }) => states);
+    },
+    async detach() {
+      watch.close();
+      const counts = await Promise.all([...pods.values()].map((pod) => pod.detach()));
+      return counts.reduce((sum, count) => sum + count, 0);
     },
     async close() {
       watch.close();

@@ -214,6 +214,19 @@ export interface ContainerPid {
   pid: number;
 }
 
+/** To a daemon, about its whole node. */
+export interface NodeRequest {
+  /** node/NAME of the daemon that is meant. */
+  targetUid: string;
+  /** As in ContainerRequest. */
+  leaderEpoch: number;
+}
+
+export interface DetachedVolumes {
+  /** Volumes that were mounted through FUSE and are not any more. */
+  count: number;
+}
+
 export interface EnrolRequest {
   /** The projected service-account token, audience `squall-enrolment`. */
   token: string;
@@ -1630,6 +1643,109 @@ export const ContainerPid: MessageFns<ContainerPid> = {
             }
 
             message.pid = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseNodeRequest(): NodeRequest {
+  return { targetUid: "", leaderEpoch: 0 };
+}
+
+export const NodeRequest: MessageFns<NodeRequest> = {
+  encode(message: NodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.targetUid !== "") {
+      writer.uint32(10).string(message.targetUid);
+    }
+    if (message.leaderEpoch !== 0) {
+      writer.uint32(16).uint64(message.leaderEpoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.targetUid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leaderEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDetachedVolumes(): DetachedVolumes {
+  return { count: 0 };
+}
+
+export const DetachedVolumes: MessageFns<DetachedVolumes> = {
+  encode(message: DetachedVolumes, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(8).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DetachedVolumes {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDetachedVolumes();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint32();
             continue;
           }
         }

@@ -19,7 +19,18 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { ContainerKillReply, ContainerPid, ContainerRequest, DesiredFaults, EnrolReply, EnrolRequest, Heartbeat, Report } from "./agent.ts";
+import {
+  ContainerKillReply,
+  ContainerPid,
+  ContainerRequest,
+  DesiredFaults,
+  DetachedVolumes,
+  EnrolReply,
+  EnrolRequest,
+  Heartbeat,
+  NodeRequest,
+  Report,
+} from "./agent.ts";
 
 export const protobufPackage = "squall.agent.v1";
 
@@ -97,7 +108,7 @@ export const AgentClient = makeGenericClientConstructor(AgentService, "squall.ag
 };
 
 /**
- * Acts without a duration on containers of one node; served by daemons. FAILED_PRECONDITION when the daemon is not the one that is meant, when
+ * Acts without a duration on one node and its containers; served by daemons. FAILED_PRECONDITION when the daemon is not the one that is meant, when
  * the container is another pod's or when a newer leader was seen, NOT_FOUND when there is no such container, UNAVAILABLE while the container
  * runtime does not answer.
  */
@@ -122,12 +133,30 @@ export const NodeService = {
     responseSerialize: (value: ContainerPid): Buffer => Buffer.from(ContainerPid.encode(value).finish()),
     responseDeserialize: (value: Buffer): ContainerPid => ContainerPid.decode(value),
   },
+  /**
+   * Takes the mounts of volumes that are served through FUSE off the node for good, as Squall is uninstalled: the kubelet can tear their pods
+   * down without a daemon. Containers that run keep theirs, which their sidecar serves; those that start get the volume itself.
+   */
+  detachVolumes: {
+    path: "/squall.agent.v1.Node/DetachVolumes" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NodeRequest): Buffer => Buffer.from(NodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NodeRequest => NodeRequest.decode(value),
+    responseSerialize: (value: DetachedVolumes): Buffer => Buffer.from(DetachedVolumes.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DetachedVolumes => DetachedVolumes.decode(value),
+  },
 } as const;
 
 export interface NodeServer extends UntypedServiceImplementation {
   /** Ends exactly this container by SIGKILL; its kubelet starts it again as the pod's restart policy says. */
   containerKill: handleUnaryCall<ContainerRequest, ContainerKillReply>;
   containerGetPid: handleUnaryCall<ContainerRequest, ContainerPid>;
+  /**
+   * Takes the mounts of volumes that are served through FUSE off the node for good, as Squall is uninstalled: the kubelet can tear their pods
+   * down without a daemon. Containers that run keep theirs, which their sidecar serves; those that start get the volume itself.
+   */
+  detachVolumes: handleUnaryCall<NodeRequest, DetachedVolumes>;
 }
 
 export interface NodeClient extends Client {
@@ -155,6 +184,22 @@ export interface NodeClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ContainerPid) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes the mounts of volumes that are served through FUSE off the node for good, as Squall is uninstalled: the kubelet can tear their pods
+   * down without a daemon. Containers that run keep theirs, which their sidecar serves; those that start get the volume itself.
+   */
+  detachVolumes(request: NodeRequest, callback: (error: ServiceError | null, response: DetachedVolumes) => void): ClientUnaryCall;
+  detachVolumes(
+    request: NodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DetachedVolumes) => void,
+  ): ClientUnaryCall;
+  detachVolumes(
+    request: NodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DetachedVolumes) => void,
   ): ClientUnaryCall;
 }
 

@@ -194,7 +194,18 @@ describe("planInjection, with volumes to be served", () => {
         volumes: ["data", "same"].map((name) => ({ name, persistentVolumeClaim: { claimName: "a" } })),
         containers: [{ volumeMounts: [mount] }],
       }),
-      /the same claim/,
+      /The pod has 2 volumes that are named by their persistent volume on the node/,
+    ],
+    [
+      "one of two claims",
+      pod("data", {
+        volumes: [
+          { name: "data", persistentVolumeClaim: { claimName: "a" } },
+          { name: "log", ephemeral: {} },
+        ],
+        containers: [{ volumeMounts: [mount] }],
+      }),
+      /cannot tell which of them is data\. Claims are served in pods that have one\.$/,
     ],
     ["an annotation without a name", pod(" , ", plain), /names no volume/],
   ];
@@ -210,6 +221,24 @@ describe("planInjection, with volumes to be served", () => {
       assert.deepEqual(sidecarOf(after).securityContext?.capabilities?.add, ["NET_ADMIN", "NET_RAW"]);
     });
   }
+
+  it("serves a claim beside volumes of the kubelet's own, and an emptyDir beside two claims", () => {
+    const claim = { persistentVolumeClaim: { claimName: "a" } };
+    const mounted = { containers: [{ volumeMounts: [mount] }] };
+    const own = ["configMap", "secret", "projected", "downwardAPI", "hostPath", "image", "emptyDir"].map((kind) => ({
+      name: kind,
+      [kind]: {},
+    }));
+    const others = ["one", "two"].map((name) => ({ name, ...claim }));
+    for (const volumes of [
+      [{ name: "data", ...claim }, ...own],
+      [{ name: "data", emptyDir: {} }, ...others],
+    ]) {
+      const { after, warnings } = inject(pod("data", { volumes, ...mounted }));
+      assert.deepEqual(warnings, []);
+      assert.match(servedBy(after) ?? "", /"name":"data"/);
+    }
+  });
 
   it("leaves volumes as they are where the namespace refuses a sidecar that serves any, but for a trial of it", () => {
     const namespaceAnnotations = {

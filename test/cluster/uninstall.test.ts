@@ -30,6 +30,32 @@ describe("a user uninstalls in the middle of an experiment", function () {
 
   before(async () => {
     peers = await startPeers("leaving-street", ["a", "b"]);
+    const { peerImage: image } = await storyCluster();
+    await peers.apply({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: {
+        name: "store",
+        namespace: peers.namespace,
+        labels: { "squall.dev/inject": "enabled" },
+        annotations: { "squall.dev/volumes": "data" },
+      },
+      spec: {
+        terminationGracePeriodSeconds: 1,
+        containers: [
+          {
+            name: "store",
+            image,
+            imagePullPolicy: "IfNotPresent",
+            command: ["sleep", "3600"],
+            securityContext: { runAsUser: 0 },
+            volumeMounts: [{ name: "data", mountPath: "/data" }],
+          },
+        ],
+        volumes: [{ name: "data", emptyDir: {} }],
+      },
+    });
+    await peers.waitFor("pod/store", "Ready");
     clean = await peers.dump("a");
     await peers.applyAndWait(delay);
   });
@@ -63,6 +89,14 @@ describe("a user uninstalls in the middle of an experiment", function () {
     assert.equal(metadata.annotations?.["squall.dev/injection-verdict"], undefined);
     assert.equal(await peers.dump("a"), clean);
     assert.ok((await roundTrip()) < 50);
+  });
+
+  it("and what runs behind FUSE goes on, and its pod ends without a daemon", async () => {
+    const work =
+      'fs.writeFileSync("/data/file", "text"); console.log(fs.readFileSync("/data/file", "utf8"), fs.statfsSync("/data").type.toString(16))';
+    const told = await peers.kubectl(["exec", "-n", peers.namespace, "store", "-c", "store", "--", "node", "-e", work]);
+    assert.equal(told.trim(), "text 65735546");
+    await peers.kubectl(["delete", "pod", "store", "-n", peers.namespace, "--timeout=40s"], { timeoutMs: 50_000 });
   });
 
   it("and installs it again: pods of before and new ones are faulted", async () => {

@@ -70,6 +70,20 @@ describe("a pod-failure", () => {
     assert.deepEqual(records(), ["shop/a: Injected"]);
   });
 
+  it("is in force at once where the pause of one before still runs, as the kubelet was too busy to see that gone", async () => {
+    addShopPod();
+    await fail();
+    cluster.kubelet.isAlive = false;
+    await remove();
+    assert.deepEqual(cluster.images("a"), ["app:1", "proxy:2", "busybox:3"]);
+    await fail("again");
+    cluster.kubelet.isAlive = true;
+    await cluster.pass(0);
+    assert.deepEqual(records("again"), ["shop/a: Injected"]);
+    await remove("again");
+    assert.deepEqual(cluster.images("a"), ["app:1", "proxy:2", "busybox:3"]);
+  });
+
   it("says so where the pod is Ready all the same", async () => {
     addShopPod({ hasProbe: false });
     await fail();

@@ -1,9 +1,20 @@
 import assert from "node:assert/strict";
 import { silentLog } from "../../common/log.ts";
+import { detachVolumes } from "../../controller/uninstall/detach-volumes.ts";
 import { keepHolds, releaseAll } from "../../controller/uninstall/holds.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { KubeObject, ObjectRef, Resource } from "../../kube/kube.ts";
-import { clusterRoleBindings, clusterRoles, deployments, leases, roleBindings, roles, serviceAccounts } from "../../kube/resources.ts";
+import {
+  clusterRoleBindings,
+  clusterRoles,
+  deployments,
+  leases,
+  nodes,
+  roleBindings,
+  roles,
+  serviceAccounts,
+} from "../../kube/resources.ts";
+import { FakeAgent } from "../support/fake-agent.ts";
 import { ExperimentCluster } from "../support/experiment-cluster.ts";
 import { FakeClock, settle } from "../support/fake-clock.ts";
 import { FakeKube } from "../support/fake-kube.ts";
@@ -11,6 +22,24 @@ import { FakeKube } from "../support/fake-kube.ts";
 const name = "squall-controller";
 const own = { namespace: "squall-system", name };
 const FINALIZER = "squall.dev/uninstall";
+
+describe("volumes while Squall is uninstalled", () => {
+  it("are taken off every node that has a daemon, whatever one of them says", async () => {
+    const clock = new FakeClock();
+    const agents = new Map(["node/n1", "node/n2", "node/n3"].map((uid) => [uid, new FakeAgent(uid, clock)]));
+    const agentOf = (uid: string): FakeAgent => agents.get(uid) ?? assert.fail(uid);
+    agentOf("node/n2").failure = "the node is away";
+    const world = {
+      nodes: () => ["n1", "n2", "n3", "n4"].map((node) => nodes.parse({ metadata: { name: node, uid: node } })),
+      locate: (uid: string) => (agents.has(uid) ? { uid, uri: `spiffe://squall/${uid}`, address: "10.0.0.1" } : ("nowhere" as const)),
+    };
+    await detachVolumes({ world, dial: ({ uid }) => agentOf(uid).connect(), epoch: 3, log: silentLog }, new AbortController().signal);
+    assert.deepEqual(
+      [...agents.values()].map(({ isDetached }) => isDetached),
+      [true, false, true],
+    );
+  });
+});
 
 describe("experiments while Squall is uninstalled", () => {
   let cluster: ExperimentCluster;

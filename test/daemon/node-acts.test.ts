@@ -3,7 +3,7 @@ import { type ServerUnaryCall, status } from "@grpc/grpc-js";
 import { silentLog } from "../../common/log.ts";
 import { serveNodeActs } from "../../daemon/node-acts.ts";
 import { RuntimeError } from "../../daemon/runtime/container-runtime.ts";
-import type { ContainerRequest } from "../../proto/gen/agent.ts";
+import type { ContainerRequest, NodeRequest } from "../../proto/gen/agent.ts";
 
 const request = (own: Partial<ContainerRequest> = {}): ContainerRequest => ({
   targetUid: "node/n1",
@@ -27,11 +27,14 @@ describe("acts on containers of a node", () => {
     },
   };
   const wakefulness = { stoodStill: false };
+  let detached: number;
+  const volumes = { detach: () => Promise.resolve((detached += 2)) };
   let server: ReturnType<typeof serveNodeActs>;
   beforeEach(() => {
     killed = [];
     failure = undefined;
-    server = serveNodeActs({ agent: "node/n1", runtime, wakefulness, log: silentLog });
+    detached = 0;
+    server = serveNodeActs({ agent: "node/n1", runtime, volumes, wakefulness, log: silentLog });
   });
 
   /** What a client would get: the reply, or code and details. */
@@ -41,6 +44,19 @@ describe("acts on containers of a node", () => {
       server[method](incoming, (error, reply) => resolve(error === null ? reply : `${error.code} ${error.details}`));
     });
   }
+
+  it("take volumes off the node that is named, for the leader alone", async () => {
+    const detach = (asked: NodeRequest): Promise<unknown> =>
+      new Promise((resolve) => {
+        const incoming = { request: asked } as ServerUnaryCall<NodeRequest, never>; // handlers read nothing else
+        server.detachVolumes(incoming, (error, reply) => resolve(error === null ? reply : `${error.code} ${error.details}`));
+      });
+    assert.match(String(await detach({ targetUid: "node/n2", leaderEpoch: 3 })), /^9 This is the daemon of node\/n1/);
+    assert.equal(detached, 0);
+    assert.deepEqual(await detach({ targetUid: "node/n1", leaderEpoch: 3 }), { count: 2 });
+    assert.match(String(await detach({ targetUid: "node/n1", leaderEpoch: 2 })), /^9 Leader epoch 2 is over/);
+    assert.equal(detached, 2);
+  });
 
   it("kill the container that is named, and say so when it had ended before", async () => {
     assert.deepEqual(await call("containerKill", request()), { wasGone: false });

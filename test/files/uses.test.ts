@@ -109,6 +109,22 @@ describe("programs on a served volume", function () {
     );
   });
 
+  it("has packages installed by npm, as on the plain folder", async () => {
+    const manifest = JSON.stringify({ dependencies: { mocha: "11.7.5", express: "5.2.1" } });
+    const install =
+      "npm install --ignore-scripts --no-audit --no-fund --silent && npm ls --all --parseable | sed -n 's/.*node_modules//p' | sort";
+    const list = "cd node_modules && find . -not -name .package-lock.json -printf '%p %y %m %s %l\\n' | sort";
+    const plain = await openStage({ by: "nobody" }, "/var/tmp");
+    try {
+      for (const folder of [plain.path, volume.path]) await writeFile(join(folder, "package.json"), manifest);
+      assert.equal(await says(volume.path, install, 200), await says(plain.path, install, 200));
+      assert.equal(await says(volume.path, list), await says(plain.path, list));
+      assert.match(await says(volume.path, "node_modules/.bin/mocha --version"), /^11\./);
+    } finally {
+      await plain.close();
+    }
+  });
+
   it("has a program with machine code copied to it and run from it", async () => {
     await cp(join(ROOT, "node_modules/koffi"), join(volume.path, "node_modules/koffi"), { recursive: true });
     await cp(join(ROOT, "node_modules/@koromix"), join(volume.path, "node_modules/@koromix"), { recursive: true });

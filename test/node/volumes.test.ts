@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
 import { mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { IoFault } from "../../proto/gen/faults.ts";
 import { type Pod, until, VolumeNode } from "./support/volume-node.ts";
 
@@ -231,6 +233,34 @@ describe("volumes that are served through FUSE", function () {
     await servedAlso();
     assert.equal((await node.mounts()).length, 1);
     for (const server of servers) server.close();
+  });
+
+  it("are taken off the node for good, while containers that run keep them and faults are in force there", async () => {
+    const pod = await servedPod();
+    const inside = join(node.folder, "inside");
+    await mkdir(inside);
+    const bind = `mount --bind ${pod.volume("data")} ${inside} && exec sleep 600`;
+    const container = spawn("nsenter", [`--mount=/proc/${node.process.pid}/ns/mnt`, "unshare", "--mount", "sh", "-c", bind], {
+      stdio: "ignore",
+    });
+    try {
+      const see = (...argv: readonly string[]): Promise<{ readonly stdout: string }> =>
+        promisify(execFile)("nsenter", [`--mount=/proc/${container.pid}/ns/mnt`, ...argv], { timeout: 20_000, killSignal: "SIGKILL" });
+      await until("the container has the volume", async () => {
+        const { stdout } = await see("cat", "/proc/self/mountinfo");
+        return stdout.includes(` ${inside} `);
+      });
+      assert.equal(await node.detach(), 1);
+      assert.deepEqual(await node.mounts(), []);
+      await node.closeDaemon();
+      assert.equal((await see("cat", join(inside, "before"))).stdout, "plain");
+      await pod.rule("data", [{ id: "one", io: failing, remainingMs: 60_000 }]);
+      await assert.rejects(see("cat", join(inside, "before")), /Input\/output error/);
+      assert.equal(await read(pod, "before"), "plain", "a container that starts now has the volume itself");
+      await rm(pod.volume("data"), { recursive: true }); // as the kubelet tears it down
+    } finally {
+      container.kill("SIGKILL");
+    }
   });
 
   it("cost the daemon nothing while nothing happens, and it loses no descriptors", async () => {

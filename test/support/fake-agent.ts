@@ -47,6 +47,8 @@ export class FakeAgent {
   readonly #watch: (desired: DesiredFaults) => void;
   /** Ids of containers that it was told to kill, in order. */
   readonly killed: string[] = [];
+  /** Whether it took the volumes off its node. */
+  isDetached = false;
   /** Ids of containers that have ended, for one that is a daemon. */
   readonly endedContainers = new Set<string>();
   #order: Order = { leaderEpoch: 0, generation: 0 };
@@ -185,6 +187,12 @@ export class FakeAgent {
           if (!wasGone) this.killed.push(containerId);
           this.endedContainers.add(containerId);
           return { wasGone };
+        }),
+      detachVolumes: () =>
+        answer(() => {
+          if (this.failure !== undefined) throw new Error(this.failure);
+          this.isDetached = true;
+          return { count: 1 };
         }),
       close: () => {
         for (const stream of own) this.#end(stream, "the connection was closed");

@@ -32,7 +32,14 @@ export class FakeKubelet {
     this.#started.set(pod.metadata.uid, now);
     this.#starts += 1;
     const containerStatuses = pod.status.containerStatuses.map((status) =>
-      changed.includes(status.name) ? { ...status, containerID: `containerd://started-${this.#starts}`, state: { running: {} } } : status,
+      changed.includes(status.name)
+        ? {
+            ...status,
+            containerID: `containerd://started-${this.#starts}`,
+            image: `docker.io/library/${now.get(status.name)}`,
+            state: { running: {} },
+          }
+        : status,
     );
     const isReady = isAnswering([...now.values()]);
     this.#kube.seed(pods, {

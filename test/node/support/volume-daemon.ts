@@ -14,6 +14,9 @@ const volumes = await startVolumes({
   clock: systemClock,
   log: createLog({ process: "daemon", level: process.env["SQUALL_LOG_LEVEL"] === "debug" ? "debug" : "error" }),
 });
-process.on("message", () => process.send?.({ states: volumes.states }));
+process.on("message", (message) => {
+  if (message === "detach") void volumes.detach().then((count) => process.send?.({ count }));
+  else process.send?.({ states: volumes.states });
+});
 process.on("disconnect", () => void volumes.close().then(() => process.exit(0)));
 process.send?.({ started: true, missing: volumes.missing });

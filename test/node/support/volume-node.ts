@@ -60,6 +60,13 @@ export class VolumeNode {
     return message.states;
   }
 
+  /** Has the daemon take its mounts off the node, and says how many. */
+  async detach(): Promise<number> {
+    this.daemon?.send("detach");
+    const [message] = this.daemon === undefined ? [{ count: 0 }] : await once(this.daemon, "message");
+    return message.count;
+  }
+
   async killDaemon(): Promise<void> {
     const child = this.daemon;
     if (child === undefined) return;
