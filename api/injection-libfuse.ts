@@ -48,6 +48,12 @@ export function planFilesDriver(
       ],
     },
     warnings: [
+      ...served
+        .filter(({ source }) => source === "claim")
+        .map(
+          ({ name }) =>
+            `squall: ClaimMayBeShared: ${name}: pods on the same node that have this claim too, and start while this one runs, get to its files through the sidecar of this one.`,
+        ),
       `squall: PrivilegedSidecar: the sidecar of this pod is privileged, to serve ${names} without a daemon on the node: the namespace's annotation ${namespaceFilesDriver} is libfuse.`,
     ],
   };

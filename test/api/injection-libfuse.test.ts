@@ -73,6 +73,15 @@ describe("planFilesDriver", () => {
     }
   });
 
+  it("warns that a claim is one folder for all pods of the node that have it", () => {
+    const claim = {
+      ...pod,
+      spec: { ...objectOf(pod["spec"]), volumes: [{ name: "data", persistentVolumeClaim: { claimName: "store" } }] },
+    };
+    assert.match(inject(claim, { "squall.dev/files-driver": "libfuse" }).warnings[0] ?? "", /^squall: ClaimMayBeShared: data: /);
+    assert.deepEqual(inject(claim, {}).warnings, []);
+  });
+
   it("tells the sidecar of volumes that a container has read-only, which its driver must know", () => {
     const spec = objectOf(pod["spec"]);
     const reader = { name: "reader", volumeMounts: [{ name: "data", mountPath: "/data", readOnly: true }] };

@@ -51,6 +51,11 @@ const skips = process.arch !== "x64";
     assert.equal(await says(`${others} bash -c 'echo -n x >> c'; stat -c %a c`), "777");
   });
 
+  it("lets programs have their owner's rights, and devices be opened, as the plain folder does", async () => {
+    await says("cp $(command -v id) id; chown 1234 id; chmod 4755 id; mknod null c 1 3; chmod 666 null");
+    assert.equal(await says("setpriv --reuid 77 --regid 77 --clear-groups ./id -u; echo x > null && echo written"), "1234\nwritten");
+  });
+
   it("gives each of many at once what is theirs, while threads of libfuse come and go", async () => {
     // libfuse has a thread for each that waits, and ends most of them when nobody does.
     await volume.rule({ slow: { methods: ["lookup"], effect: { $case: "latency", value: { delayUs: 30_000 } } } });

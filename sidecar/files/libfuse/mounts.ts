@@ -14,15 +14,25 @@ export function unmountOurs(folder: string): void {
   for (let left = countOurs(folder); left > 0; left -= 1) if (umount(folder, MNT_DETACH | UMOUNT_NOFOLLOW) !== 0) return;
 }
 
-/** See proc_pid_mountinfo(5): the mount point is the fifth field, the name comes after the type behind a dash. */
-function countOurs(folder: string): number {
+/** What may be done with files of a folder, as mount.fuse(8) wants it: what its own mount lets be done, and not less by default. */
+export function readMountOptions(folder: string): readonly string[] {
+  const plain = readMounts(folder).findLast(({ isOurs }) => !isOurs)?.options ?? [];
+  return ["suid", "dev", "exec"].map((may) => (plain.includes(`no${may}`) ? `no${may}` : may)).concat(plain.includes("ro") ? "ro" : "rw");
+}
+
+const countOurs = (folder: string): number => readMounts(folder).filter(({ isOurs }) => isOurs).length;
+
+/** On this folder, the topmost last. See proc_pid_mountinfo(5): mount point and options are the fifth and sixth field, the name comes after the type behind a dash. */
+function readMounts(folder: string): readonly { readonly options: readonly string[]; readonly isOurs: boolean }[] {
   return readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
-    .filter((line) => {
+    .flatMap((line) => {
       const [before = "", after = ""] = line.split(" - ");
+      const [, , , , place = "", options = ""] = before.split(" ");
       const [type, name] = after.split(" ");
-      return unescape(before.split(" ")[4] ?? "") === folder && type === "fuse" && name?.startsWith(MOUNT_NAME) === true;
-    }).length;
+      if (unescape(place) !== folder) return [];
+      return [{ options: options.split(","), isOurs: type === "fuse" && name?.startsWith(MOUNT_NAME) === true }];
+    });
 }
 
 /** Spaces and the like are written in octal. */

@@ -8,7 +8,7 @@ import { openPassthrough } from "../passthrough.ts";
 import type { FromServer, ToServer } from "../server-messages.ts";
 import { loadFuseNative } from "./fuse-native.ts";
 import { openMemory } from "./memory.ts";
-import { MOUNT_NAME } from "./mounts.ts";
+import { MOUNT_NAME, readMountOptions } from "./mounts.ts";
 import { createVolumeHandlers } from "./volume-handlers.ts";
 
 const writeAsync = promisify(write);
@@ -28,7 +28,7 @@ const OPTIONS = [
   "attr_timeout=0",
   "entry_timeout=0",
   "negative_timeout=0",
-].join(",");
+] as const;
 
 /** libfuse closes its descriptor when the session is over, by `umount -f` for instance, and tells nobody. */
 const LOOKS_EVERY_MS = 1000;
@@ -41,6 +41,7 @@ export interface ServeLibfuseOptions {
 
 /** Descriptor of the folder of the volume, as it is below all mounts of ours. */
 const FOLDER = 3;
+const PLACE = `/proc/self/fd/${FOLDER}`;
 
 /**
  * The server process of one volume through libfuse: `sidecar.mjs serve-libfuse NAME`, started by the sidecar with the folder of the volume and a channel
@@ -100,7 +101,7 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
     switch (message.do) {
       case "serve":
         // By its descriptor libfuse finds the folder itself, and not a dead mount on it; the kernel mounts on top of all the same.
-        native.mount(`/proc/self/fd/${FOLDER}`, `${OPTIONS},fsname=${MOUNT_NAME}${volume}`, handlers);
+        native.mount(PLACE, [...OPTIONS, ...readMountOptions(readlinkSync(PLACE)), `fsname=${MOUNT_NAME}${volume}`].join(","), handlers);
         break;
       case "rule":
         faults.rule(message.faults);
