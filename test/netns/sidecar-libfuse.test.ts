@@ -79,7 +79,7 @@ const otherType: Fault = { ...eio, id: "b", family: { $case: "io", value: { ...e
     const privateMb = Number(await says(`awk '/^Private/ {sum += $2} END {print sum / 1000}' /proc/$(${FIND_SERVER})/smaps_rollup`));
     assert.ok(privateMb > 5 && privateMb < 70, `The server has ${privateMb} MB of its own.`);
     assert.equal(await pod.stop(sidecar), 0);
-    assert.equal(await says("grep -c ^squall-data /proc/mounts"), "0");
+    assert.equal(await says(`grep -c " ${DATA} fuse" /proc/mounts`), "0");
     assert.equal(await says(`cat ${DATA}/a.log ${DATA}/b.txt`), "1\n2");
   });
 });
