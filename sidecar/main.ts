@@ -51,6 +51,8 @@ switch (command) {
       import("./enrol-command.ts"),
       import("./files/serve-files.ts"),
       import("./files/open-keeper.ts"),
+      import("./files/libfuse/serve-libfuse.ts"),
+      import("./files/libfuse/libfuse-keeper.ts"),
     ]);
     process.exit(0);
     break;
