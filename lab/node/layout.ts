@@ -14,7 +14,7 @@ export const lab = {
   /** Below each cgroup controller; everything that a node runs is in here. */
   cgroup: "squall-lab",
   containerdSocket: "/run/containerd/containerd.sock",
-  pauseImage: "docker.io/library/squall-lab-pause:1",
+  pauseImage: "docker.io/library/squall-lab-pause:2",
   /** Label of every node, and taint of the second: which kernel it has. */
   kernelLabel: "squall.dev/lab-kernel",
 } as const;

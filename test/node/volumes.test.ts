@@ -235,6 +235,20 @@ describe("volumes that are served through FUSE", function () {
     for (const server of servers) server.close();
   });
 
+  it("are taken away where a process that was killed waits for a server that is gone, too", async () => {
+    const pod = await servedPod();
+    const slow: IoFault = { ...failing, effect: { $case: "latency", value: { delayUs: 60_000_000 } } };
+    await pod.rule("data", [{ id: "one", io: slow, remainingMs: 60_000 }]);
+    const writing = pod.run("cat", `${pod.volume("data")}/before`);
+    await until("the server has its request", async () => ((await pod.count("data"))[0]?.methods ?? []).some(({ delayed }) => delayed > 0));
+    const [server = 0] = await pod.servers();
+    process.kill(server, "SIGSTOP");
+    for (const child of [writing, pod.application]) child.kill("SIGKILL");
+    await pod.killSidecar();
+    await until("it is unmounted", async () => (await node.mounts()).length === 0);
+    await until("it has ended", () => writing.exitCode !== null || writing.signalCode !== null);
+  });
+
   it("are taken off the node for good, while containers that run keep them and faults are in force there", async () => {
     const pod = await servedPod();
     const inside = join(node.folder, "inside");

@@ -172,6 +172,13 @@ export class Pod {
     await Promise.race([once(child, "message"), once(child, "exit").then(() => Promise.reject(new Error("The sidecar ended.")))]);
   }
 
+  /** A process of the pod, among the node's mounts. */
+  run(...argv: readonly string[]): ChildProcess {
+    const script = `echo $$ > ${join(this.group, "cgroup.procs")} && exec "$@"`;
+    const namespace = `--mount=/proc/${this.#node.process.pid}/ns/mnt`;
+    return spawn("nsenter", [namespace, "sh", "-c", script, "sh", ...argv], { stdio: "ignore" });
+  }
+
   /** With its servers, as the end of a container's first process takes all others with it. */
   async killSidecar(): Promise<void> {
     const child = this.sidecar;
