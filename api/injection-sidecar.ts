@@ -1,5 +1,5 @@
 import { ports, SIDECAR_CONTAINER, SIDECAR_GID } from "../common/names.ts";
-import { bundlePath, type ServedVolume, sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
+import { bundlePath, type FilesDriver, type ServedVolume, sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
 import { type JsonObject, objectsOf } from "./json.ts";
 import { probePortsOf } from "./probe-ports.ts";
 import type { Quality } from "./quality-of-service.ts";
@@ -11,6 +11,7 @@ export interface SidecarSettings {
   readonly cpu: string | undefined;
   /** Of the sidecar without the servers of volumes, which get theirs on top of it. */
   readonly memory: string | undefined;
+  readonly filesDriver: FilesDriver;
 }
 
 /** Volumes of the sidecar's own. */

@@ -79,6 +79,10 @@ export function planPropagation(spec: JsonObject, served: readonly Pick<ServedVo
     .map(({ path }) => ({ op: "add", path: `${path}/mountPropagation`, value: "HostToContainer" }));
 }
 
+/** Whether a container mounts a volume `readOnly`. */
+export const hasReadOnlyMount = (name: string, spec: JsonObject): boolean =>
+  mountsOf(spec).some(({ mount }) => mount["name"] === name && mount["readOnly"] === true);
+
 /** As the pod's spec names it, such as `configMap`. A volume that says nothing of its kind is an emptyDir. */
 export const kindOfVolume = (volume: JsonObject): string =>
   Object.keys(volume).find((key) => key !== "name" && volume[key] !== undefined && volume[key] !== null) ?? "emptyDir";

@@ -2,6 +2,7 @@ import type { Operation } from "fast-json-patch";
 import { annotations as names, CA_CONFIGMAP, ENROLMENT_AUDIENCE, labels, OPTED_IN, SIDECAR_CONTAINER } from "../common/names.ts";
 import { bundlePath } from "../common/sidecar-layout.ts";
 import { ownVolumes, planSidecar, servedBy, type SidecarSettings } from "./injection-sidecar.ts";
+import { namespaceFilesDriver, planFilesDriver, servedThrough } from "./injection-libfuse.ts";
 import { parseVerdict } from "./injection-verdict.ts";
 import { planPropagation, planServedVolumes } from "./injection-volumes.ts";
 import { isJsonObject, type JsonObject, objectOf, objectsOf } from "./json.ts";
@@ -47,6 +48,7 @@ export const namespaceSettings = {
   image: "squall.dev/sidecar-image",
   cpu: "squall.dev/sidecar-cpu",
   memory: "squall.dev/sidecar-memory",
+  filesDriver: namespaceFilesDriver,
 } as const;
 
 const OLDEST_MINOR = 29;
@@ -95,7 +97,14 @@ export function planInjection(
 
   const { settings, warnings } = readNamespaceSettings(facts);
   const volumes = planServedVolumes(metadata, spec, verdicts[`${quality} with volumes`]);
-  const sidecar = planSidecar({ spec, facts, settings, quality, served: volumes.served });
+  const { sidecar, warnings: driverWarnings } = planFilesDriver(
+    planSidecar({ spec, facts, settings, quality, served: servedThrough(settings.filesDriver, volumes.served, spec) }),
+    {
+      driver: settings.filesDriver,
+      asked: objectOf(metadata["annotations"])[namespaceSettings.filesDriver],
+      served: volumes.served,
+    },
+  );
   const containerName = objectsOf(spec["containers"])[0]?.["name"];
   const annotations = {
     [names.injected]: `${facts.version} network${volumes.served.length === 0 ? "" : " io"}`,
@@ -113,7 +122,7 @@ export function planInjection(
       : [{ op: "add", path: "/spec/initContainers", value: [sidecar] } as const]),
     ...planVolumes(spec),
   ];
-  return { do: "inject", patch, warnings: [...warnings, ...volumes.warnings] };
+  return { do: "inject", patch, warnings: [...warnings, ...volumes.warnings, ...driverWarnings] };
 }
 
 /** kubectl's: which container `kubectl exec` and `logs` mean. */
@@ -137,6 +146,8 @@ function readNamespaceSettings({ image, namespaceAnnotations }: InjectionFacts):
     image: read(namespaceSettings.image, IMAGE, "registry.example.com/squall:0.1.0") ?? image,
     cpu: read(namespaceSettings.cpu, QUANTITY, "20m"),
     memory: read(namespaceSettings.memory, QUANTITY, "96Mi"),
+    filesDriver:
+      read(namespaceSettings.filesDriver, /^(kernel|libfuse)$/, "libfuse") === "libfuse" ? ("libfuse" as const) : ("kernel" as const),
   };
   return { settings, warnings };
 }

@@ -22,6 +22,8 @@ export const value = {
   /** A Go duration, read as milliseconds; above zero. */
   durationMs: () => parsed(durationMs, 'is no duration above zero. Write one such as "60s"'),
   logLevel: () => oneOf(logLevels),
+  /** One of these texts. */
+  choice: <const T extends string>(known: readonly T[]) => oneOf(known),
   /** Values separated by commas, at least one: where there may be none, write `or`. */
   list: () => parsed(splitList, "is no list. Write one such as a,b"),
   /** JSON that `parse` makes something of; it throws or gives undefined for what is wrong. */

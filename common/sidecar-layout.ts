@@ -13,6 +13,8 @@ export const sidecarPaths = {
   explained: "/var/lib/squall/explained.json",
   /** A UNIX socket, there while the pod has volumes that are served through FUSE: the daemon of the node hands them over, see agent/hand-over.ts. */
   filesSocket: "/var/lib/squall/files.sock",
+  /** Folders of volumes that the sidecar mounts itself, by their names: for the driver `libfuse`. */
+  volumes: "/var/lib/squall-volumes",
   /** Covered by an empty emptyDir, so that no API-server token is inside the sidecar. */
   apiToken: "/var/run/secrets/kubernetes.io/serviceaccount",
 } as const;
@@ -39,7 +41,16 @@ export const sidecarVariables = {
   logLevel: "SQUALL_LOG_LEVEL",
   /** JSON: a list of ServedVolume. Not set where there are none. */
   volumes: "SQUALL_VOLUMES",
+  /** One of `filesDrivers`; the first of them where it is not set. */
+  filesDriver: "SQUALL_FILES_DRIVER",
 } as const;
+
+/**
+ * How volumes are served: `kernel` is handed over by the node's daemon and needs no privilege, `libfuse` mounts in the sidecar, which is privileged for
+ * it, and needs no daemon.
+ */
+export const filesDrivers = ["kernel", "libfuse"] as const;
+export type FilesDriver = (typeof filesDrivers)[number];
 
 /** A volume that the sidecar serves through FUSE. */
 export interface ServedVolume {
@@ -47,4 +58,6 @@ export interface ServedVolume {
   readonly name: string;
   /** Where the kubelet has its folder: with the pod's emptyDirs, or where a claim's storage is mounted. */
   readonly source: "emptyDir" | "claim";
+  /** For the driver `libfuse`: a container mounts it `readOnly`, and a mount that comes later would reach that one writable. */
+  readonly hasReadOnlyMount?: boolean | undefined;
 }

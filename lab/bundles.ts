@@ -16,6 +16,9 @@ const inParts = { sidecar: "sidecar/main.ts", daemon: "daemon/main.ts" } as cons
 /** A package with machine code: copied beside the bundles, without its documentation and C++ sources. */
 const NATIVE = "koffi";
 
+/** Of fuse-native only its machine code and libfuse are used, which there are for x86_64 alone; sidecar/files/libfuse/fuse-native.ts loads them. */
+const LIBFUSE = ["node.napi.node", "libfuse.so"].map((file) => `fuse-native/prebuilds/linux-x64/${file}`);
+
 /** gRPC asks for it only where its own channelz or ORCA services are served, which we do not. */
 const UNUSED = "@grpc/proto-loader";
 
@@ -29,7 +32,12 @@ export async function writeBundles(folder: string, more: Readonly<Record<string,
   await mkdir(folder, { recursive: true });
   await bundle(folder, { ...entries, ...more });
   for (const [name, entry] of Object.entries(inParts)) await bundle(folder, { [`${name}.mjs`]: entry }, { partsOf: name });
-  await copyPackages(root, join(folder, "node_modules"), [NATIVE, `@koromix/koffi-linux-${process.arch}`]);
+  await copyPackages(root, join(folder, "node_modules"), [
+    NATIVE,
+    `@koromix/koffi-linux-${process.arch}`,
+    "fuse-native/package.json",
+    ...(process.arch === "x64" ? LIBFUSE : []),
+  ]);
 }
 
 const root = join(import.meta.dirname, "..");
@@ -68,5 +76,5 @@ async function copyPackages(root: string, modules: string, parts: readonly strin
 }
 
 async function isOfUse(path: string): Promise<boolean> {
-  return (await stat(path)).isDirectory() ? !path.endsWith("/vendor") : /\.(c?js|node|json)$|\/LICENSE[^/]*$/.test(path);
+  return (await stat(path)).isDirectory() ? !path.endsWith("/vendor") : /\.(c?js|node|so|json)$|\/LICENSE[^/]*$/.test(path);
 }

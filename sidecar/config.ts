@@ -1,9 +1,13 @@
 import * as z from "zod/mini";
 import { readConfig, value } from "../common/config.ts";
-import type { ServedVolume } from "../common/sidecar-layout.ts";
+import { filesDrivers, type ServedVolume } from "../common/sidecar-layout.ts";
 
 const servedVolumes = z.array(
-  z.object({ name: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)), source: z.enum(["emptyDir", "claim"]) }),
+  z.object({
+    name: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)),
+    source: z.enum(["emptyDir", "claim"]),
+    hasReadOnlyMount: z.optional(z.boolean()),
+  }),
 );
 
 /** Undefined where a name comes twice. */
@@ -28,6 +32,8 @@ const shape = {
   logLevel: value.or(value.logLevel(), "info"),
   /** Volumes of the pod that are served through FUSE. */
   volumes: value.or(value.json(parseVolumes, '[{"name":"data","source":"emptyDir"}]'), []),
+  /** How they are. */
+  filesDriver: value.or(value.choice(filesDrivers), "kernel"),
 };
 
 export type SidecarConfig = z.output<z.ZodMiniObject<typeof shape>>;

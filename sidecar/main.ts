@@ -1,6 +1,6 @@
 /**
  * The sidecar's process. `sidecar.mjs` runs it, `sidecar.mjs wait` is the postStart hook, `sidecar.mjs dump` prints the pod's kernel state,
- * `sidecar.mjs explain` what faults compile to. `sidecar.mjs enrol` and `sidecar.mjs serve-files` are for the sidecar itself, `sidecar.mjs compile` for the making of the image.
+ * `sidecar.mjs explain` what faults compile to. `sidecar.mjs enrol`, `serve-files` and `serve-libfuse` are for the sidecar itself, `sidecar.mjs compile` for the making of the image.
  */
 
 const [command = "run"] = process.argv.slice(2);
@@ -36,6 +36,13 @@ switch (command) {
     serveFiles({ log: createLog({ process: "sidecar-files", level: "info" }), exit: (code) => process.exit(code) });
     break;
   }
+  case "serve-libfuse": {
+    const [{ serveLibfuse }, { createLog }] = await Promise.all([import("./files/libfuse/serve-libfuse.ts"), import("../common/log.ts")]);
+    const [, volume = ""] = process.argv.slice(2);
+    const log = createLog({ process: "sidecar-files", level: "info" });
+    serveLibfuse({ volume, log, exit: (code) => process.exit(code) });
+    break;
+  }
   case "compile":
     // Node keeps the compiled code of what was loaded, see NODE_COMPILE_CACHE: a first call is answered sooner.
     await Promise.all([
@@ -44,6 +51,8 @@ switch (command) {
       import("./enrol-command.ts"),
       import("./files/serve-files.ts"),
       import("./files/open-keeper.ts"),
+      import("./files/libfuse/serve-libfuse.ts"),
+      import("./files/libfuse/libfuse-keeper.ts"),
     ]);
     process.exit(0);
     break;
@@ -82,6 +91,10 @@ async function main(): Promise<void> {
     log,
     signal: ending.signal,
     openServers: async (volumes) => {
+      if (config.filesDriver === "libfuse") {
+        const { openLibfuseKeeper } = await import("./files/libfuse/libfuse-keeper.ts");
+        return openLibfuseKeeper(volumes, { main: program, environment: process.env, clock: systemClock, log });
+      }
       const { openKeeper } = await import("./files/open-keeper.ts");
       return openKeeper(volumes, { main: program, environment: process.env, podUid: config.podUid, clock: systemClock, log });
     },

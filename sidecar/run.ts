@@ -54,8 +54,11 @@ export async function runSidecar(config: SidecarConfig, options: SidecarOptions)
     const agent = await runAgent(config, { ...options, servers: servers ?? noFileServers });
     return {
       async close() {
-        await agent.close();
-        await servers?.close();
+        try {
+          await agent.close();
+        } finally {
+          await servers?.close(); // or a mount that nobody serves any more would keep the pod from being deleted
+        }
       },
     };
   } catch (error) {

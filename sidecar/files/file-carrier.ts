@@ -39,11 +39,13 @@ export function createFileCarrier({
   async function visit(faults: readonly VolumeFault[], { remainingMs, beforeReplacing }: Moment): Promise<readonly Refusal[]> {
     const states = servers.state();
     const refused = faults.flatMap(({ fault, io }) => {
-      const problem = problemOf(io.volume, states);
+      const problem = servers.refusalOf(io) ?? problemOf(io.volume, states);
       return problem === undefined ? [] : [{ faultId: fault.id, ...problem }];
     });
     const wanted = Map.groupBy(
-      faults.filter(({ io }) => isServable(states.get(io.volume))).toSorted((one, other) => (one.fault.id < other.fault.id ? -1 : 1)),
+      faults
+        .filter(({ io }) => isServable(states.get(io.volume)) && servers.refusalOf(io) === undefined)
+        .toSorted((one, other) => (one.fault.id < other.fault.id ? -1 : 1)),
       ({ io }) => io.volume,
     );
     const goes = teller.volumes.some((volume) => {
@@ -111,7 +113,10 @@ function problemOf(volume: string, states: ReadonlyMap<string, VolumeState>): Om
     case "waiting":
       return {
         reason: VOLUME_NOT_MOUNTED,
-        message: `The daemon of the node has not mounted volume ${volume} yet, or the server of the volume is started again.`,
+        message:
+          state.why === undefined
+            ? `The daemon of the node has not mounted volume ${volume} yet, or the server of the volume is started again.`
+            : `Volume ${volume} is not served yet. ${state.why}`,
         isTransient: true,
       };
     case "refused":

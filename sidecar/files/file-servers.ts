@@ -1,5 +1,7 @@
 import type { ExplainedVolume } from "../../api/pod-explanation.ts";
 import type { Passport } from "../../proto/gen/agent.ts";
+import type { Refusal } from "../../agent/plan.ts";
+import type { IoFault } from "../../proto/gen/faults.ts";
 import type { Counts, ServedFault } from "./server-messages.ts";
 import type { VolumeState } from "./volume-keeper.ts";
 
@@ -7,6 +9,8 @@ import type { VolumeState } from "./volume-keeper.ts";
 export interface FileServers {
   /** Of every volume that the pod wants to have served, by name. */
   state(): ReadonlyMap<string, VolumeState>;
+  /** Why such a fault is not carried out here, whatever state its volume is in; undefined for one that is. */
+  refusalOf(io: IoFault): Omit<Refusal, "faultId"> | undefined;
   /**
    * The complete set of faults of a volume, in the order of their ids: in force once it resolves, and with the servers that follow the present one
    * from their start on.
@@ -21,6 +25,7 @@ export interface FileServers {
 /** Of a pod that named no volumes. */
 export const noFileServers: FileServers = {
   state: () => new Map(),
+  refusalOf: () => undefined,
   rule: () => Promise.resolve(),
   count: () => Promise.resolve([]),
   onChange: () => undefined,

@@ -11,7 +11,7 @@ import { type VolumeInHand, VolumeServer } from "./volume-server.ts";
 
 export type VolumeState =
   /** The daemon has not handed it over, or its server has not answered yet. */
-  | { readonly is: "waiting" }
+  | { readonly is: "waiting"; readonly why?: string }
   | { readonly is: "serving" }
   /** By the daemon, which says why. */
   | { readonly is: "refused"; readonly reason: string; readonly message: string };
@@ -74,6 +74,11 @@ export class VolumeKeeper {
     return new Map(this.#options.volumes.map(({ name }) => [name, this.#stateOf(name)]));
   }
 
+  /** Every fault is. */
+  refusalOf(): undefined {
+    return undefined;
+  }
+
   /** Calls back when the state of a volume has changed. */
   onChange(callback: () => void): void {
     this.#listeners.push(callback);
@@ -132,7 +137,7 @@ export class VolumeKeeper {
         volumes,
         held: held.map(({ volume, server }) => ({ name: volume.name, init: server.init })),
       },
-      descriptors: held.flatMap(({ volume }) => [volume.fuse, volume.folder]),
+      descriptors: held.flatMap(({ volume }) => volume.descriptors),
       missing,
       onAnswer: (said, descriptors) => {
         if (this.#conversation === conversation) this.#take(said, descriptors);
@@ -160,7 +165,7 @@ export class VolumeKeeper {
       this.#tell();
       return;
     }
-    const volume: VolumeInHand = { name: said.name, fuse, folder, init: said.init };
+    const volume: VolumeInHand = { name: said.name, descriptors: [fuse, folder], init: said.init };
     const server = this.#serve(volume);
     this.#kept.set(said.name, { volume, server });
     const { faults, sinceMs } = this.#wanted.get(said.name) ?? { faults: [], sinceMs: 0 };
@@ -201,7 +206,7 @@ export class VolumeKeeper {
     if (kept === undefined) return;
     this.#kept.delete(name);
     await kept.server.close();
-    closeAll([kept.volume.fuse, kept.volume.folder]);
+    closeAll(kept.volume.descriptors);
   }
 
   #tell(): void {

@@ -5,11 +5,11 @@ import type { Log } from "../../common/log.ts";
 import { addCounts } from "./counts.ts";
 import type { Counts, FromServer, ServedFault, ToServer } from "./server-messages.ts";
 
-/** A volume that its owner has in hand. The descriptors stay the owner's, and open until the server is closed. */
+/** A volume that its owner has in hand. */
 export interface VolumeInHand {
   readonly name: string;
-  readonly fuse: Descriptor;
-  readonly folder: Descriptor;
+  /** What the process inherits from number 3 on, see `serverDescriptors`. They stay the owner's, and open until the server is closed. */
+  readonly descriptors: readonly Descriptor[];
   readonly init: string | undefined;
 }
 
@@ -139,7 +139,7 @@ export class VolumeServer {
     const [program, ...parameters] = command;
     this.#startedMs = clock.monotonicMs();
     const child = spawn(program, parameters, {
-      stdio: ["ignore", "inherit", "inherit", this.#volume.fuse.number, this.#volume.folder.number, "ipc"],
+      stdio: ["ignore", "inherit", "inherit", ...this.#volume.descriptors.map(({ number }) => number), "ipc"],
       env: environment,
       serialization: "advanced",
     });

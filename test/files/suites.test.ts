@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { exceptions } from "./exceptions.ts";
+import { kernelExceptions, libfuseExceptions } from "./exceptions.ts";
 import { openStage, type Way, watchAll } from "./support/stage.ts";
 import { type Findings, type Suite, suites } from "./support/suites.ts";
 
@@ -7,6 +7,10 @@ const folders: Readonly<Record<string, string>> = { "a disk": "/var/tmp", memory
 const ways: Readonly<Record<string, Way>> = {
   "no fault": { by: "squall" },
   "a fault in force that hits nothing": { by: "squall", rules: watchAll },
+  ...(process.arch === "x64" && {
+    "libfuse and no fault": { by: "libfuse" },
+    "libfuse and a fault in force that hits nothing": { by: "libfuse", rules: watchAll },
+  }),
 };
 
 async function runOn(suite: Suite, way: Way, under: string): Promise<Findings> {
@@ -34,6 +38,7 @@ for (const suite of suites)
       for (const [force, way] of Object.entries(ways))
         it(`finds with ${force} what it finds on the plain folder`, async () => {
           const served = await runOn(suite, way, under);
+          const exceptions = way.by === "libfuse" ? libfuseExceptions : kernelExceptions;
           const named = (name: string): string => `${suite.name} on ${where}: ${name}`;
           const differing = [...new Set([...plain.keys(), ...served.keys()])].filter((name) => plain.get(name) !== served.get(name));
           const unexplained = differing.filter((name) => !(named(name) in exceptions));

@@ -86,6 +86,17 @@ describe("programs on a served volume", function () {
     }
   });
 
+  (process.arch === "x64" ? it : it.skip)("lets every user do, and be refused, the same through libfuse", async () => {
+    const plain = await openStage({ by: "nobody" }, "/var/tmp");
+    const served = await openStage({ by: "libfuse" }, "/var/tmp");
+    try {
+      assert.equal(await actAsUsers(served.path), await actAsUsers(plain.path));
+    } finally {
+      await served.close();
+      await plain.close();
+    }
+  });
+
   it("has a tree of 100,000 files made, listed, renamed and removed", async () => {
     const make = `for $d (1 .. 100) { mkdir "d$d"; for (1 .. ${NUMBER_OF_FILES / 100}) { open(F, ">", "d$d/f$_") or die $!; print F $_; close F } }`;
     await says(volume.path, `perl -e '${make}'`);

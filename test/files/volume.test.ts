@@ -1,46 +1,10 @@
 import assert from "node:assert/strict";
-import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { IoMistake_Filling } from "../../proto/gen/faults.ts";
+import { Program, run } from "./support/program.ts";
 import { Volume } from "./support/volume.ts";
-
-/** Runs a shell script in the volume, for 20 s at most. Never this process itself: it starts the server, and would wait for it while it does. */
-async function run(volume: Volume, script: string): Promise<{ readonly text: string; readonly ms: number }> {
-  const startMs = performance.now();
-  const child = spawn("timeout", ["-s", "KILL", "20", "bash", "-c", script], { cwd: volume.path, stdio: ["ignore", "pipe", "pipe"] });
-  const chunks: Buffer[] = [];
-  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
-  child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await new Promise((resolve) => child.once("close", resolve));
-  return { text: Buffer.concat(chunks).toString().trim(), ms: performance.now() - startMs };
-}
-
-/** A shell that goes on at each line it is told, and says a line after each step. */
-class Program {
-  readonly #child: ChildProcessWithoutNullStreams;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(volume: Volume, script: string) {
-    this.#child = spawn("timeout", ["-s", "KILL", "60", "bash", "-c", script], { cwd: volume.path });
-    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
-  }
-
-  async hear(): Promise<string> {
-    const { value } = await this.#lines.next();
-    return value ?? "";
-  }
-
-  async goOn(): Promise<string> {
-    this.#child.stdin.write("\n");
-    return this.hear();
-  }
-
-  end(): void {
-    this.#child.kill("SIGKILL");
-  }
-}
 
 describe("a volume behind FUSE", () => {
   let volume: Volume;

@@ -27,7 +27,13 @@ describe("readSidecarConfig", () => {
       enrolmentAddress: "squall-enrolment.squall-system.svc:9444",
       logLevel: "info",
       volumes: [],
+      filesDriver: "kernel",
     });
+  });
+
+  it("reads how volumes are served", () => {
+    assert.equal(readSidecarConfig({ ...environment, [sidecarVariables.filesDriver]: "libfuse" }).filesDriver, "libfuse");
+    assert.throws(() => readSidecarConfig({ ...environment, [sidecarVariables.filesDriver]: "nfs" }), /"nfs" is none of kernel, libfuse/);
   });
 
   it("reads which volumes are served", () => {

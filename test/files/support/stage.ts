@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../../lab/run.ts";
 import type { IoFault } from "../../../proto/gen/faults.ts";
+import { LibfuseVolume } from "./libfuse-volume.ts";
 import { Volume } from "./volume.ts";
 
 /** A place for files of a test or bench: as they are, or served by somebody. */
@@ -17,6 +18,8 @@ export interface Stage {
 export type Way =
   | { readonly by: "nobody" }
   | { readonly by: "squall"; readonly rules?: Readonly<Record<string, Partial<IoFault>>>; readonly cpu?: string }
+  /** By the driver for nodes without the daemon. */
+  | { readonly by: "libfuse"; readonly rules?: Readonly<Record<string, Partial<IoFault>>>; readonly cpu?: string }
   /** `argv` of a server that stays in the foreground, given the folder and where to serve it. */
   | { readonly by: "program"; readonly argv: (plain: string, path: string) => readonly string[]; readonly cpu?: string };
 
@@ -36,6 +39,11 @@ export async function openStage(way: Way, under: string): Promise<Stage> {
     case "squall": {
       const volume = await Volume.open(under);
       if (way.cpu !== undefined) await pin(volume.pid, way.cpu);
+      if (way.rules !== undefined) await volume.rule(way.rules);
+      return { path: volume.path, pid: volume.pid, close: () => volume.close() };
+    }
+    case "libfuse": {
+      const volume = await LibfuseVolume.open(under);
       if (way.rules !== undefined) await volume.rule(way.rules);
       return { path: volume.path, pid: volume.pid, close: () => volume.close() };
     }

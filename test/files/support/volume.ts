@@ -3,7 +3,8 @@ import { chmodSync, closeSync, constants, mkdtempSync, openSync, readFileSync, r
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { IoFault } from "../../../proto/gen/faults.ts";
-import type { Counts, FromServer, ServedFault, ToServer } from "../../../sidecar/files/server-messages.ts";
+import type { Counts, FromServer, ToServer } from "../../../sidecar/files/server-messages.ts";
+import { servedFaults } from "./served-faults.ts";
 
 const MAIN = join(import.meta.dirname, "../../../sidecar/main.ts");
 
@@ -79,14 +80,7 @@ export class Volume {
   async rule(faults: Readonly<Record<string, Partial<IoFault>>>, remainingMs = 600_000): Promise<void> {
     this.#version += 1;
     const ruled = this.#next("ruled");
-    const served = Object.entries(faults).map(
-      ([id, io]): ServedFault => ({
-        id,
-        remainingMs,
-        io: { volume: "data", mountPath: "/data", subPath: "", path: "", methods: [], percent: 100, effect: undefined, ...io },
-      }),
-    );
-    this.#say({ do: "rule", version: this.#version, faults: served });
+    this.#say({ do: "rule", version: this.#version, faults: servedFaults(faults, remainingMs) });
     await ruled;
   }
 

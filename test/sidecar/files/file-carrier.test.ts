@@ -4,6 +4,7 @@ import { noReceipt } from "../../../agent/held-fault.ts";
 import type { Refusal } from "../../../agent/plan.ts";
 import { silentLog } from "../../../common/log.ts";
 import type { Fault, MethodReceipt } from "../../../proto/gen/agent.ts";
+import type { IoFault } from "../../../proto/gen/faults.ts";
 import { createFileCarrier } from "../../../sidecar/files/file-carrier.ts";
 import type { FileServers } from "../../../sidecar/files/file-servers.ts";
 import type { Counts, ServedFault } from "../../../sidecar/files/server-messages.ts";
@@ -46,6 +47,9 @@ class FakeServers implements FileServers {
 
   state(): ReadonlyMap<string, VolumeState> {
     return this.states;
+  }
+  refusalOf({ methods }: IoFault): ReturnType<FileServers["refusalOf"]> {
+    return methods.includes("ioctl") ? { reason: "NotHere", message: "not with this driver" } : undefined;
   }
   rule(volume: string, faults: readonly ServedFault[]): Promise<void> {
     this.rules.push(`${volume}: ${faults.map(({ id, remainingMs }) => `${id} ${remainingMs}`).join(", ")}`);
@@ -148,6 +152,15 @@ describe("createFileCarrier", () => {
     assert.match(refusals[0]?.message ?? "", /served: data, cache\. Name it in the pod's annotation squall\.dev\/volumes/);
     assert.match(refusals[1]?.message ?? "", /NoSuchFolder: There is none\./);
     assert.deepEqual(servers.rules, ["data: c 60000"]);
+  });
+
+  it("refuses a fault that the driver of the volumes cannot carry out, and carries out the others", async () => {
+    const { servers, converge } = fixture();
+    const other = fault("a");
+    assert.ok(other.family?.$case === "io");
+    const asked: Fault = { ...other, family: { $case: "io", value: { ...other.family.value, methods: ["ioctl"] } } };
+    assert.deepEqual(await converge([asked, fault("b")]), [{ faultId: "a", reason: "NotHere", message: "not with this driver" }]);
+    assert.deepEqual(servers.rules, ["data: b 60000"]);
   });
 
   it("has a volume's first server begin with its faults, and says until then that they wait", async () => {
