@@ -11,6 +11,8 @@ export const sidecarPaths = {
   ready: "/var/lib/squall/ready",
   /** What `sidecar.mjs explain` prints, but for the counters; written after each visit to the kernel. */
   explained: "/var/lib/squall/explained.json",
+  /** Beside it: whether it is settled which volumes are served. */
+  volumesSettled: "/var/lib/squall/volumes-settled",
   /** A UNIX socket, there while the pod has volumes that are served through FUSE: the daemon of the node hands them over, see agent/hand-over.ts. */
   filesSocket: "/var/lib/squall/files.sock",
   /** Folders of volumes that the sidecar mounts itself, by their names: for the driver `libfuse`. */

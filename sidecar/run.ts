@@ -14,7 +14,7 @@ import { createExplanationFile, type VisitExplanation } from "./explanation.ts";
 import { explainVolumes, type FileServers, noFileServers, withVolumes } from "./files/file-servers.ts";
 import { keepRenewed } from "../agent/renewal.ts";
 import { prepareNetwork } from "./prepare-network.ts";
-import { isSettled, tellReady } from "./readiness.ts";
+import { areVolumesSettled, isSettled, tellReady, tellVolumesSettled } from "./readiness.ts";
 import type { Passport } from "../proto/gen/agent.ts";
 import type { Work } from "./work.ts";
 
@@ -47,7 +47,7 @@ export interface Sidecar {
  * Most sidecars are never called. What is needed to serve and to carry faults out is in memory from the first connection or fault on (work.ts).
  */
 export async function runSidecar(config: SidecarConfig, options: SidecarOptions): Promise<Sidecar> {
-  await rm(sidecarPaths.ready, { force: true });
+  for (const path of [sidecarPaths.ready, sidecarPaths.volumesSettled]) await rm(path, { force: true });
   // Before all else and whatever becomes of it: the application waits for its files.
   const servers = config.volumes.length === 0 ? undefined : await options.openServers(config.volumes);
   try {
@@ -77,14 +77,20 @@ async function runAgent(
   const writeExplanation = createExplanationFile(log);
   let visited: VisitExplanation = { version: VERSION, passport: passport(), faults: [], classes: [], operations: [] };
   let isEnrolled = false;
+  let areVolumesTold = false;
   let isReadyTold = false;
   /** What changed is written down, and whether the application may start. */
   const tell = (): void => {
     const states = servers.state();
     writeExplanation({ ...visited, passport: passport(), volumes: explainVolumes(states) });
+    const fail = (error: unknown): void => log.error({ err: error }, "the application was not told that it may start");
+    if (!areVolumesTold && areVolumesSettled(states)) {
+      areVolumesTold = true;
+      tellVolumesSettled().catch(fail);
+    }
     if (isReadyTold || !isEnrolled || !isSettled(states, visited.faults)) return;
     isReadyTold = true;
-    tellReady().catch((error: unknown) => log.error({ err: error }, "the application was not told that it may start"));
+    tellReady().catch(fail);
   };
   servers.onChange(tell);
   tell();

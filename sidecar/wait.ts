@@ -1,19 +1,30 @@
-import { stat } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { sidecarPaths } from "../common/sidecar-layout.ts";
+import { sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
 
 const LONGEST_WAIT_MS = 2_000;
+/** A volume that is not served when the first container starts never is. */
+const LONGEST_WAIT_FOR_VOLUMES_MS = 10_000;
 const POLL_MS = 25;
 
-/** The postStart hook: holds the application's start back until the sidecar enrolled and its volumes are served, for 2 s at most. Never fails: no pod is held hostage. */
+/**
+ * The postStart hook: holds the application's start back until the sidecar enrolled, for 2 s at most, and until it is settled which volumes are served,
+ * for 10 s at most. Never fails: no pod is held hostage.
+ */
 export async function waitForSidecar(): Promise<void> {
-  const end = performance.now() + LONGEST_WAIT_MS;
-  while (performance.now() < end) {
-    const isReady = await stat(sidecarPaths.ready).then(
-      () => true,
-      () => false, // not there yet; whatever else is wrong, the application starts
-    );
-    if (isReady) return;
+  const startMs = performance.now();
+  const hasVolumes = process.env[sidecarVariables.volumes] !== undefined;
+  for (;;) {
+    const waitedMs = performance.now() - startMs;
+    if ((await isThere(sidecarPaths.ready)) || waitedMs >= LONGEST_WAIT_FOR_VOLUMES_MS) return;
+    if (waitedMs >= LONGEST_WAIT_MS && (!hasVolumes || (await isThere(sidecarPaths.volumesSettled)))) return;
     await sleep(POLL_MS);
   }
 }
+
+/** Whatever else is wrong, it is not there yet. */
+const isThere = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );

@@ -14,6 +14,11 @@ export interface MountCalls {
   attach(mount: number, folder: number): void;
   /** What the mount that a folder is on forbids: bits of `mountAttributes`. */
   attributesOf(folder: number): number;
+  /**
+   * Keeps what is mounted on a folder from the copies of its mount elsewhere, if the folder is where that begins; otherwise nothing is done. It stays a
+   * shared mount, as container runtimes demand for HostToContainer, in a peer group of its own.
+   */
+  leaveGroup(folder: number): void;
   /** Takes a mount away, whoever still uses it. Copies of it elsewhere stay as they are; `isForced`: who waits for an answer gets ENOTCONN, there too. */
   detach(path: string, options: { readonly isForced: boolean }): void;
 }
@@ -44,6 +49,8 @@ const FSCONFIG = { flag: 0, string: 1, create: 6 } as const;
 const MOVE_FROM_DESCRIPTOR = 0x04;
 const MOVE_TO_DESCRIPTOR = 0x40;
 const MS_PRIVATE = 1n << 18n;
+const MS_SLAVE = 1n << 19n;
+const MS_SHARED = 1n << 20n;
 const CLONE_NEWNS = 0x20000;
 const CLONE_FS = 0x200;
 const MNT_FORCE = 1;
@@ -97,6 +104,12 @@ export function openMountCalls(): MountCalls {
     return check(`Opening ${path}`, openat2(numbers.openat2, folder, path, how, how.length));
   }
 
+  function propagate(mount: number, how: bigint): number {
+    const attributes = Buffer.alloc(32);
+    attributes.writeBigUInt64LE(how, 16);
+    return onPath(numbers.mount_setattr, mount, "", AT_EMPTY_PATH, attributes, attributes.length);
+  }
+
   return {
     open,
     inNamespace(namespace, own, act) {
@@ -119,15 +132,18 @@ export function openMountCalls(): MountCalls {
       const tree = check("Copying the mount of a volume", onPath(numbers.open_tree, folder, "", flags, null, 0));
       try {
         // What is mounted on the folder later must not appear in the copy.
-        const attributes = Buffer.alloc(32);
-        attributes.writeBigUInt64LE(MS_PRIVATE, 16);
-        const result = onPath(numbers.mount_setattr, tree, "", AT_EMPTY_PATH, attributes, attributes.length);
-        check("Making the copy of a mount private", result);
+        check("Making the copy of a mount private", propagate(tree, MS_PRIVATE));
         return tree;
       } catch (error) {
         close(tree);
         throw error;
       }
+    },
+    leaveGroup(folder) {
+      const result = propagate(folder, MS_SLAVE);
+      if (result < 0 && koffi.errno() === koffi.os.errno["EINVAL"]) return; // it is a folder of a mount that begins above it
+      check("Taking a mount out of its peer group", result);
+      check("Making a mount shared", propagate(folder, MS_SHARED));
     },
     createFuse(device, { source, attributes }) {
       const context = check("Opening the file system fuse", fsopen(numbers.fsopen, "fuse", FSOPEN_CLOEXEC));

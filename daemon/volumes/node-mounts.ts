@@ -14,8 +14,11 @@ export interface OurMount {
 
 /** FUSE mounts in the mount namespace of a process of the node: its first one. */
 export interface NodeMounts {
-  /** Mounts over a folder; returns the folder as it was, attached nowhere. The caller closes both. Throws MountCallError, and nothing is mounted then. */
-  mount(folder: Descriptor, device: Descriptor, of: Pick<OurMount, "podUid" | "volume">): Descriptor;
+  /**
+   * Mounts over a folder; returns it as it was, attached nowhere. The caller closes both. `isShared`: others have mounted what is in it, too, and
+   * shall not see our mount. Throws MountCallError, and nothing is mounted then.
+   */
+  mount(folder: Descriptor, device: Descriptor, of: Pick<OurMount, "podUid" | "volume"> & { readonly isShared: boolean }): Descriptor;
   /** Takes our mounts on a volume away, with `isForced` also from its server: who waits for that gets ENOTCONN. Throws MountCallError. */
   unmount(of: Pick<OurMount, "podUid" | "volume">, options: { readonly isForced: boolean }): Promise<void>;
   list(): Promise<readonly OurMount[]>;
@@ -37,7 +40,7 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
     (await list()).filter((mount) => mount.podUid === podUid && mount.volume === volume);
 
   return {
-    mount(folder, device, { podUid, volume }) {
+    mount(folder, device, { podUid, volume, isShared }) {
       // What the volume's own mount forbids, this one forbids, and no more: its files are to be as they were.
       const attributes = calls.attributesOf(folder.number);
       return calls.inNamespace(node, own, () => {
@@ -46,6 +49,7 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
           const source = `${KERNEL_PREFIX}${podUid}/${volume}`;
           const mount = new Descriptor(calls.createFuse(device.number, { source, attributes }));
           try {
+            if (isShared) calls.leaveGroup(folder.number);
             calls.attach(mount.number, folder.number);
           } finally {
             mount.close();

@@ -6,29 +6,36 @@ export interface PodMembers {
   isMember(pid: number, podUid: string): Promise<boolean>;
   /** Whether a pod has a process that goes on, but for that which holds its namespaces. One that was killed counts no more, though it waits for a file and cannot end before. */
   hasProcesses(podUid: string): Promise<boolean>;
+  /** The same of its containers but that of one process. */
+  hasProcessesBeside(pid: number, podUid: string): Promise<boolean>;
 }
 
-/** What the container runtimes hold a pod's namespaces with. */
-const HOLDER = "pause";
+/** What the container runtimes hold a pod's namespaces with; `pod` is OpenShift's. */
+const holders: ReadonlySet<string> = new Set(["pause", "pod"]);
 
 /** Reads /proc; this process must be in the node's pid namespace. */
 export function createPodMembers(): PodMembers {
-  const isMember = async (pid: number, podUid: string): Promise<boolean> => {
-    const text = await readFile(`/proc/${pid}/cgroup`, "latin1").catch(() => ""); // it has ended
-    return text.split("\n").some((line) => namesPod(line, podUid));
+  const groupsOf = (pid: number): Promise<string> => readFile(`/proc/${pid}/cgroup`, "latin1").catch(() => ""); // it has ended
+  const isOf = (groups: string, podUid: string): boolean => groups.split("\n").some((line) => namesPod(line, podUid));
+  const hasOutside = async (left: string | undefined, podUid: string): Promise<boolean> => {
+    for (const entry of await readdir("/proc")) {
+      const pid = Number(entry);
+      if (!Number.isInteger(pid)) continue;
+      const groups = await groupsOf(pid);
+      if (groups !== left && isOf(groups, podUid) && !(await isHolder(pid)) && (await goesOn(pid))) return true;
+    }
+    return false;
   };
-  const isOther = async (pid: number): Promise<boolean> =>
-    (await readFile(`/proc/${pid}/comm`, "latin1").catch(() => HOLDER)).trim() !== HOLDER; // it has ended: as good as none
   return {
-    isMember,
-    async hasProcesses(podUid) {
-      for (const entry of await readdir("/proc")) {
-        const pid = Number(entry);
-        if (Number.isInteger(pid) && (await isMember(pid, podUid)) && (await isOther(pid)) && (await goesOn(pid))) return true;
-      }
-      return false;
-    },
+    isMember: async (pid, podUid) => isOf(await groupsOf(pid), podUid),
+    hasProcesses: (podUid) => hasOutside(undefined, podUid),
+    hasProcessesBeside: async (pid, podUid) => hasOutside(await groupsOf(pid), podUid),
   };
+}
+
+async function isHolder(pid: number): Promise<boolean> {
+  const name = await readFile(`/proc/${pid}/comm`, "latin1").catch(() => undefined);
+  return name === undefined || holders.has(name.trim()); // what has ended is as good as none
 }
 
 async function goesOn(pid: number): Promise<boolean> {

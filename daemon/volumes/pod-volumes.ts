@@ -37,6 +37,8 @@ const GOES_ON_WITHIN_MS = 20;
 const LOOK = { firstMs: 20, mostMs: 1000 } as const;
 /** What went wrong on this node may have been put right by then. */
 const RETRY_REFUSED_MS = 30_000;
+const TOO_LATE =
+  "Containers of the pod ran before the daemon of the node could mount it. Files that they have open would go past the mount, so it is left as it is. Delete the pod: the next one is served from its start on.";
 const FUSE_DEVICE = { major: 10, minor: 229 } as const;
 
 /**
@@ -157,11 +159,13 @@ export class PodVolumes {
     try {
       this.#adopt(link);
       // What neither of us holds, nobody does.
+      const lost = new Set(this.#orphans);
       await this.#unmountOrphans();
       await this.#forgetUnmounted();
       this.#refused.clear();
       const held = new Set(link.hello.held.map(({ name }) => name));
-      for (const volume of link.hello.volumes) if (!held.has(volume.name)) await this.#hand(link, volume);
+      for (const volume of link.hello.volumes)
+        if (!held.has(volume.name)) await this.#hand(link, volume, { wasMounted: lost.has(volume.name) });
     } catch (error) {
       link.close();
       throw error;
@@ -211,19 +215,29 @@ export class PodVolumes {
     }
   }
 
-  async #hand(link: SidecarLink, volume: ServedVolume): Promise<void> {
+  /** `wasMounted`: until a moment ago. */
+  async #hand(link: SidecarLink, volume: ServedVolume, { wasMounted }: { readonly wasMounted: boolean }): Promise<void> {
     const { name } = volume;
+    const before = this.#mounted.get(name);
     // Whether the kernel and an earlier server came to terms, nobody knows any more; without those terms nobody can go on.
-    if (this.#mounted.has(name) && this.#mounted.get(name)?.init === undefined) await this.#unmount(name, "its server never answered");
-    const mounted = this.#mounted.get(name) ?? (await this.#mount(link, volume));
+    const isUseless = before !== undefined && before.init === undefined;
+    if (isUseless) await this.#unmount(name, "its server never answered");
+    const mounted = this.#mounted.get(name) ?? (await this.#mount(link, volume, { wasMounted: wasMounted || isUseless }));
     if (mounted === undefined) return;
     await link.say({ say: "hand", name, init: mounted.init }, [mounted.fuse, mounted.folder]);
   }
 
-  async #mount(link: SidecarLink, volume: ServedVolume): Promise<Mounted | undefined> {
+  async #mount(link: SidecarLink, volume: ServedVolume, { wasMounted }: { readonly wasMounted: boolean }): Promise<Mounted | undefined> {
     const { name } = volume;
-    const { folders, mounts, devices } = this.#options;
+    const { folders, mounts, devices, members } = this.#options;
     const podUid = this.#podUid;
+    // What a container has open goes past our mount: it would not see what others write through FUSE, nor they what it writes. One that mounts the
+    // volume read-only could write.
+    const isTooLate = async (): Promise<boolean> => !wasMounted && (await members.hasProcessesBeside(link.pid, podUid));
+    if (await isTooLate()) {
+      await this.#refuse(link, { name, reason: "ContainersRun", message: TOO_LATE });
+      return undefined;
+    }
     const found = folders.openVolume(podUid, volume);
     if (found.is === "refused") {
       await this.#refuse(link, { name, reason: found.reason, message: found.message });
@@ -232,10 +246,14 @@ export class PodVolumes {
     try {
       const fuse = await devices.take();
       try {
-        const mounted: Mounted = { fuse, folder: mounts.mount(found.folder, fuse, { podUid, volume: name }), init: undefined };
+        const isShared = volume.source === "claim";
+        const mounted: Mounted = { fuse, folder: mounts.mount(found.folder, fuse, { podUid, volume: name, isShared }), init: undefined };
         this.#mounted.set(name, mounted);
         this.#log.info({ volume: name }, "a volume was mounted");
-        return mounted;
+        if (!(await isTooLate())) return mounted;
+        await this.#unmount(name, "a container started at the same time");
+        await this.#refuse(link, { name, reason: "ContainersRun", message: TOO_LATE });
+        return undefined;
       } catch (error) {
         fuse.close();
         throw error;

@@ -35,6 +35,8 @@ export class EarlyEndError extends Error {
 /** A connection to the sidecar of a pod, which has said hello. */
 export interface SidecarLink {
   readonly hello: Hello;
+  /** The sidecar's process, as the node counts them. */
+  readonly pid: number;
   /** Of the volumes that the sidecar holds, in their order. They are the caller's to close. */
   readonly descriptors: readonly Descriptor[];
   /** The descriptors stay open here. */
@@ -64,7 +66,7 @@ export async function linkSidecar({ podUid, folders, members, sockets }: Sidecar
       closeAll(line.descriptors);
       throw new HandOverError(`The sidecar of pod ${podUid} did not say that it is that.`);
     }
-    return createLink(socket, sockets, line.said, line.descriptors);
+    return createLink(socket, sockets, { pid, hello: line.said, descriptors: line.descriptors });
   } catch (error) {
     socket.close();
     throw error;
@@ -89,7 +91,11 @@ function connect(podUid: string, { folders, sockets }: Pick<SidecarLinkOptions, 
   }
 }
 
-function createLink(descriptor: Descriptor, sockets: DescriptorSockets, hello: Hello, descriptors: readonly Descriptor[]): SidecarLink {
+function createLink(
+  descriptor: Descriptor,
+  sockets: DescriptorSockets,
+  said: Pick<SidecarLink, "hello" | "pid" | "descriptors">,
+): SidecarLink {
   let isClosed = false;
   /** Once it is Node's, which closes the descriptor. */
   let socket: Socket | undefined;
@@ -101,12 +107,11 @@ function createLink(descriptor: Descriptor, sockets: DescriptorSockets, hello: H
   }
 
   return {
-    hello,
-    descriptors,
-    async say(said, sent) {
+    ...said,
+    async say(what, sent) {
       if (isClosed || socket !== undefined) throw new HandOverError("Nothing can be said to this sidecar any more.");
       const signal = AbortSignal.timeout(SEND_TIMEOUT_MS);
-      await sendLine(sockets, { socket: descriptor.number, line: renderLine(said), descriptors: sent, signal });
+      await sendLine(sockets, { socket: descriptor.number, line: renderLine(what), descriptors: sent, signal });
     },
     listen({ onServing, onEnd }) {
       if (isClosed || socket !== undefined) return;

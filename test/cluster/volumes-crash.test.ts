@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { basename } from "node:path";
-import { lab } from "../../lab/node/layout.ts";
+import { readFileSync } from "node:fs";
 import { waitUntil } from "../../lab/wait-until.ts";
 import { storyCluster } from "./support/cluster.ts";
-import { podProcesses, signalAll } from "./support/node-processes.ts";
+import { nodeProcesses, podProcesses, signalAll } from "./support/node-processes.ts";
 import { type Peers, startPeers } from "./support/peers.ts";
 
 const NAMESPACE = "ledger-street";
@@ -32,20 +30,6 @@ const PROGRAM = `/* ${PROGRAM_NAME} */
   go();
   require("node:http").createServer((request, response) => response.end(JSON.stringify({ last, errors }))).listen(8080);
   process.once("SIGTERM", () => process.exit(0));`;
-
-/** Pids of a program of the lab's node. */
-function nodeProcesses(program: string): readonly number[] {
-  return readdirSync("/proc").flatMap((entry) => {
-    if (!/^\d+$/.test(entry)) return [];
-    try {
-      const [path = ""] = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
-      const isOfTheLab = readFileSync(`/proc/${entry}/cgroup`, "utf8").includes(`/${lab.cgroup}/node`);
-      return isOfTheLab && basename(path) === program ? [Number(entry)] : [];
-    } catch {
-      return []; // ended between the listing and the look
-    }
-  });
-}
 
 describe("a user's ledger on a served volume, whatever is killed", function () {
   this.timeout(240_000);

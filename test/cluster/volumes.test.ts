@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { waitUntil } from "../../lab/wait-until.ts";
 import { storyCluster } from "./support/cluster.ts";
+import { nodeProcesses } from "./support/node-processes.ts";
 import { type Peers, startPeers } from "./support/peers.ts";
 
 const NAMESPACE = "volume-street";
@@ -84,6 +86,17 @@ describe("a user has volumes of every kind served in one pod", () => {
       },
     );
     await peers.kubectl(["wait", "-n", NAMESPACE, "--for=condition=Ready", "pod/store", "--timeout=120s"], { timeoutMs: 130_000 });
+    await peers.apply({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "neighbour", namespace: NAMESPACE },
+      spec: {
+        terminationGracePeriodSeconds: 1,
+        containers: [{ ...container, name: "writer", volumeMounts: [{ name: "claim", mountPath: WRITER.claim }] }],
+        volumes: [{ name: "claim", persistentVolumeClaim: { claimName: "store" } }],
+      },
+    });
+    await peers.waitFor("pod/neighbour", "Ready");
   });
   after(async () => {
     await peers.remove();
@@ -91,9 +104,9 @@ describe("a user has volumes of every kind served in one pod", () => {
     await rm(CLAIMED, { recursive: true, force: true });
   });
 
-  const run = async (container: "writer" | "reader", script: string): Promise<string> => {
+  const run = async (container: "writer" | "reader", script: string, pod = "store"): Promise<string> => {
     const code = `try { console.log(${script}) } catch (error) { console.log(error.code) }`;
-    return (await peers.kubectl(["exec", "-n", NAMESPACE, "store", "-c", container, "--", "node", "-e", code])).trim();
+    return (await peers.kubectl(["exec", "-n", NAMESPACE, pod, "-c", container, "--", "node", "-e", code])).trim();
   };
   const write = (container: "writer" | "reader", path: string, text: string): Promise<string> =>
     run(container, `(fs.writeFileSync("${path}", "${text}"), "written")`);
@@ -105,6 +118,16 @@ describe("a user has volumes of every kind served in one pod", () => {
     for (const path of [WRITER.claim, WRITER.memory]) assert.equal(await typeOf("writer", path), FUSE_TYPE, path);
     for (const path of Object.values(READER)) assert.equal(await typeOf("reader", path), FUSE_TYPE, path);
     assert.notEqual(await typeOf("writer", WRITER.plain), FUSE_TYPE);
+  });
+
+  it("leaves the claim as it is for another pod, and on the node", async () => {
+    assert.notEqual(await run("writer", `fs.statfsSync("${WRITER.claim}").type.toString(16)`, "neighbour"), FUSE_TYPE);
+    const [kubelet] = nodeProcesses("kubelet");
+    const lines = readFileSync(`/proc/${kubelet}/mountinfo`, "utf8").split("\n");
+    assert.deepEqual(
+      lines.filter((line) => line.split(" ")[4] === CLAIMED),
+      [],
+    );
   });
 
   it("shares files between containers, under a subPath and read-only as without", async () => {
@@ -154,14 +177,17 @@ describe("a user has volumes of every kind served in one pod", () => {
   });
 
   it("keeps what is on the claim for the next pod, and lets this one go at once", async () => {
+    const uid = (await peers.jsonpath("pod/store", "{.metadata.uid}")).trim();
     const startMs = performance.now();
     await peers.kubectl(["delete", "pod", "store", "-n", NAMESPACE, "--timeout=40s"], { timeoutMs: 50_000 });
     assert.ok(performance.now() - startMs < 35_000);
     assert.equal(await readFile(join(CLAIMED, "file"), "utf8"), "kept");
-    const isUnmounted = async (): Promise<boolean | string> => {
-      const left = (await readFile("/proc/1/mountinfo", "utf8")).split("\n").filter((line) => line.includes(CLAIMED));
-      return left.length === 0 || left.join("\n");
-    };
-    await waitUntil("nothing is mounted", isUnmounted, { timeoutMs: 20_000 });
+    assert.equal(await run("writer", `fs.readFileSync("${WRITER.claim}/file", "utf8")`, "neighbour"), "kept");
+    const [kubelet] = nodeProcesses("kubelet");
+    const left = (): readonly string[] =>
+      readFileSync(`/proc/${kubelet}/mountinfo`, "utf8")
+        .split("\n")
+        .filter((line) => line.includes(`squall-${uid}/`));
+    await waitUntil("nothing is mounted", () => left().length === 0 || left().join("\n"), { timeoutMs: 20_000 });
   });
 });

@@ -141,7 +141,42 @@ describe("volumes that are served through FUSE", function () {
     assert.equal(await read(pod, "before"), "plain");
   });
 
+  it("of a claim are mounted for this pod alone", async () => {
+    await node.startDaemon();
+    const storage = join(node.folder, "storage");
+    const pod = await node.addPod([{ name: "claim", source: "claim" }]);
+    await mkdir(storage);
+    await writeFile(join(storage, "before"), "plain");
+    // As on a node: what is mounted in one of them appears in the others, unless it is kept from them.
+    await node.see("mount", "--bind", storage, storage);
+    await node.see("mount", "--make-shared", storage);
+    await node.see("mount", "--bind", storage, pod.claim("claim"));
+    await pod.startSidecar();
+    await pod.untilServed("claim");
+    assert.deepEqual(await node.mounts(), [pod.claim("claim")]);
+    assert.equal(await node.see("cat", join(pod.claim("claim"), "before")), "plain");
+    await pod.killSidecar();
+    pod.application.kill("SIGKILL");
+    await until("it is unmounted", async () => (await node.mounts()).length === 0);
+    assert.equal(await node.see("cat", join(pod.claim("claim"), "before")), "plain");
+    for (const path of [pod.claim("claim"), storage]) await node.see("umount", path);
+  });
+
   describe("are refused", () => {
+    it("where a container runs already, and served in the next pod", async () => {
+      const pod = await node.addPod();
+      const container = pod.run("sleep", "600");
+      await pod.startSidecar();
+      await node.startDaemon();
+      await until("it is refused", async () => (await pod.stateOf("data"))?.is === "refused");
+      const state = await pod.stateOf("data");
+      assert.equal(state?.is === "refused" && state.reason, "ContainersRun");
+      assert.deepEqual(await node.mounts(), []);
+      const next = await servedAlso();
+      assert.equal(await read(next, "before"), "plain");
+      container.kill("SIGKILL");
+    });
+
     it("by name where the kubelet has no such folder, or there are two claims", async () => {
       await node.startDaemon();
       const pod = await node.addPod([

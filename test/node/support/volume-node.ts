@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -137,16 +137,22 @@ export class Pod {
     const pod = new Pod(node, volumes);
     await mkdir(pod.group, { recursive: true });
     await writeFile(join(pod.group, "cgroup.procs"), String(pod.application.pid));
-    for (const { name, source } of volumes)
-      await mkdir(source === "emptyDir" ? pod.volume(name) : join(pod.folder, "volumes/kubernetes.io~csi", `pvc-${name}`, "mount"), {
-        recursive: true,
-      });
+    for (const { name, source } of volumes) await mkdir(source === "emptyDir" ? pod.volume(name) : pod.claim(name), { recursive: true });
     await mkdir(pod.state, { recursive: true });
     return pod;
   }
 
   get folder(): string {
     return join(this.#node.kubeletFolder, "pods", this.uid);
+  }
+
+  get #container(): string {
+    return join(this.group, "container");
+  }
+
+  /** Where the kubelet mounts the storage of a claim. */
+  claim(name: string): string {
+    return join(this.folder, "volumes/kubernetes.io~csi", `pvc-${name}`, "mount");
   }
 
   get state(): string {
@@ -172,9 +178,10 @@ export class Pod {
     await Promise.race([once(child, "message"), once(child, "exit").then(() => Promise.reject(new Error("The sidecar ended.")))]);
   }
 
-  /** A process of the pod, among the node's mounts. */
+  /** A process of the pod, among the node's mounts; of a container of its own, but for the sidecar's. */
   run(...argv: readonly string[]): ChildProcess {
-    const script = `echo $$ > ${join(this.group, "cgroup.procs")} && exec "$@"`;
+    mkdirSync(this.#container, { recursive: true });
+    const script = `echo $$ > ${join(this.#container, "cgroup.procs")} && exec "$@"`;
     const namespace = `--mount=/proc/${this.#node.process.pid}/ns/mnt`;
     return spawn("nsenter", [namespace, "sh", "-c", script, "sh", ...argv], { stdio: "ignore" });
   }
@@ -245,6 +252,7 @@ export class Pod {
     await this.killSidecar();
     await kill(this.application);
     await until("the pod's group is empty", async () => (await readFile(join(this.group, "cgroup.procs"), "utf8")) === "");
+    await rmdir(this.#container).catch(() => undefined); // there may have been none
     await rmdir(this.group);
     if ((await readdir(join(this.group, ".."), { withFileTypes: true })).every((entry) => !entry.isDirectory()))
       await rmdir(join(this.group, ".."));
