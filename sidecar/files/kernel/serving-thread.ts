@@ -18,6 +18,12 @@ function main(port: MessagePort, settings: ThreadSettings): void {
   const tell = (message: FromThread): void => port.postMessage(message);
   const nowMs = (): number => performance.now();
   const faults = new FaultLayer({ nowMs, random: Math.random });
+  const descriptors = Buffer.alloc(16);
+  descriptors.writeInt32LE(fuse, 0);
+  descriptors.writeInt16LE(POLLIN, 4);
+  descriptors.writeInt32LE(wake, 8);
+  descriptors.writeInt16LE(POLLIN, 12);
+  const polled = addressOf(descriptors);
   const session = new Session({
     libc,
     fuse,
@@ -26,6 +32,7 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     epoch,
     init,
     onInit: (agreed) => tell({ is: "serving", init: agreed }),
+    isAnyWaiting: () => libc.poll(polled, 1, 0) > 0,
     onSync: (sync) => tell({ is: "sync", ...sync }),
     onNotify: (messages) => tell({ is: "notify", messages }),
     onBug: (error) => tell({ is: "bug", error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
@@ -52,12 +59,6 @@ function main(port: MessagePort, settings: ThreadSettings): void {
   tell({ is: "listening", wake });
   readMail(); // of a thread that follows another one: rules are in force before the first request
   const request = addressOf(session.request);
-  const descriptors = Buffer.alloc(16);
-  descriptors.writeInt32LE(fuse, 0);
-  descriptors.writeInt16LE(POLLIN, 4);
-  descriptors.writeInt32LE(wake, 8);
-  descriptors.writeInt16LE(POLLIN, 12);
-  const polled = addressOf(descriptors);
   for (;;) {
     const timeoutMs = session.nextMs === Infinity ? -1 : Math.max(0, Math.ceil(session.nextMs - nowMs()));
     libc.poll(polled, 2, timeoutMs);

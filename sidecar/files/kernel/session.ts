@@ -42,6 +42,7 @@ import {
   wanted,
   WRITE_KILL_SUIDGID,
 } from "./protocol.ts";
+import { SyncPace } from "./sync-pace.ts";
 import { isDisguised, readInt64, readName, readNode, readUint64, writeInt64, writeNode, writeUint64 } from "./wire.ts";
 
 export interface SessionOptions {
@@ -55,7 +56,9 @@ export interface SessionOptions {
   /** What an earlier server and the kernel agreed on, as `onInit` told it. */
   readonly init: string | undefined;
   readonly onInit: (init: string) => void;
-  /** Does what takes long on another thread and answers there, see sync-answer.ts. */
+  /** Whether there is a request to be read. */
+  readonly isAnyWaiting: () => boolean;
+  /** Does what takes long on another thread and answers there. */
   readonly onSync: (sync: SlowSync) => void;
   /** Sends messages to the kernel from another thread: the kernel may wait for an answer of this one. */
   readonly onNotify: (messages: readonly Buffer[]) => void;
@@ -93,6 +96,7 @@ export class Session {
   readonly #outAddress = addressOf(this.#out);
   readonly #held = new HeldRequests();
   readonly #reopened: Reopened = new Map();
+  readonly #syncPace = new SyncPace();
   /** Files whose data the kernel does not keep. */
   readonly #direct = new Set<Handle>();
   #flags2 = 0;
@@ -566,12 +570,20 @@ export class Session {
     return 16 + argument.copy(this.#out, OUT + 16, 0, outBytes);
   }
 
-  /** Takes long on a disk: others are served meanwhile. */
+  /** Takes long on a slow disk: others are served meanwhile. */
   #sync(b: Buffer, fd: Handle): number {
+    const { files, nowMs, isAnyWaiting } = this.#options;
+    const dataOnly = (b.readUInt32LE(BODY + 8) & FSYNC_DATA_ONLY) !== 0;
+    const startMs = nowMs();
+    if (this.#syncPace.isQuick(startMs) && !isAnyWaiting()) {
+      files.fsync(fd, dataOnly);
+      this.#syncPace.note(startMs, nowMs());
+      return 0;
+    }
     const answer = Buffer.alloc(OUT);
     answer.writeUInt32LE(OUT, 0);
     b.copy(answer, 8, 8, 16);
-    this.#options.onSync({ fd, dataOnly: (b.readUInt32LE(BODY + 8) & FSYNC_DATA_ONLY) !== 0, answer });
+    this.#options.onSync({ fd, dataOnly, answer });
     return NOTHING;
   }
 

@@ -29,6 +29,7 @@ describe("Session", () => {
       epoch: 1,
       init: undefined,
       onInit: () => undefined,
+      isAnyWaiting: () => true,
       onSync: () => undefined,
       onNotify: () => undefined,
       onBug: (error) => bugs.push(error),
