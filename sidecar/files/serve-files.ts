@@ -78,7 +78,14 @@ export function serveFiles({ log, exit }: { readonly log: Log; readonly exit: (c
     switch (message.do) {
       case "serve":
         thread = startThread(
-          { fuse, folder, maxDescriptors: readMaxDescriptors(), epoch: randomInt(1, 2 ** 31), init: message.init },
+          {
+            fuse,
+            folder,
+            maxDescriptors: readMaxDescriptors(),
+            epoch: randomInt(1, 2 ** 31),
+            init: message.init,
+            isShared: message.isShared,
+          },
           hear,
         );
         thread.on("error", (error) => {

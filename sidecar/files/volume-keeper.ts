@@ -149,7 +149,7 @@ export class VolumeKeeper {
   }
 
   #take(said: FromDaemon, descriptors: readonly Descriptor[]): void {
-    const { clock, log } = this.#options;
+    const { volumes, clock, log } = this.#options;
     const [fuse, folder] = descriptors;
     if (said.say === "refuse" || fuse === undefined || folder === undefined) {
       closeAll(descriptors);
@@ -160,7 +160,8 @@ export class VolumeKeeper {
       this.#tell();
       return;
     }
-    const volume: VolumeInHand = { name: said.name, fuse, folder, init: said.init };
+    const isShared = volumes.find(({ name }) => name === said.name)?.source !== "emptyDir";
+    const volume: VolumeInHand = { name: said.name, fuse, folder, init: said.init, isShared };
     const server = this.#serve(volume);
     this.#kept.set(said.name, { volume, server });
     const { faults, sinceMs } = this.#wanted.get(said.name) ?? { faults: [], sinceMs: 0 };

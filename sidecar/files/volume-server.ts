@@ -11,6 +11,8 @@ export interface VolumeInHand {
   readonly fuse: Descriptor;
   readonly folder: Descriptor;
   readonly init: string | undefined;
+  /** Others than this pod may change its files. */
+  readonly isShared: boolean;
 }
 
 export interface VolumeServerOptions {
@@ -149,7 +151,7 @@ export class VolumeServer {
     });
     child.once("error", (error) => this.#lose(child, error.message));
     child.once("exit", (code, signal) => this.#lose(child, signal ?? `exit code ${code}`));
-    this.#send({ do: "serve", init: this.#init });
+    this.#send({ do: "serve", init: this.#init, isShared: this.#volume.isShared });
     this.#sendRules(); // at once, so that nothing passes without the faults
   }
 

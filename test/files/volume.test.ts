@@ -78,6 +78,13 @@ describe("a volume behind FUSE", () => {
     assert.equal(await says("echo old > f; echo new > g; exec 5<f; mv g f; cat <&5; cat f"), "old\nnew");
   });
 
+  it("sees at the next open what was changed behind its back", async () => {
+    await writeFile(join(volume.plain, "f"), "one");
+    assert.equal(await says("cat f; sleep 1.1; cat f"), "oneone");
+    await writeFile(join(volume.plain, "f"), "two"); // as long as before
+    assert.equal(await says("cat f"), "two");
+  });
+
   it("gives names and data back byte by byte", async () => {
     assert.equal(await says(String.raw`touch $'\xff\xfe'; ls -b; rm $'\xff\xfe'; ls`), String.raw`\377\376`);
     assert.equal(await says("head -c 5000000 /dev/urandom > r; cp r s; cmp r s && sync s && stat -c %s s"), "5000000");

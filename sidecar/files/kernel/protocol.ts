@@ -103,7 +103,6 @@ export const wanted = {
     (1 << 0) | // ASYNC_READ
     (1 << 3) | // ATOMIC_O_TRUNC
     (1 << 5) | // BIG_WRITES
-    (1 << 12) | // AUTO_INVAL_DATA
     (1 << 13) | // DO_READDIRPLUS
     (1 << 14) | // READDIRPLUS_AUTO
     (1 << 15) | // ASYNC_DIO
@@ -116,6 +115,8 @@ export const wanted = {
     (1 << 4) | // DIRECT_IO_ALLOW_MMAP
     (1 << 7), // HAS_RESEND
 } as const;
+/** Of INIT, where others may change files: the kernel asks for attributes before it reads what it keeps, and drops it when the time of the last change is a new one. */
+export const AUTO_INVAL_DATA = 1 << 12;
 export const hasExpireOnly = (flags2: number): boolean => (flags2 & (1 << 3)) !== 0;
 
 /** Of SETATTR. */

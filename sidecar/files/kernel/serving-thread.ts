@@ -12,7 +12,7 @@ const POLLIN = 1;
 /** Entry point of the thread that answers the kernel. It sleeps in poll(2) until there is a request, a message of the main thread, or a held request is due. */
 function main(port: MessagePort, settings: ThreadSettings): void {
   const libc = openLibc();
-  const { fuse, folder, maxDescriptors, epoch, init } = settings;
+  const { fuse, folder, maxDescriptors, epoch, init, isShared } = settings;
   const wake = libc.eventfd(0, EFD_CLOEXEC);
   const woken = Buffer.alloc(8);
   const tell = (message: FromThread): void => port.postMessage(message);
@@ -31,6 +31,7 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     faults,
     epoch,
     init,
+    isShared,
     onInit: (agreed) => tell({ is: "serving", init: agreed }),
     isAnyWaiting: () => libc.poll(polled, 1, 0) > 0,
     onSync: (sync) => tell({ is: "sync", ...sync }),

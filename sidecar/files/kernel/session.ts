@@ -23,8 +23,10 @@ import { addressOf, errors, flags, type Libc, modes } from "../libc.ts";
 import type { Node } from "../node-table.ts";
 import type { Passthrough } from "../passthrough.ts";
 import { type HeldRequest, HeldRequests } from "./held-requests.ts";
+import { KeptData } from "./kept-data.ts";
 import {
   ANSWER_HEADER,
+  AUTO_INVAL_DATA,
   expireName,
   fattr,
   fopen,
@@ -55,6 +57,8 @@ export interface SessionOptions {
   readonly epoch: number;
   /** What an earlier server and the kernel agreed on, as `onInit` told it. */
   readonly init: string | undefined;
+  /** Whether others than those who use this mount may change files. */
+  readonly isShared: boolean;
   readonly onInit: (init: string) => void;
   /** Whether there is a request to be read. */
   readonly isAnyWaiting: () => boolean;
@@ -99,6 +103,7 @@ export class Session {
   readonly #syncPace = new SyncPace();
   /** Files whose data the kernel does not keep. */
   readonly #direct = new Set<Handle>();
+  readonly #kept = new KeptData();
   #flags2 = 0;
 
   constructor(options: SessionOptions) {
@@ -318,7 +323,7 @@ export class Session {
       case op.OPEN: {
         const handle = files.open(node, b.readUInt32LE(BODY));
         if ((b.readUInt32LE(BODY + 4) & OPEN_KILL_SUIDGID) !== 0) this.#killPrivileges(node, handle);
-        return this.#opened(OUT, node, handle);
+        return this.#opened(OUT, node, handle, files.getattr(node, handle));
       }
       case op.CREATE: {
         const name = readName(b, BODY + 16, length);
@@ -327,17 +332,20 @@ export class Session {
         // The one before has made it, perhaps; then nobody else has.
         const made = files.create(node, name, isAgain ? openFlags & ~flags.O_EXCL : openFlags, b.readUInt32LE(BODY + 4), callerOf(b));
         this.#entry(made.entry, verdict);
-        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle);
+        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle, made.entry.attributes);
       }
       case op.TMPFILE: {
         const made = files.tmpfile(node, b.readUInt32LE(BODY), b.readUInt32LE(BODY + 4), callerOf(b));
         this.#entry(made.entry, verdict);
-        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle);
+        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle, made.entry.attributes);
       }
       case op.STATFS:
         return this.#statfs(node);
       case op.RELEASE:
-        return this.#release(b, (handle) => files.release(handle));
+        return this.#release(b, (handle) => {
+          if (!this.#direct.delete(handle)) this.#kept.close(node);
+          files.release(handle);
+        });
       case op.RELEASEDIR:
         return this.#release(b, (handle) => files.releasedir(handle));
       case op.FLUSH:
@@ -371,20 +379,20 @@ export class Session {
       case op.REMOVEXATTR:
         files.removexattr(node, readName(b, BODY, length));
         return 0;
-      case op.FALLOCATE:
-        files.fallocate(
-          this.#handle(b, BODY, node, flags.O_RDWR),
-          b.readUInt32LE(BODY + 24),
-          readUint64(b, BODY + 8),
-          readUint64(b, BODY + 16),
-        );
+      case op.FALLOCATE: {
+        const handle = this.#handle(b, BODY, node, flags.O_RDWR);
+        files.fallocate(handle, b.readUInt32LE(BODY + 24), readUint64(b, BODY + 8), readUint64(b, BODY + 16));
+        this.#noteChange(node, handle);
         return 0;
+      }
       case op.COPY_FILE_RANGE: {
         // The kernel then reads and writes, and mistakes can be made.
         if (verdict?.faults.some(({ io }) => io.effect?.$case === "mistake") === true) throw FileError.of(errors.EOPNOTSUPP);
         const from = this.#handle(b, BODY, node, flags.O_RDWR);
-        const to = this.#handle(b, BODY + 24, readNode(b, BODY + 16), flags.O_RDWR);
+        const target = readNode(b, BODY + 16);
+        const to = this.#handle(b, BODY + 24, target, flags.O_RDWR);
         const copied = files.copyFileRange(from, readUint64(b, BODY + 8), to, readUint64(b, BODY + 32), readUint64(b, BODY + 40));
+        this.#noteChange(target, to);
         this.#out.writeUInt32LE(copied, OUT);
         this.#out.writeUInt32LE(0, OUT + 4);
         return 8;
@@ -397,11 +405,11 @@ export class Session {
       case op.IOCTL:
         return this.#ioctl(b, node, length);
       case op.FORGET:
-        files.forget(node, readUint64(b, BODY));
+        this.#forget(node, readUint64(b, BODY));
         return NOTHING;
       case op.BATCH_FORGET: {
         const count = Math.min(b.readUInt32LE(BODY), Math.floor((length - BODY - 8) / 16));
-        for (let at = BODY + 8; at < BODY + 8 + count * 16; at += 16) files.forget(readNode(b, at), readUint64(b, at + 8));
+        for (let at = BODY + 8; at < BODY + 8 + count * 16; at += 16) this.#forget(readNode(b, at), readUint64(b, at + 8));
         return NOTHING;
       }
       case op.INTERRUPT: {
@@ -418,6 +426,11 @@ export class Session {
       default:
         throw FileError.of(errors.ENOSYS);
     }
+  }
+
+  #forget(node: NodeId, times: number): void {
+    this.#options.files.forget(node, times);
+    if (this.#options.files.nodes.known(node) === undefined) this.#kept.forget(node);
   }
 
   #read(b: Buffer, node: NodeId, verdict: Verdict | undefined): number {
@@ -439,6 +452,7 @@ export class Session {
     const written = this.#options.files.write(handle, b, BODY + 40, size, readUint64(b, BODY + 8));
     if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#killPrivileges(node, handle);
     if (verdict !== undefined) this.#forgetData(node, handle);
+    this.#noteChange(node, handle);
     this.#out.writeUInt32LE(written, OUT);
     this.#out.writeUInt32LE(0, OUT + 4);
     return 8;
@@ -462,6 +476,16 @@ export class Session {
     this.#options.onNotify([invalidateNode(node)]);
   }
 
+  /**
+   * Who reads a file that is kept while another one writes to it past the kernel's cache may have it keep what was there before: the kernel drops that
+   * before the write, not after it. Which files were kept for an earlier server, nobody knows.
+   */
+  #noteChange(node: NodeId, handle: Handle | undefined): void {
+    this.#kept.write(node);
+    if (handle === undefined || !this.#direct.has(handle)) return;
+    if (this.#kept.isOpen(node) || this.#options.init !== undefined) this.#options.onNotify([invalidateNode(node)]);
+  }
+
   #setattr(b: Buffer, node: NodeId): number {
     const valid = b.readUInt32LE(BODY);
     const time = (bit: number, nowBit: number, seconds: number, nanos: number): NewTime | undefined => {
@@ -478,7 +502,9 @@ export class Session {
       killsPrivileges: (valid & fattr.KILL_SUIDGID) !== 0,
     };
     const handle = (valid & fattr.FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
-    return this.#attributes(b, node, this.#options.files.setattr(node, handle, changes), undefined);
+    const found = this.#options.files.setattr(node, handle, changes);
+    this.#noteChange(node, handle);
+    return this.#attributes(b, node, found, undefined);
   }
 
   /** What was made, or what an earlier server had made already when it ended. */
@@ -607,7 +633,8 @@ export class Session {
     out.writeUInt32LE(7, OUT);
     out.writeUInt32LE(Math.min(minor, 41), OUT + 4);
     out.writeUInt32LE(b.readUInt32LE(BODY + 8), OUT + 8);
-    out.writeUInt32LE((b.readUInt32LE(BODY + 12) & wanted.flags) >>> 0, OUT + 12);
+    const flags1 = wanted.flags | (this.#options.isShared ? AUTO_INVAL_DATA : 0);
+    out.writeUInt32LE((b.readUInt32LE(BODY + 12) & flags1) >>> 0, OUT + 12);
     out.writeUInt16LE(64, OUT + 16);
     out.writeUInt16LE(48, OUT + 18);
     out.writeUInt32LE(MAX_WRITE, OUT + 20);
@@ -666,10 +693,10 @@ export class Session {
     out.writeUInt32LE(0, at + 84);
   }
 
-  #opened(at: number, node: NodeId, handle: Handle): number {
-    const { keepsData } = this.#cacheRules(node);
-    if (!keepsData) this.#direct.add(handle);
-    return this.#writeOpen(at, handle, keepsData ? fopen.KEEP_CACHE : fopen.DIRECT_IO | fopen.PARALLEL_DIRECT_WRITES);
+  #opened(at: number, node: NodeId, handle: Handle, found: Attributes): number {
+    if (this.#cacheRules(node).keepsData) return this.#writeOpen(at, handle, this.#kept.open(node, found) ? fopen.KEEP_CACHE : 0);
+    this.#direct.add(handle);
+    return this.#writeOpen(at, handle, fopen.DIRECT_IO | fopen.PARALLEL_DIRECT_WRITES);
   }
 
   #writeOpen(at: number, handle: Handle, openFlags: number): number {
@@ -720,7 +747,6 @@ export class Session {
     const handle = isOwn ? low : this.#reopened.get(key);
     if (handle === undefined) return 0; // never used in this life
     this.#reopened.delete(key);
-    this.#direct.delete(handle);
     release(handle);
     return 0;
   }

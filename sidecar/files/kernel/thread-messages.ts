@@ -8,6 +8,7 @@ export interface ThreadSettings {
   readonly maxDescriptors: number;
   readonly epoch: number;
   readonly init: string | undefined;
+  readonly isShared: boolean;
 }
 
 export type ToThread =

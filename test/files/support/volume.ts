@@ -62,7 +62,7 @@ export class Volume {
       if (message.is === "serving") this.#init = message.init;
       for (const hear of this.#hearers) hear(message);
     });
-    this.#say({ do: "serve", init: this.#init }, server);
+    this.#say({ do: "serve", init: this.#init, isShared: false }, server);
     return server;
   }
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { FaultLayer } from "../../../sidecar/files/fault-layer.ts";
-import { op } from "../../../sidecar/files/kernel/protocol.ts";
+import { AUTO_INVAL_DATA, fopen, invalidateNode, op } from "../../../sidecar/files/kernel/protocol.ts";
 import { Session } from "../../../sidecar/files/kernel/session.ts";
 import { openLibc } from "../../../sidecar/files/libc.ts";
 import { openPassthrough } from "../../../sidecar/files/passthrough.ts";
@@ -14,33 +14,113 @@ describe("Session", () => {
   let fds: readonly [folder: number, sink: number];
   let bugs: unknown[];
   let session: Session;
+  let faults: FaultLayer;
+  let notified: readonly Buffer[];
 
   beforeEach(() => {
     base = mkdtempSync(join(tmpdir(), "squall-session-"));
     writeFileSync(join(base, "f"), "data");
-    fds = [openSync(base, "r"), openSync("/dev/null", "w")];
+    fds = [openSync(base, "r"), openSync(join(tmpdir(), `squall-answers-${process.pid}`), "w+")];
     bugs = [];
+    notified = [];
+    faults = new FaultLayer({ nowMs: () => 0, random: () => 0 });
+    session = open({ isShared: false });
+  });
+
+  function open({ isShared }: { readonly isShared: boolean }): Session {
     const libc = openLibc();
-    session = new Session({
+    return new Session({
       libc,
       fuse: fds[1],
       files: openPassthrough({ libc, folder: fds[0], maxDescriptors: 256 }),
-      faults: new FaultLayer({ nowMs: () => 0, random: () => 0 }),
+      faults,
       epoch: 1,
       init: undefined,
+      isShared,
       onInit: () => undefined,
       isAnyWaiting: () => true,
       onSync: () => undefined,
-      onNotify: () => undefined,
+      onNotify: (messages) => {
+        notified = [...notified, ...messages];
+      },
       onBug: (error) => bugs.push(error),
       nowMs: () => 0,
       random: () => 0,
     });
-  });
+  }
 
   afterEach(() => {
     for (const fd of fds) closeSync(fd);
     rmSync(base, { recursive: true, force: true });
+    rmSync(join(tmpdir(), `squall-answers-${process.pid}`));
+  });
+
+  /** Has a request served, and returns the body of its answer. */
+  function ask(code: number, node: number, body: Buffer): Buffer {
+    const { request } = session;
+    request.fill(0, 0, 40);
+    request.writeUInt32LE(40 + body.length, 0);
+    request.writeUInt32LE(code, 4);
+    request.writeUInt32LE(node, 16);
+    body.copy(request, 40);
+    const start = statSync(`/proc/self/fd/${fds[1]}`).size;
+    session.serve(40 + body.length);
+    const answer = Buffer.alloc(256);
+    const length = readSync(fds[1], answer, 0, answer.length, start);
+    assert.equal(answer.readInt32LE(4), 0);
+    return answer.subarray(16, length);
+  }
+
+  /** Opens the file for reading and writing; the kernel's own flags of it come with the handle. */
+  function openFile(node: number): { readonly handle: Buffer; readonly flags: number } {
+    const answer = ask(op.OPEN, node, Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]));
+    return { handle: answer.subarray(0, 8), flags: answer.readUInt32LE(8) };
+  }
+
+  function write(node: number, handle: Buffer): void {
+    const body = Buffer.alloc(41);
+    handle.copy(body, 0);
+    body.writeUInt32LE(1, 16);
+    body.writeUInt32LE(2, 32);
+    assert.equal(ask(op.WRITE, node, body).readUInt32LE(0), 1);
+  }
+
+  const watchReads = (): void =>
+    void faults.rule([
+      {
+        id: "watch",
+        remainingMs: 1_000,
+        io: {
+          volume: "data",
+          mountPath: "/data",
+          subPath: "",
+          path: "",
+          methods: ["read"],
+          percent: 100,
+          effect: { $case: "latency", value: { delayUs: 1 } },
+        },
+      },
+    ]);
+
+  it("has the kernel look for changes by others where there may be some", () => {
+    const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    assert.equal(ask(op.INIT, 0, offered).readUInt32LE(12) & AUTO_INVAL_DATA, 0);
+    session = open({ isShared: true });
+    assert.equal(ask(op.INIT, 0, offered).readUInt32LE(12) & AUTO_INVAL_DATA, AUTO_INVAL_DATA);
+  });
+
+  it("has data dropped that the kernel may have kept while a file was written to past its cache", () => {
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    const kept = openFile(node);
+    assert.equal(kept.flags & fopen.DIRECT_IO, 0);
+    write(node, kept.handle);
+    assert.deepEqual(notified, []);
+    watchReads();
+    const direct = openFile(node);
+    assert.equal(direct.flags & fopen.DIRECT_IO, fopen.DIRECT_IO);
+    faults.rule([]);
+    write(node, direct.handle);
+    assert.deepEqual(notified, [invalidateNode(node)]);
   });
 
   // SETATTR, WRITE and the like on a descriptor that a random handle names would hit descriptors of the test itself.
