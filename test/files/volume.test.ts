@@ -147,6 +147,14 @@ describe("a volume behind FUSE", () => {
     program.end();
   });
 
+  it("fails who looks for a name that was absent before the fault came", async () => {
+    assert.match(await says("stat none; stat none"), /No such file.*\n.*No such file/);
+    await volume.rule({ fails: { path: "/data/none", methods: ["lookup"], effect: { $case: "error", value: { errno: 5 } } } });
+    assert.match(await says("stat none"), /Input\/output error/);
+    await volume.rule({});
+    assert.match(await says("stat none; echo here > none; cat none"), /No such file.*\nhere/);
+  });
+
   it("reports other attributes, and the truth afterwards", async () => {
     await says("echo hello > f; mkdir d");
     const value = { size: 77, perm: 0o123, nlink: 9, uid: 5, gid: 6, mtime: { seconds: 1_000, nanos: 5 } };

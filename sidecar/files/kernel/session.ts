@@ -22,6 +22,7 @@ import {
 import { addressOf, errors, flags, type Libc, modes } from "../libc.ts";
 import type { Node } from "../node-table.ts";
 import type { Passthrough } from "../passthrough.ts";
+import { AbsentNames } from "./absent-names.ts";
 import { type HeldRequest, HeldRequests } from "./held-requests.ts";
 import { KeptData } from "./kept-data.ts";
 import {
@@ -86,6 +87,8 @@ const RESENT = 0x8000_0000;
 const DIRENT_BYTES = 24;
 /** How long the kernel may keep names and attributes, seconds. What changes goes through this server, but for other pods on a shared volume. */
 const KEEP_SECONDS = 1;
+/** The kernel counts the time that it keeps something in ticks, of 10 ms at the most, and from when it has the answer. */
+const TICK_MS = 100;
 const NOTHING = -1;
 
 /** A folder or file that an earlier server had open. */
@@ -104,6 +107,7 @@ export class Session {
   /** Files whose data the kernel does not keep. */
   readonly #direct = new Set<Handle>();
   readonly #kept = new KeptData();
+  readonly #absent = new AbsentNames({ keepMs: KEEP_SECONDS * 1000 + TICK_MS });
   #flags2 = 0;
 
   constructor(options: SessionOptions) {
@@ -238,6 +242,28 @@ export class Session {
     }
   }
 
+  #lookup(parent: NodeId, name: Name, verdict: Verdict | undefined): number {
+    const { files } = this.#options;
+    let entry: Entry;
+    try {
+      entry = files.lookup(parent, name);
+    } catch (error) {
+      if (!(error instanceof FileError) || error.errno !== errors.ENOENT || !this.#keepsAbsent(parent, name)) throw error;
+      this.#out.fill(0, OUT, OUT + ENTRY_BYTES); // node 0: there is none
+      writeUint64(this.#out, OUT + 16, KEEP_SECONDS);
+      return ENTRY_BYTES;
+    }
+    return this.#entry(entry, verdict);
+  }
+
+  /** Whether the kernel may take a name for absent, without asking, for a while: others cannot make it appear, and no fault is to hit who looks for it. */
+  #keepsAbsent(parent: NodeId, name: Name): boolean {
+    const { isShared, faults, files, nowMs } = this.#options;
+    if (isShared || !hasExpireOnly(this.#flags2)) return false;
+    if (!faults.isIdle && !cacheRulesFor(this.#faultsAtName(files.nodes.get(parent), name)).keepsNames) return false;
+    return this.#absent.add(parent, name, nowMs());
+  }
+
   #faultsAtName(parent: Node, name: Name): readonly CompiledFault[] {
     const folder = this.#options.files.nodes.volumePath(parent);
     return this.#options.faults.faultsAt(folder === "/" ? `/${name}` : `${folder}/${name}`);
@@ -269,6 +295,13 @@ export class Session {
       if (node.parent !== undefined && !node.isDetached && hasExpireOnly(this.#flags2))
         messages.push(expireName(node.parent.id, node.name));
     }
+    for (const { parent, name } of this.#absent.all()) {
+      const folder = nodes.known(parent);
+      if (folder === undefined) continue;
+      const path = nodes.volumePath(folder);
+      if (changed.some(({ matchesPath }) => matchesPath(path === "/" ? `/${name}` : `${path}/${name}`)))
+        messages.push(expireName(parent, name));
+    }
     return messages;
   }
 
@@ -283,7 +316,7 @@ export class Session {
       case op.WRITE:
         return this.#write(b, node, length, verdict);
       case op.LOOKUP:
-        return this.#entry(files.lookup(node, readName(b, BODY, length)), verdict);
+        return this.#lookup(node, readName(b, BODY, length), verdict);
       case op.GETATTR: {
         const handle = (b.readUInt32LE(BODY) & GETATTR_FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
         return this.#attributes(b, node, files.getattr(node, handle), verdict);

@@ -3,8 +3,8 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { FaultLayer } from "../../../sidecar/files/fault-layer.ts";
-import { AUTO_INVAL_DATA, fopen, invalidateNode, op } from "../../../sidecar/files/kernel/protocol.ts";
+import { type CompiledFault, FaultLayer } from "../../../sidecar/files/fault-layer.ts";
+import { AUTO_INVAL_DATA, expireName, fopen, invalidateNode, op } from "../../../sidecar/files/kernel/protocol.ts";
 import { Session } from "../../../sidecar/files/kernel/session.ts";
 import { openLibc } from "../../../sidecar/files/libc.ts";
 import { openPassthrough } from "../../../sidecar/files/passthrough.ts";
@@ -85,8 +85,8 @@ describe("Session", () => {
     assert.equal(ask(op.WRITE, node, body).readUInt32LE(0), 1);
   }
 
-  const watchReads = (): void =>
-    void faults.rule([
+  const watch = (method: string): readonly CompiledFault[] =>
+    faults.rule([
       {
         id: "watch",
         remainingMs: 1_000,
@@ -95,8 +95,8 @@ describe("Session", () => {
           mountPath: "/data",
           subPath: "",
           path: "",
-          methods: ["read"],
-          percent: 100,
+          methods: [method],
+          percent: 0, // it never hits, and might
           effect: { $case: "latency", value: { delayUs: 1 } },
         },
       },
@@ -109,13 +109,26 @@ describe("Session", () => {
     assert.equal(ask(op.INIT, 0, offered).readUInt32LE(12) & AUTO_INVAL_DATA, AUTO_INVAL_DATA);
   });
 
+  it("has the kernel take a name for absent where nobody else can make it appear, until a fault comes", () => {
+    const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    ask(op.INIT, 0, offered);
+    const answer = ask(op.LOOKUP, 1, Buffer.from("none\0"));
+    assert.deepEqual([answer.readUInt32LE(0), answer.readUInt32LE(16)], [0, 1]);
+    assert.deepEqual(session.onRulesChanged(watch("lookup")).at(-1), expireName(1, "none"));
+    assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
+    faults.rule([]);
+    session = open({ isShared: true });
+    ask(op.INIT, 0, offered);
+    assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
+  });
+
   it("has data dropped that the kernel may have kept while a file was written to past its cache", () => {
     const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
     const kept = openFile(node);
     assert.equal(kept.flags & fopen.DIRECT_IO, 0);
     write(node, kept.handle);
     assert.deepEqual(notified, []);
-    watchReads();
+    watch("read");
     const direct = openFile(node);
     assert.equal(direct.flags & fopen.DIRECT_IO, fopen.DIRECT_IO);
     faults.rule([]);
