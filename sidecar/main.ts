@@ -32,8 +32,11 @@ switch (command) {
     break;
   }
   case "serve-files": {
-    const [{ serveFiles }, { createLog }] = await Promise.all([import("./files/serve-files.ts"), import("../common/log.ts")]);
-    serveFiles({ log: createLog({ process: "sidecar-files", level: "info" }), exit: (code) => process.exit(code) });
+    const { serveFiles } = await import("./files/serve-files.ts");
+    serveFiles({
+      openLog: async () => (await import("../common/log.ts")).createLog({ process: "sidecar-files", level: "info" }),
+      exit: (code) => process.exit(code),
+    });
     break;
   }
   case "compile":

@@ -55,7 +55,7 @@ export class Volume {
   }
 
   #start(): ChildProcess {
-    const server = spawn(process.execPath, ["--max-semi-space-size=1", this.#main, "serve-files"], {
+    const server = spawn(process.execPath, ["--max-semi-space-size=1", "--no-node-snapshot", this.#main, "serve-files"], {
       stdio: ["ignore", "inherit", "inherit", this.#fuse, this.#folder, "ipc"],
     });
     server.on("message", (message: FromServer) => {
