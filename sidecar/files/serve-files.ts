@@ -3,6 +3,8 @@ import { fdatasync, fsync, readFileSync, write, writeSync } from "node:fs";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import type { Log } from "../../common/log.ts";
+import { Bell } from "./kernel/bell.ts";
+import { askForNothing } from "./kernel/protocol.ts";
 import { servingThreadUrl } from "./kernel/serving-thread-url.ts";
 import type { SlowSync } from "./kernel/session.ts";
 import type { FromThread, ThreadSettings, ToThread } from "./kernel/thread-messages.ts";
@@ -28,6 +30,7 @@ export function serveFiles({
   process.umask(0); // modes are the caller's
   let thread: Worker | undefined;
   let wakeFd: number | undefined;
+  const bell = new Bell();
   const say = (message: FromServer): void => void process.send?.(message);
 
   function post(message: ToThread): void {
@@ -38,7 +41,11 @@ export function serveFiles({
 
   /** What is posted before the thread listens waits until it does. */
   function wake(): void {
-    if (wakeFd !== undefined) writeSync(wakeFd, ONE);
+    if (wakeFd === undefined) return;
+    const node = bell.ring();
+    writeSync(wakeFd, ONE);
+    // Where the kernel does not have it any more, the thread has been told so, and is awake.
+    if (node !== 0) write(fuse, askForNothing(node), () => undefined);
   }
 
   let notifying: Promise<void> = Promise.resolve();
@@ -94,6 +101,7 @@ export function serveFiles({
             epoch: randomInt(1, 2 ** 31),
             init: message.init,
             isShared: message.isShared,
+            bell: bell.memory,
           },
           hear,
         );

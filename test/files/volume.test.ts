@@ -147,6 +147,21 @@ describe("a volume behind FUSE", () => {
     program.end();
   });
 
+  it("takes faults on while a file is open and nobody asks for anything", async () => {
+    const program = new Program(volume, "exec 3> f; echo one >&3; echo open; read; echo two >&3; echo written; read");
+    assert.equal(await program.hear(), "open");
+    const startMs = performance.now();
+    for (let round = 0; round < 50; round += 1) {
+      await volume.rule({ fails: { methods: ["write"], effect: { $case: "error", value: { errno: 28 } } } });
+      await volume.count();
+      await volume.rule({});
+    }
+    assert.ok(performance.now() - startMs < 5_000);
+    assert.equal(await program.goOn(), "written");
+    assert.equal(await says("cat f"), "one\ntwo");
+    program.end();
+  });
+
   it("fails who looks for a name that was absent before the fault came", async () => {
     assert.match(await says("stat none; stat none"), /No such file.*\n.*No such file/);
     await volume.rule({ fails: { path: "/data/none", methods: ["lookup"], effect: { $case: "error", value: { errno: 5 } } } });

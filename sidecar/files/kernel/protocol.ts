@@ -40,6 +40,7 @@ export const op = {
   FALLOCATE: 43,
   READDIRPLUS: 44,
   RENAME2: 45,
+  NOTIFY_REPLY: 41,
   LSEEK: 46,
   COPY_FILE_RANGE: 47,
   TMPFILE: 51,
@@ -91,6 +92,7 @@ export const quietOperations: ReadonlyMap<number, number> = new Map([
   [op.FSYNCDIR, 16],
   [op.INTERRUPT, 8],
   [op.DESTROY, 0],
+  [op.NOTIFY_REPLY, 0],
 ]);
 
 export const REQUEST_HEADER = 40;
@@ -141,7 +143,7 @@ export const fopen = { DIRECT_IO: 1, KEEP_CACHE: 2, PARALLEL_DIRECT_WRITES: 64 }
 export const FSYNC_DATA_ONLY = 1;
 
 /** Messages that the server sends by itself. */
-export const notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RESEND: 7 } as const;
+export const notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RETRIEVE: 5, RESEND: 7 } as const;
 const EXPIRE_ONLY = 1;
 
 function notification(code: number, body: number): Buffer {
@@ -172,6 +174,13 @@ export function expireName(parent: number, name: string): Buffer {
   message.writeUInt32LE(name.length, 24);
   message.writeUInt32LE(EXPIRE_ONLY, 28);
   message.write(name, 32, "latin1");
+  return message;
+}
+
+/** Has the kernel send a request, with none of a file's data. It must know the node, and that must be a file. */
+export function askForNothing(node: number): Buffer {
+  const message = notification(notify.RETRIEVE, 32);
+  message.writeBigUInt64LE(BigInt(node), 24);
   return message;
 }
 

@@ -67,6 +67,8 @@ export interface SessionOptions {
   readonly onSync: (sync: SlowSync) => void;
   /** Sends messages to the kernel from another thread: the kernel may wait for an answer of this one. */
   readonly onNotify: (messages: readonly Buffer[]) => void;
+  /** Until it is told otherwise the kernel has this node, which is a file that is open; 0: none is known. */
+  readonly onPin: (node: NodeId) => void;
   readonly onBug: (error: unknown) => void;
   readonly nowMs: () => number;
   readonly random: () => number;
@@ -103,6 +105,8 @@ export class Session {
   readonly #outAddress = addressOf(this.#out);
   readonly #held = new HeldRequests();
   readonly #reopened: Reopened = new Map();
+  /** An open file, of which the kernel surely has the node as long as it does not release the handle. */
+  #pinned: Handle | undefined;
   readonly #syncPace = new SyncPace();
   /** Files whose data the kernel does not keep. */
   readonly #direct = new Set<Handle>();
@@ -377,6 +381,7 @@ export class Session {
       case op.RELEASE:
         return this.#release(b, (handle) => {
           if (!this.#direct.delete(handle)) this.#kept.close(node);
+          this.#unpin(handle);
           files.release(handle);
         });
       case op.RELEASEDIR:
@@ -456,6 +461,8 @@ export class Session {
         return this.#init(b, length);
       case op.DESTROY:
         return 0;
+      case op.NOTIFY_REPLY:
+        return NOTHING;
       default:
         throw FileError.of(errors.ENOSYS);
     }
@@ -466,8 +473,21 @@ export class Session {
     if (this.#options.files.nodes.known(node) === undefined) this.#kept.forget(node);
   }
 
+  #pin(b: Buffer, node: NodeId, handle: Handle): void {
+    if (this.#pinned !== undefined || isDisguised(b, NODE_AT) || b.readUInt32LE(BODY + 4) !== this.#options.epoch) return;
+    this.#pinned = handle;
+    this.#options.onPin(node);
+  }
+
+  #unpin(handle: Handle): void {
+    if (this.#pinned !== handle) return;
+    this.#pinned = undefined;
+    this.#options.onPin(0);
+  }
+
   #read(b: Buffer, node: NodeId, verdict: Verdict | undefined): number {
     const handle = this.#handle(b, BODY, node, b.readUInt32LE(BODY + 32));
+    this.#pin(b, node, handle);
     const size = Math.min(b.readUInt32LE(BODY + 16), MAX_WRITE);
     const read = this.#options.files.read(handle, this.#out, OUT, size, readUint64(b, BODY + 8));
     if (verdict !== undefined) makeMistakes(this.#out.subarray(OUT, OUT + read), verdict, this.#options.random);
@@ -479,6 +499,7 @@ export class Session {
     // Pages of a mapping are written back with the flags of no open file: 0, which is to read.
     const openFlags = b.readUInt32LE(BODY + 32) || flags.O_RDWR;
     const handle = this.#handle(b, BODY, node, openFlags);
+    this.#pin(b, node, handle);
     const size = b.readUInt32LE(BODY + 16);
     if (BODY + 40 + size > length) throw FileError.of(errors.EINVAL);
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);

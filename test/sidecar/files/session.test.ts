@@ -16,6 +16,7 @@ describe("Session", () => {
   let session: Session;
   let faults: FaultLayer;
   let notified: readonly Buffer[];
+  let pins: number[];
 
   beforeEach(() => {
     base = mkdtempSync(join(tmpdir(), "squall-session-"));
@@ -23,6 +24,7 @@ describe("Session", () => {
     fds = [openSync(base, "r"), openSync(join(tmpdir(), `squall-answers-${process.pid}`), "w+")];
     bugs = [];
     notified = [];
+    pins = [];
     faults = new FaultLayer({ nowMs: () => 0, random: () => 0 });
     session = open({ isShared: false });
   });
@@ -43,6 +45,7 @@ describe("Session", () => {
       onNotify: (messages) => {
         notified = [...notified, ...messages];
       },
+      onPin: (node) => pins.push(node),
       onBug: (error) => bugs.push(error),
       nowMs: () => 0,
       random: () => 0,
@@ -120,6 +123,17 @@ describe("Session", () => {
     session = open({ isShared: true });
     ask(op.INIT, 0, offered);
     assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
+  });
+
+  it("tells of an open file which is read or written, until that is released", () => {
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    const [one, other] = [openFile(node).handle, openFile(node).handle];
+    write(node, one);
+    write(node, other);
+    ask(op.RELEASE, node, Buffer.concat([other, Buffer.alloc(16)]));
+    assert.deepEqual(pins, [node]);
+    ask(op.RELEASE, node, Buffer.concat([one, Buffer.alloc(16)]));
+    assert.deepEqual(pins, [node, 0]);
   });
 
   it("has data dropped that the kernel may have kept while a file was written to past its cache", () => {
