@@ -33,6 +33,18 @@ export function serveFiles({
   const bell = new Bell();
   const say = (message: FromServer): void => void process.send?.(message);
 
+  async function complain(fields: object, message: string): Promise<void> {
+    (await openLog()).error(fields, message);
+  }
+
+  async function endWith(error: unknown): Promise<void> {
+    try {
+      await complain({ err: error }, "the serving thread ended");
+    } finally {
+      exit(1);
+    }
+  }
+
   function post(message: ToThread): void {
     if (thread === undefined) throw new Error("The first message must be `serve`.");
     thread.postMessage(message);
@@ -80,9 +92,7 @@ export function serveFiles({
         say(message);
         break;
       case "bug":
-        void openLog().then((log) =>
-          log.error({ error: message.error }, "a file operation failed inside the server; it was answered with EIO"),
-        );
+        void complain({ error: message.error }, "a file operation failed inside the server; it was answered with EIO");
         break;
       case "unmounted":
         say({ is: "unmounted" });
@@ -106,9 +116,7 @@ export function serveFiles({
           hear,
         );
         thread.on("error", (error) => {
-          void openLog()
-            .then((log) => log.error({ err: error }, "the serving thread ended"))
-            .finally(() => exit(1));
+          void endWith(error);
         });
         break;
       case "rule":
