@@ -157,7 +157,7 @@ async function measureIdle(): Promise<readonly BenchRow[]> {
         Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${volume.pid}/smaps_rollup`, "utf8"))?.[1] ?? Number.NaN) /
         1000;
       return [
-        { name: "idle server: resident memory", value: memory("Rss"), unit: "MB" },
+        { name: "idle server: resident memory", value: memory("Rss"), unit: "MB", goal: "≤ 70" },
         { name: "idle server: proportional share of memory", value: memory("Pss"), unit: "MB" },
         { name: "idle server: private memory", value: memory("Private_Dirty") + memory("Private_Clean"), unit: "MB" },
         { name: "idle server: processor", value: (cpuMs / IDLE_MS) * 100, unit: "% of one", goal: "0" },

@@ -70,6 +70,7 @@ const sqlite: FileWork = async (folder, cpu) => {
 export const dataWorks: FileWorks = {
   "write 4 KiB": fio("randwrite", 4096, 64 << 20),
   "read 4 KiB": fio("randread", 4096, 64 << 20),
+  "read and write 4 KiB": fio("randrw", 4096, 64 << 20),
   "write 1 MiB": fio("write", 1 << 20, 256 << 20),
   "read 1 MiB": fio("read", 1 << 20, 256 << 20),
 };

@@ -8,8 +8,8 @@ const [command = "run"] = process.argv.slice(2);
 // Each command imports what it needs, and the process that stays imports no TLS and no gRPC before somebody calls.
 switch (command) {
   case "wait": {
-    const { waitForSidecar } = await import("./wait.ts");
-    await waitForSidecar();
+    const [{ waitForSidecar }, { sidecarVariables }] = await Promise.all([import("./wait.ts"), import("../common/sidecar-layout.ts")]);
+    await waitForSidecar({ hasVolumes: process.env[sidecarVariables.volumes] !== undefined });
     process.exit(0);
     break;
   }
@@ -32,8 +32,11 @@ switch (command) {
     break;
   }
   case "serve-files": {
-    const [{ serveFiles }, { createLog }] = await Promise.all([import("./files/serve-files.ts"), import("../common/log.ts")]);
-    serveFiles({ log: createLog({ process: "sidecar-files", level: "info" }), exit: (code) => process.exit(code) });
+    const { serveFiles } = await import("./files/serve-files.ts");
+    serveFiles({
+      openLog: async () => (await import("../common/log.ts")).createLog({ process: "sidecar-files", level: "info" }),
+      exit: (code) => process.exit(code),
+    });
     break;
   }
   case "serve-libfuse": {

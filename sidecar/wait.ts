@@ -1,6 +1,6 @@
 import { access } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { sidecarPaths, sidecarVariables } from "../common/sidecar-layout.ts";
+import { sidecarPaths } from "../common/sidecar-layout.ts";
 
 const LONGEST_WAIT_MS = 2_000;
 /** A volume that is not served when the first container starts never is. */
@@ -11,9 +11,8 @@ const POLL_MS = 25;
  * The postStart hook: holds the application's start back until the sidecar enrolled, for 2 s at most, and until it is settled which volumes are served,
  * for 10 s at most. Never fails: no pod is held hostage.
  */
-export async function waitForSidecar(): Promise<void> {
+export async function waitForSidecar({ hasVolumes }: { readonly hasVolumes: boolean }): Promise<void> {
   const startMs = performance.now();
-  const hasVolumes = process.env[sidecarVariables.volumes] !== undefined;
   for (;;) {
     const waitedMs = performance.now() - startMs;
     if ((await isThere(sidecarPaths.ready)) || waitedMs >= LONGEST_WAIT_FOR_VOLUMES_MS) return;

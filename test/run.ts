@@ -12,7 +12,7 @@ const suites: readonly Suite[] = [
   { title: "plans on the real kernel, in network namespaces", config: "test/netns/.mocharc.json" },
   { title: "faults of the daemon on the real kernel", config: "test/node/.mocharc.json" },
   // `npm run test:files` has the public suites and databases as well, which are built and take long.
-  { title: "volumes served through FUSE", config: "test/files/.mocharc.json", grep: "a volume behind FUSE" },
+  { title: "volumes served through FUSE", config: "test/files/.mocharc.json", grep: "a volume behind (FUSE|libfuse)" },
   { title: "plans on a kernel with netem, in User-Mode Linux", config: "test/uml/.mocharc.json" },
   { title: "stories in a real cluster", config: "test/cluster/.mocharc.json" },
   // `npm run test:cluster:uml` plays Chaos Mesh's rows there as well: on a kernel of one slow CPU, for a machine that does nothing else.

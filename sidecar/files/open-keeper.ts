@@ -26,7 +26,8 @@ export async function openKeeper(
     podUid,
     volumes,
     socketPath: sidecarPaths.filesSocket,
-    command: [process.execPath, "--max-semi-space-size=1", main, "serve-files"],
+    // Without the snapshot of Node's own start it needs 5 MB less, and some hundredths of a second more.
+    command: [process.execPath, "--max-semi-space-size=1", "--no-node-snapshot", main, "serve-files"],
     environment,
     sockets: openDescriptorSockets(),
     clock,

@@ -37,6 +37,11 @@ const LONGEST_XATTR = 65_536;
 const LONGEST_PATH = 4_096;
 const DIRENT_BYTES = 65_536;
 
+/** File systems on which close(2) of one of several descriptors of a file does nothing; numbers of statfs(2). */
+const idleAtClose: ReadonlySet<number> = new Set([
+  0xef53 /* ext4 */, 0x0102_1994 /* tmpfs */, 0x5846_5342 /* xfs */, 0x9123_683e /* btrfs */,
+]);
+
 /** FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR and the size of their arguments. See ioctl_iflags(2). */
 const knownIoctls = new Map([
   [0x8008_6601, 8],
@@ -70,6 +75,9 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
   const value = Buffer.alloc(LONGEST_XATTR);
   const valueAddress = addressOf(value);
   const must = (result: number): number => check(libc, result);
+  const us: Caller = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  must(libc.fstatfs(nodes.root.fd, addressOf(space)));
+  const actsAtClose = !idleAtClose.has(space.readUInt32LE(0));
 
   function statAt(fd: number, path: bigint, at: number): void {
     must(libc.statx(fd, path, at | flags.AT_SYMLINK_NOFOLLOW, flags.STATX_BASIC_AND_BIRTH, statxAddress));
@@ -112,11 +120,20 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
     throw FileError.of(errno);
   }
 
-  /** What was made belongs to the caller; in a folder with set-group-ID, the kernel has given it the folder's group. */
-  function giveTo({ uid, gid }: Caller, parent: Node, name: Name, mode: number): void {
+  /** The group of what the caller makes there; in a folder with set-group-ID, the kernel has given it the folder's group. */
+  function groupOf({ gid }: Caller, parent: Node): number {
     if (parent.mode === 0) statNode(parent);
-    const group = (parent.mode & modes.S_ISGID) === 0 ? gid : SAME_OWNER;
-    must(libc.fchownat(nodes.folderOf(parent), one.set(name), uid, group, flags.AT_SYMLINK_NOFOLLOW));
+    return (parent.mode & modes.S_ISGID) === 0 ? gid : SAME_OWNER;
+  }
+
+  /** Whether what this process makes belongs to them without a word. */
+  const isOurs = (uid: number, group: number): boolean => uid === us.uid && (group === us.gid || group === SAME_OWNER);
+
+  /** What was made belongs to the caller. */
+  function giveTo(caller: Caller, parent: Node, name: Name, mode: number): void {
+    const group = groupOf(caller, parent);
+    if (isOurs(caller.uid, group)) return;
+    must(libc.fchownat(nodes.folderOf(parent), one.set(name), caller.uid, group, flags.AT_SYMLINK_NOFOLLOW));
     // A change of owner takes these bits away from files.
     if ((mode & (modes.S_ISUID | modes.S_ISGID)) !== 0 && (mode & modes.S_IFMT) !== modes.S_IFDIR)
       must(libc.fchmodat(nodes.folderOf(parent), one.set(name), mode & PERMISSIONS, 0));
@@ -134,6 +151,16 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
       libc.unlinkat(nodes.folderOf(parent), one.set(name), isFolder ? flags.AT_REMOVEDIR : 0);
       throw error;
     }
+  }
+
+  /** As `giveTo`, for a file that is open; leaves in `statx` what it is then. */
+  function giveOpenTo(caller: Caller, parent: Node, fd: Handle, mode: number): void {
+    const group = groupOf(caller, parent);
+    if (!isOurs(caller.uid, group)) {
+      must(libc.fchownat(fd, empty.address, caller.uid, group, flags.AT_EMPTY_PATH));
+      if ((mode & (modes.S_ISUID | modes.S_ISGID)) !== 0) must(libc.fchmod(fd, mode & PERMISSIONS));
+    }
+    statAt(fd, empty.address, flags.AT_EMPTY_PATH);
   }
 
   function remove(parent: Node, name: Name, how: number): void {
@@ -263,25 +290,21 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
         return { entry, handle: openFile(nodes.get(entry.node), openFlags) };
       }
       try {
-        giveTo(caller, parent, name, modes.S_IFREG | mode);
-        return { entry: find(parent, name), handle: made };
+        giveOpenTo(caller, parent, made, mode);
+        return { entry: entryOf(nodes.remember(parent, name, statx)), handle: made };
       } catch (error) {
         libc.close(made);
         libc.unlinkat(nodes.folderOf(parent), one.set(name), 0);
         throw error;
       }
     },
-    tmpfile(parentId, openFlags, mode, { uid, gid }) {
+    tmpfile(parentId, openFlags, mode, caller) {
       const parent = nodes.get(parentId);
       const own = (openFlags & ~NOT_OURS & ~flags.O_NOFOLLOW) | flags.O_TMPFILE | flags.O_CLOEXEC;
       // Only a file that was opened without O_EXCL may be given a name later.
       const fd = must(libc.openat(nodes.folderOf(parent), one.set("."), own | (openFlags & flags.O_EXCL), mode & PERMISSIONS));
       try {
-        if (parent.mode === 0) statNode(parent);
-        const group = (parent.mode & modes.S_ISGID) === 0 ? gid : SAME_OWNER;
-        must(libc.fchownat(fd, empty.address, uid, group, flags.AT_EMPTY_PATH));
-        must(libc.fchmod(fd, mode & PERMISSIONS));
-        statAt(fd, empty.address, flags.AT_EMPTY_PATH);
+        giveOpenTo(caller, parent, fd, mode);
         return { entry: entryOf(nodes.adopt(parent, statx, must(libc.dup(fd)))), handle: fd };
       } catch (error) {
         libc.close(fd);
@@ -299,7 +322,7 @@ export function openPassthrough({ libc, folder, maxDescriptors }: PassthroughOpt
       if (node !== undefined) node.mode = now;
     },
     // As libfuse's examples do: a file system below that acts at close(2) acts at each of them.
-    flush: (fd) => void must(libc.close(must(libc.dup(fd)))),
+    flush: (fd) => void (actsAtClose && must(libc.close(must(libc.dup(fd))))),
     release: (fd) => void libc.close(fd),
     fsync: (fd, dataOnly) => void must(dataOnly ? libc.fdatasync(fd) : libc.fsync(fd)),
     opendir(id) {

@@ -3,6 +3,8 @@ import { fdatasync, fsync, readFileSync, write, writeSync } from "node:fs";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import type { Log } from "../../common/log.ts";
+import { Bell } from "./kernel/bell.ts";
+import { askForNothing } from "./kernel/protocol.ts";
 import { servingThreadUrl } from "./kernel/serving-thread-url.ts";
 import type { SlowSync } from "./kernel/session.ts";
 import type { FromThread, ThreadSettings, ToThread } from "./kernel/thread-messages.ts";
@@ -17,11 +19,31 @@ const ONE = new BigUint64Array([1n]);
  * The server process of one volume: `sidecar.mjs serve-files`, started by the sidecar with the descriptors and the channel of server-messages.ts. One
  * thread answers the kernel; this one does what may take long or would wait for that thread. Ends with the channel or with the mount.
  */
-export function serveFiles({ log, exit }: { readonly log: Log; readonly exit: (code: number) => void }): void {
+export function serveFiles({
+  openLog,
+  exit,
+}: {
+  /** A third of the time to start, and 2 MB: for those that have something to say. */
+  readonly openLog: () => Promise<Log>;
+  readonly exit: (code: number) => void;
+}): void {
   process.umask(0); // modes are the caller's
   let thread: Worker | undefined;
   let wakeFd: number | undefined;
+  const bell = new Bell();
   const say = (message: FromServer): void => void process.send?.(message);
+
+  async function complain(fields: object, message: string): Promise<void> {
+    (await openLog()).error(fields, message);
+  }
+
+  async function endWith(error: unknown): Promise<void> {
+    try {
+      await complain({ err: error }, "the serving thread ended");
+    } finally {
+      exit(1);
+    }
+  }
 
   function post(message: ToThread): void {
     if (thread === undefined) throw new Error("The first message must be `serve`.");
@@ -31,7 +53,11 @@ export function serveFiles({ log, exit }: { readonly log: Log; readonly exit: (c
 
   /** What is posted before the thread listens waits until it does. */
   function wake(): void {
-    if (wakeFd !== undefined) writeSync(wakeFd, ONE);
+    if (wakeFd === undefined) return;
+    const node = bell.ring();
+    writeSync(wakeFd, ONE);
+    // Where the kernel does not have it any more, the thread has been told so, and is awake.
+    if (node !== 0) write(fuse, askForNothing(node), () => undefined);
   }
 
   let notifying: Promise<void> = Promise.resolve();
@@ -66,7 +92,7 @@ export function serveFiles({ log, exit }: { readonly log: Log; readonly exit: (c
         say(message);
         break;
       case "bug":
-        log.error({ error: message.error }, "a file operation failed inside the server; it was answered with EIO");
+        void complain({ error: message.error }, "a file operation failed inside the server; it was answered with EIO");
         break;
       case "unmounted":
         say({ is: "unmounted" });
@@ -78,12 +104,19 @@ export function serveFiles({ log, exit }: { readonly log: Log; readonly exit: (c
     switch (message.do) {
       case "serve":
         thread = startThread(
-          { fuse, folder, maxDescriptors: readMaxDescriptors(), epoch: randomInt(1, 2 ** 31), init: message.init },
+          {
+            fuse,
+            folder,
+            maxDescriptors: readMaxDescriptors(),
+            epoch: randomInt(1, 2 ** 31),
+            init: message.init,
+            isShared: message.isShared,
+            bell: bell.memory,
+          },
           hear,
         );
         thread.on("error", (error) => {
-          log.error({ err: error }, "the serving thread ended");
-          exit(1);
+          void endWith(error);
         });
         break;
       case "rule":

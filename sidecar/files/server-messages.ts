@@ -12,8 +12,8 @@ export interface ServedFault {
 }
 
 export type ToServer =
-  /** First of all. `init` is base64 of what an earlier life and the kernel agreed on; undefined where the kernel has not asked yet. */
-  | { readonly do: "serve"; readonly init: string | undefined }
+  /** First of all. `init` is base64 of what an earlier life and the kernel agreed on; undefined where the kernel has not asked yet. `isShared`: others than this pod may change files. */
+  | { readonly do: "serve"; readonly init: string | undefined; readonly isShared: boolean }
   /** The complete set, in the order of their ids. Answered with `ruled` once it is in force and nothing cached hides it. */
   | { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] }
   /** Answered with `counted`. */

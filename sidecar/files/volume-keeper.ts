@@ -154,7 +154,7 @@ export class VolumeKeeper {
   }
 
   #take(said: FromDaemon, descriptors: readonly Descriptor[]): void {
-    const { clock, log } = this.#options;
+    const { volumes, clock, log } = this.#options;
     const [fuse, folder] = descriptors;
     if (said.say === "refuse" || fuse === undefined || folder === undefined) {
       closeAll(descriptors);
@@ -165,7 +165,8 @@ export class VolumeKeeper {
       this.#tell();
       return;
     }
-    const volume: VolumeInHand = { name: said.name, descriptors: [fuse, folder], init: said.init };
+    const isShared = volumes.find(({ name }) => name === said.name)?.source === "claim";
+    const volume: VolumeInHand = { name: said.name, descriptors: [fuse, folder], init: said.init, isShared };
     const server = this.#serve(volume);
     this.#kept.set(said.name, { volume, server });
     const { faults, sinceMs } = this.#wanted.get(said.name) ?? { faults: [], sinceMs: 0 };

@@ -11,6 +11,8 @@ export interface VolumeInHand {
   /** What the process inherits from number 3 on, see `serverDescriptors`. They stay the owner's, and open until the server is closed. */
   readonly descriptors: readonly Descriptor[];
   readonly init: string | undefined;
+  /** Others than this pod may change its files. */
+  readonly isShared: boolean;
 }
 
 export interface VolumeServerOptions {
@@ -149,7 +151,7 @@ export class VolumeServer {
     });
     child.once("error", (error) => this.#lose(child, error.message));
     child.once("exit", (code, signal) => this.#lose(child, signal ?? `exit code ${code}`));
-    this.#send({ do: "serve", init: this.#init });
+    this.#send({ do: "serve", init: this.#init, isShared: this.#volume.isShared });
     this.#sendRules(); // at once, so that nothing passes without the faults
   }
 

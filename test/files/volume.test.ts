@@ -42,6 +42,13 @@ describe("a volume behind FUSE", () => {
     assert.equal(await says("echo old > f; echo new > g; exec 5<f; mv g f; cat <&5; cat f"), "old\nnew");
   });
 
+  it("sees at the next open what was changed behind its back", async () => {
+    await writeFile(join(volume.plain, "f"), "one");
+    assert.equal(await says("cat f; sleep 1.1; cat f"), "oneone");
+    await writeFile(join(volume.plain, "f"), "two"); // as long as before
+    assert.equal(await says("cat f"), "two");
+  });
+
   it("gives names and data back byte by byte", async () => {
     assert.equal(await says(String.raw`touch $'\xff\xfe'; ls -b; rm $'\xff\xfe'; ls`), String.raw`\377\376`);
     assert.equal(await says("head -c 5000000 /dev/urandom > r; cp r s; cmp r s && sync s && stat -c %s s"), "5000000");
@@ -102,6 +109,29 @@ describe("a volume behind FUSE", () => {
     await volume.rule({});
     assert.equal(await program.goOn(), "data");
     program.end();
+  });
+
+  it("takes faults on while a file is open and nobody asks for anything", async () => {
+    const program = new Program(volume, "exec 3> f; echo one >&3; echo open; read; echo two >&3; echo written; read");
+    assert.equal(await program.hear(), "open");
+    const startMs = performance.now();
+    for (let round = 0; round < 50; round += 1) {
+      await volume.rule({ fails: { methods: ["write"], effect: { $case: "error", value: { errno: 28 } } } });
+      await volume.count();
+      await volume.rule({});
+    }
+    assert.ok(performance.now() - startMs < 5_000);
+    assert.equal(await program.goOn(), "written");
+    assert.equal(await says("cat f"), "one\ntwo");
+    program.end();
+  });
+
+  it("fails who looks for a name that was absent before the fault came", async () => {
+    assert.match(await says("stat none; stat none"), /No such file.*\n.*No such file/);
+    await volume.rule({ fails: { path: "/data/none", methods: ["lookup"], effect: { $case: "error", value: { errno: 5 } } } });
+    assert.match(await says("stat none"), /Input\/output error/);
+    await volume.rule({});
+    assert.match(await says("stat none; echo here > none; cat none"), /No such file.*\nhere/);
   });
 
   it("reports other attributes, and the truth afterwards", async () => {

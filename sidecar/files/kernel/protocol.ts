@@ -40,6 +40,7 @@ export const op = {
   FALLOCATE: 43,
   READDIRPLUS: 44,
   RENAME2: 45,
+  NOTIFY_REPLY: 41,
   LSEEK: 46,
   COPY_FILE_RANGE: 47,
   TMPFILE: 51,
@@ -91,6 +92,7 @@ export const quietOperations: ReadonlyMap<number, number> = new Map([
   [op.FSYNCDIR, 16],
   [op.INTERRUPT, 8],
   [op.DESTROY, 0],
+  [op.NOTIFY_REPLY, 0],
 ]);
 
 export const REQUEST_HEADER = 40;
@@ -103,7 +105,6 @@ export const wanted = {
     (1 << 0) | // ASYNC_READ
     (1 << 3) | // ATOMIC_O_TRUNC
     (1 << 5) | // BIG_WRITES
-    (1 << 12) | // AUTO_INVAL_DATA
     (1 << 13) | // DO_READDIRPLUS
     (1 << 14) | // READDIRPLUS_AUTO
     (1 << 15) | // ASYNC_DIO
@@ -116,6 +117,8 @@ export const wanted = {
     (1 << 4) | // DIRECT_IO_ALLOW_MMAP
     (1 << 7), // HAS_RESEND
 } as const;
+/** Of INIT, where others may change files: the kernel asks for attributes before it reads what it keeps, and drops it when the time of the last change is a new one. */
+export const AUTO_INVAL_DATA = 1 << 12;
 export const hasExpireOnly = (flags2: number): boolean => (flags2 & (1 << 3)) !== 0;
 
 /** Of SETATTR. */
@@ -140,7 +143,7 @@ export const fopen = { DIRECT_IO: 1, KEEP_CACHE: 2, PARALLEL_DIRECT_WRITES: 64 }
 export const FSYNC_DATA_ONLY = 1;
 
 /** Messages that the server sends by itself. */
-export const notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RESEND: 7 } as const;
+export const notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RETRIEVE: 5, RESEND: 7 } as const;
 const EXPIRE_ONLY = 1;
 
 function notification(code: number, body: number): Buffer {
@@ -171,6 +174,13 @@ export function expireName(parent: number, name: string): Buffer {
   message.writeUInt32LE(name.length, 24);
   message.writeUInt32LE(EXPIRE_ONLY, 28);
   message.write(name, 32, "latin1");
+  return message;
+}
+
+/** Has the kernel send a request, with none of a file's data. It must know the node, and that must be a file. */
+export function askForNothing(node: number): Buffer {
+  const message = notification(notify.RETRIEVE, 32);
+  message.writeBigUInt64LE(BigInt(node), 24);
   return message;
 }
 

@@ -2,22 +2,37 @@ import { parentPort, receiveMessageOnPort, type MessagePort, workerData } from "
 import { FaultLayer } from "../fault-layer.ts";
 import { addressOf, errors, openLibc } from "../libc.ts";
 import { openPassthrough } from "../passthrough.ts";
+import type { NodeId } from "../file-operations.ts";
+import { Bell } from "./bell.ts";
 import type { FromThread, ThreadSettings, ToThread } from "./thread-messages.ts";
-import { resendRequests } from "./protocol.ts";
+import { askForNothing, resendRequests } from "./protocol.ts";
 import { Session } from "./session.ts";
 
 const EFD_CLOEXEC = 0o2000000;
 const POLLIN = 1;
 
-/** Entry point of the thread that answers the kernel. It sleeps in poll(2) until there is a request, a message of the main thread, or a held request is due. */
+/**
+ * Entry point of the thread that answers the kernel. It sleeps in poll(2) until there is a request, a message of the main thread, or a held request is
+ * due; while a file is open and no request is held, in read(2), see bell.ts.
+ */
 function main(port: MessagePort, settings: ThreadSettings): void {
   const libc = openLibc();
-  const { fuse, folder, maxDescriptors, epoch, init } = settings;
+  const { fuse, folder, maxDescriptors, epoch, init, isShared } = settings;
+  const bell = new Bell(settings.bell);
+  let pinned: NodeId = 0;
+  /** Undefined: not tried yet. */
+  let isRousable: boolean | undefined;
   const wake = libc.eventfd(0, EFD_CLOEXEC);
   const woken = Buffer.alloc(8);
   const tell = (message: FromThread): void => port.postMessage(message);
   const nowMs = (): number => performance.now();
   const faults = new FaultLayer({ nowMs, random: Math.random });
+  const descriptors = Buffer.alloc(16);
+  descriptors.writeInt32LE(fuse, 0);
+  descriptors.writeInt16LE(POLLIN, 4);
+  descriptors.writeInt32LE(wake, 8);
+  descriptors.writeInt16LE(POLLIN, 12);
+  const polled = addressOf(descriptors);
   const session = new Session({
     libc,
     fuse,
@@ -25,13 +40,26 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     faults,
     epoch,
     init,
+    isShared,
     onInit: (agreed) => tell({ is: "serving", init: agreed }),
+    isAnyWaiting: () => libc.poll(polled, 1, 0) > 0,
     onSync: (sync) => tell({ is: "sync", ...sync }),
     onNotify: (messages) => tell({ is: "notify", messages }),
+    onPin: (node) => {
+      isRousable ??= canRouse(node);
+      pinned = isRousable ? node : 0;
+      bell.hang(pinned);
+    },
     onBug: (error) => tell({ is: "bug", error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
     nowMs,
     random: Math.random,
   });
+
+  /** Not every kernel may do it: a request that does nothing is to follow. */
+  function canRouse(node: NodeId): boolean {
+    const message = askForNothing(node);
+    return libc.write(fuse, addressOf(message), message.length) === message.length;
+  }
 
   function readMail(): void {
     for (let mail = receiveMessageOnPort(port); mail !== undefined; mail = receiveMessageOnPort(port)) {
@@ -52,21 +80,18 @@ function main(port: MessagePort, settings: ThreadSettings): void {
   tell({ is: "listening", wake });
   readMail(); // of a thread that follows another one: rules are in force before the first request
   const request = addressOf(session.request);
-  const descriptors = Buffer.alloc(16);
-  descriptors.writeInt32LE(fuse, 0);
-  descriptors.writeInt16LE(POLLIN, 4);
-  descriptors.writeInt32LE(wake, 8);
-  descriptors.writeInt16LE(POLLIN, 12);
-  const polled = addressOf(descriptors);
   for (;;) {
-    const timeoutMs = session.nextMs === Infinity ? -1 : Math.max(0, Math.ceil(session.nextMs - nowMs()));
-    libc.poll(polled, 2, timeoutMs);
-    if (timeoutMs !== -1) session.releaseDue();
-    if (descriptors.readInt16LE(14) !== 0) {
-      libc.read(wake, addressOf(woken), woken.length);
-      readMail();
+    if (bell.hasRung()) readMail();
+    if (pinned === 0 || session.nextMs !== Infinity) {
+      const timeoutMs = session.nextMs === Infinity ? -1 : Math.max(0, Math.ceil(session.nextMs - nowMs()));
+      libc.poll(polled, 2, timeoutMs);
+      if (timeoutMs !== -1) session.releaseDue();
+      if (descriptors.readInt16LE(14) !== 0) {
+        libc.read(wake, addressOf(woken), woken.length);
+        readMail();
+      }
+      if (descriptors.readInt16LE(6) === 0) continue;
     }
-    if (descriptors.readInt16LE(6) === 0) continue;
     const length = libc.read(fuse, request, session.request.length);
     if (length >= 0) session.serve(length);
     else if (libc.errno() === errors.ENODEV) return tell({ is: "unmounted" });

@@ -22,9 +22,12 @@ import {
 import { addressOf, errors, flags, type Libc, modes } from "../libc.ts";
 import type { Node } from "../node-table.ts";
 import type { Passthrough } from "../passthrough.ts";
+import { AbsentNames } from "./absent-names.ts";
 import { type HeldRequest, HeldRequests } from "./held-requests.ts";
+import { KeptData } from "./kept-data.ts";
 import {
   ANSWER_HEADER,
+  AUTO_INVAL_DATA,
   expireName,
   fattr,
   fopen,
@@ -42,6 +45,7 @@ import {
   wanted,
   WRITE_KILL_SUIDGID,
 } from "./protocol.ts";
+import { SyncPace } from "./sync-pace.ts";
 import { isDisguised, readInt64, readName, readNode, readUint64, writeInt64, writeNode, writeUint64 } from "./wire.ts";
 
 export interface SessionOptions {
@@ -54,11 +58,17 @@ export interface SessionOptions {
   readonly epoch: number;
   /** What an earlier server and the kernel agreed on, as `onInit` told it. */
   readonly init: string | undefined;
+  /** Whether others than those who use this mount may change files. */
+  readonly isShared: boolean;
   readonly onInit: (init: string) => void;
-  /** Does what takes long on another thread and answers there, see sync-answer.ts. */
+  /** Whether there is a request to be read. */
+  readonly isAnyWaiting: () => boolean;
+  /** Does what takes long on another thread and answers there. */
   readonly onSync: (sync: SlowSync) => void;
   /** Sends messages to the kernel from another thread: the kernel may wait for an answer of this one. */
   readonly onNotify: (messages: readonly Buffer[]) => void;
+  /** Until it is told otherwise the kernel has this node, which is a file that is open; 0: none is known. */
+  readonly onPin: (node: NodeId) => void;
   readonly onBug: (error: unknown) => void;
   readonly nowMs: () => number;
   readonly random: () => number;
@@ -79,6 +89,8 @@ const RESENT = 0x8000_0000;
 const DIRENT_BYTES = 24;
 /** How long the kernel may keep names and attributes, seconds. What changes goes through this server, but for other pods on a shared volume. */
 const KEEP_SECONDS = 1;
+/** The kernel counts the time that it keeps something in ticks, of 10 ms at the most, and from when it has the answer. */
+const TICK_MS = 100;
 const NOTHING = -1;
 
 /** A folder or file that an earlier server had open. */
@@ -93,8 +105,13 @@ export class Session {
   readonly #outAddress = addressOf(this.#out);
   readonly #held = new HeldRequests();
   readonly #reopened: Reopened = new Map();
+  /** An open file, of which the kernel surely has the node as long as it does not release the handle. */
+  #pinned: Handle | undefined;
+  readonly #syncPace = new SyncPace();
   /** Files whose data the kernel does not keep. */
   readonly #direct = new Set<Handle>();
+  readonly #kept = new KeptData();
+  readonly #absent = new AbsentNames({ keepMs: KEEP_SECONDS * 1000 + TICK_MS });
   #flags2 = 0;
 
   constructor(options: SessionOptions) {
@@ -229,6 +246,28 @@ export class Session {
     }
   }
 
+  #lookup(parent: NodeId, name: Name, verdict: Verdict | undefined): number {
+    const { files } = this.#options;
+    let entry: Entry;
+    try {
+      entry = files.lookup(parent, name);
+    } catch (error) {
+      if (!(error instanceof FileError) || error.errno !== errors.ENOENT || !this.#keepsAbsent(parent, name)) throw error;
+      this.#out.fill(0, OUT, OUT + ENTRY_BYTES); // node 0: there is none
+      writeUint64(this.#out, OUT + 16, KEEP_SECONDS);
+      return ENTRY_BYTES;
+    }
+    return this.#entry(entry, verdict);
+  }
+
+  /** Whether the kernel may take a name for absent, without asking, for a while: others cannot make it appear, and no fault is to hit who looks for it. */
+  #keepsAbsent(parent: NodeId, name: Name): boolean {
+    const { isShared, faults, files, nowMs } = this.#options;
+    if (isShared || !hasExpireOnly(this.#flags2)) return false;
+    if (!faults.isIdle && !cacheRulesFor(this.#faultsAtName(files.nodes.get(parent), name)).keepsNames) return false;
+    return this.#absent.add(parent, name, nowMs());
+  }
+
   #faultsAtName(parent: Node, name: Name): readonly CompiledFault[] {
     const folder = this.#options.files.nodes.volumePath(parent);
     return this.#options.faults.faultsAt(folder === "/" ? `/${name}` : `${folder}/${name}`);
@@ -260,6 +299,13 @@ export class Session {
       if (node.parent !== undefined && !node.isDetached && hasExpireOnly(this.#flags2))
         messages.push(expireName(node.parent.id, node.name));
     }
+    for (const { parent, name } of this.#absent.all()) {
+      const folder = nodes.known(parent);
+      if (folder === undefined) continue;
+      const path = nodes.volumePath(folder);
+      if (changed.some(({ matchesPath }) => matchesPath(path === "/" ? `/${name}` : `${path}/${name}`)))
+        messages.push(expireName(parent, name));
+    }
     return messages;
   }
 
@@ -274,7 +320,7 @@ export class Session {
       case op.WRITE:
         return this.#write(b, node, length, verdict);
       case op.LOOKUP:
-        return this.#entry(files.lookup(node, readName(b, BODY, length)), verdict);
+        return this.#lookup(node, readName(b, BODY, length), verdict);
       case op.GETATTR: {
         const handle = (b.readUInt32LE(BODY) & GETATTR_FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
         return this.#attributes(b, node, files.getattr(node, handle), verdict);
@@ -314,7 +360,7 @@ export class Session {
       case op.OPEN: {
         const handle = files.open(node, b.readUInt32LE(BODY));
         if ((b.readUInt32LE(BODY + 4) & OPEN_KILL_SUIDGID) !== 0) this.#killPrivileges(node, handle);
-        return this.#opened(OUT, node, handle);
+        return this.#opened(OUT, node, handle, files.getattr(node, handle));
       }
       case op.CREATE: {
         const name = readName(b, BODY + 16, length);
@@ -323,17 +369,21 @@ export class Session {
         // The one before has made it, perhaps; then nobody else has.
         const made = files.create(node, name, isAgain ? openFlags & ~flags.O_EXCL : openFlags, b.readUInt32LE(BODY + 4), callerOf(b));
         this.#entry(made.entry, verdict);
-        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle);
+        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle, made.entry.attributes);
       }
       case op.TMPFILE: {
         const made = files.tmpfile(node, b.readUInt32LE(BODY), b.readUInt32LE(BODY + 4), callerOf(b));
         this.#entry(made.entry, verdict);
-        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle);
+        return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle, made.entry.attributes);
       }
       case op.STATFS:
         return this.#statfs(node);
       case op.RELEASE:
-        return this.#release(b, (handle) => files.release(handle));
+        return this.#release(b, (handle) => {
+          if (!this.#direct.delete(handle)) this.#kept.close(node);
+          this.#unpin(handle);
+          files.release(handle);
+        });
       case op.RELEASEDIR:
         return this.#release(b, (handle) => files.releasedir(handle));
       case op.FLUSH:
@@ -367,20 +417,20 @@ export class Session {
       case op.REMOVEXATTR:
         files.removexattr(node, readName(b, BODY, length));
         return 0;
-      case op.FALLOCATE:
-        files.fallocate(
-          this.#handle(b, BODY, node, flags.O_RDWR),
-          b.readUInt32LE(BODY + 24),
-          readUint64(b, BODY + 8),
-          readUint64(b, BODY + 16),
-        );
+      case op.FALLOCATE: {
+        const handle = this.#handle(b, BODY, node, flags.O_RDWR);
+        files.fallocate(handle, b.readUInt32LE(BODY + 24), readUint64(b, BODY + 8), readUint64(b, BODY + 16));
+        this.#noteChange(node, handle);
         return 0;
+      }
       case op.COPY_FILE_RANGE: {
         // The kernel then reads and writes, and mistakes can be made.
         if (verdict?.faults.some(({ io }) => io.effect?.$case === "mistake") === true) throw FileError.of(errors.EOPNOTSUPP);
         const from = this.#handle(b, BODY, node, flags.O_RDWR);
-        const to = this.#handle(b, BODY + 24, readNode(b, BODY + 16), flags.O_RDWR);
+        const target = readNode(b, BODY + 16);
+        const to = this.#handle(b, BODY + 24, target, flags.O_RDWR);
         const copied = files.copyFileRange(from, readUint64(b, BODY + 8), to, readUint64(b, BODY + 32), readUint64(b, BODY + 40));
+        this.#noteChange(target, to);
         this.#out.writeUInt32LE(copied, OUT);
         this.#out.writeUInt32LE(0, OUT + 4);
         return 8;
@@ -393,11 +443,11 @@ export class Session {
       case op.IOCTL:
         return this.#ioctl(b, node, length);
       case op.FORGET:
-        files.forget(node, readUint64(b, BODY));
+        this.#forget(node, readUint64(b, BODY));
         return NOTHING;
       case op.BATCH_FORGET: {
         const count = Math.min(b.readUInt32LE(BODY), Math.floor((length - BODY - 8) / 16));
-        for (let at = BODY + 8; at < BODY + 8 + count * 16; at += 16) files.forget(readNode(b, at), readUint64(b, at + 8));
+        for (let at = BODY + 8; at < BODY + 8 + count * 16; at += 16) this.#forget(readNode(b, at), readUint64(b, at + 8));
         return NOTHING;
       }
       case op.INTERRUPT: {
@@ -411,13 +461,33 @@ export class Session {
         return this.#init(b, length);
       case op.DESTROY:
         return 0;
+      case op.NOTIFY_REPLY:
+        return NOTHING;
       default:
         throw FileError.of(errors.ENOSYS);
     }
   }
 
+  #forget(node: NodeId, times: number): void {
+    this.#options.files.forget(node, times);
+    if (this.#options.files.nodes.known(node) === undefined) this.#kept.forget(node);
+  }
+
+  #pin(b: Buffer, node: NodeId, handle: Handle): void {
+    if (this.#pinned !== undefined || isDisguised(b, NODE_AT) || b.readUInt32LE(BODY + 4) !== this.#options.epoch) return;
+    this.#pinned = handle;
+    this.#options.onPin(node);
+  }
+
+  #unpin(handle: Handle): void {
+    if (this.#pinned !== handle) return;
+    this.#pinned = undefined;
+    this.#options.onPin(0);
+  }
+
   #read(b: Buffer, node: NodeId, verdict: Verdict | undefined): number {
     const handle = this.#handle(b, BODY, node, b.readUInt32LE(BODY + 32));
+    this.#pin(b, node, handle);
     const size = Math.min(b.readUInt32LE(BODY + 16), MAX_WRITE);
     const read = this.#options.files.read(handle, this.#out, OUT, size, readUint64(b, BODY + 8));
     if (verdict !== undefined) makeMistakes(this.#out.subarray(OUT, OUT + read), verdict, this.#options.random);
@@ -429,12 +499,14 @@ export class Session {
     // Pages of a mapping are written back with the flags of no open file: 0, which is to read.
     const openFlags = b.readUInt32LE(BODY + 32) || flags.O_RDWR;
     const handle = this.#handle(b, BODY, node, openFlags);
+    this.#pin(b, node, handle);
     const size = b.readUInt32LE(BODY + 16);
     if (BODY + 40 + size > length) throw FileError.of(errors.EINVAL);
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);
     const written = this.#options.files.write(handle, b, BODY + 40, size, readUint64(b, BODY + 8));
     if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#killPrivileges(node, handle);
     if (verdict !== undefined) this.#forgetData(node, handle);
+    this.#noteChange(node, handle);
     this.#out.writeUInt32LE(written, OUT);
     this.#out.writeUInt32LE(0, OUT + 4);
     return 8;
@@ -458,6 +530,16 @@ export class Session {
     this.#options.onNotify([invalidateNode(node)]);
   }
 
+  /**
+   * Who reads a file that is kept while another one writes to it past the kernel's cache may have it keep what was there before: the kernel drops that
+   * before the write, not after it. Which files were kept for an earlier server, nobody knows.
+   */
+  #noteChange(node: NodeId, handle: Handle | undefined): void {
+    this.#kept.write(node);
+    if (handle === undefined || !this.#direct.has(handle)) return;
+    if (this.#kept.isOpen(node) || this.#options.init !== undefined) this.#options.onNotify([invalidateNode(node)]);
+  }
+
   #setattr(b: Buffer, node: NodeId): number {
     const valid = b.readUInt32LE(BODY);
     const time = (bit: number, nowBit: number, seconds: number, nanos: number): NewTime | undefined => {
@@ -474,7 +556,9 @@ export class Session {
       killsPrivileges: (valid & fattr.KILL_SUIDGID) !== 0,
     };
     const handle = (valid & fattr.FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
-    return this.#attributes(b, node, this.#options.files.setattr(node, handle, changes), undefined);
+    const found = this.#options.files.setattr(node, handle, changes);
+    this.#noteChange(node, handle);
+    return this.#attributes(b, node, found, undefined);
   }
 
   /** What was made, or what an earlier server had made already when it ended. */
@@ -566,12 +650,20 @@ export class Session {
     return 16 + argument.copy(this.#out, OUT + 16, 0, outBytes);
   }
 
-  /** Takes long on a disk: others are served meanwhile. */
+  /** Takes long on a slow disk: others are served meanwhile. */
   #sync(b: Buffer, fd: Handle): number {
+    const { files, nowMs, isAnyWaiting } = this.#options;
+    const dataOnly = (b.readUInt32LE(BODY + 8) & FSYNC_DATA_ONLY) !== 0;
+    const startMs = nowMs();
+    if (this.#syncPace.isQuick(startMs) && !isAnyWaiting()) {
+      files.fsync(fd, dataOnly);
+      this.#syncPace.note(startMs, nowMs());
+      return 0;
+    }
     const answer = Buffer.alloc(OUT);
     answer.writeUInt32LE(OUT, 0);
     b.copy(answer, 8, 8, 16);
-    this.#options.onSync({ fd, dataOnly: (b.readUInt32LE(BODY + 8) & FSYNC_DATA_ONLY) !== 0, answer });
+    this.#options.onSync({ fd, dataOnly, answer });
     return NOTHING;
   }
 
@@ -595,7 +687,8 @@ export class Session {
     out.writeUInt32LE(7, OUT);
     out.writeUInt32LE(Math.min(minor, 41), OUT + 4);
     out.writeUInt32LE(b.readUInt32LE(BODY + 8), OUT + 8);
-    out.writeUInt32LE((b.readUInt32LE(BODY + 12) & wanted.flags) >>> 0, OUT + 12);
+    const flags1 = wanted.flags | (this.#options.isShared ? AUTO_INVAL_DATA : 0);
+    out.writeUInt32LE((b.readUInt32LE(BODY + 12) & flags1) >>> 0, OUT + 12);
     out.writeUInt16LE(64, OUT + 16);
     out.writeUInt16LE(48, OUT + 18);
     out.writeUInt32LE(MAX_WRITE, OUT + 20);
@@ -654,10 +747,10 @@ export class Session {
     out.writeUInt32LE(0, at + 84);
   }
 
-  #opened(at: number, node: NodeId, handle: Handle): number {
-    const { keepsData } = this.#cacheRules(node);
-    if (!keepsData) this.#direct.add(handle);
-    return this.#writeOpen(at, handle, keepsData ? fopen.KEEP_CACHE : fopen.DIRECT_IO | fopen.PARALLEL_DIRECT_WRITES);
+  #opened(at: number, node: NodeId, handle: Handle, found: Attributes): number {
+    if (this.#cacheRules(node).keepsData) return this.#writeOpen(at, handle, this.#kept.open(node, found) ? fopen.KEEP_CACHE : 0);
+    this.#direct.add(handle);
+    return this.#writeOpen(at, handle, fopen.DIRECT_IO | fopen.PARALLEL_DIRECT_WRITES);
   }
 
   #writeOpen(at: number, handle: Handle, openFlags: number): number {
@@ -708,7 +801,6 @@ export class Session {
     const handle = isOwn ? low : this.#reopened.get(key);
     if (handle === undefined) return 0; // never used in this life
     this.#reopened.delete(key);
-    this.#direct.delete(handle);
     release(handle);
     return 0;
   }

@@ -8,6 +8,9 @@ export interface ThreadSettings {
   readonly maxDescriptors: number;
   readonly epoch: number;
   readonly init: string | undefined;
+  readonly isShared: boolean;
+  /** Of the Bell. */
+  readonly bell: SharedArrayBuffer;
 }
 
 export type ToThread =
@@ -15,7 +18,7 @@ export type ToThread =
   | { readonly do: "count" };
 
 export type FromThread =
-  /** Whoever posts a message adds 1 to this eventfd(2), or the thread sleeps on. */
+  /** Whoever posts a message adds 1 to this eventfd(2) and rings the Bell, or the thread sleeps on. */
   | { readonly is: "listening"; readonly wake: number }
   | { readonly is: "serving"; readonly init: string }
   | ({ readonly is: "sync" } & SlowSync)

@@ -37,11 +37,11 @@ export function openLibfuseKeeper(
   const folderOf = (volume: string): string => join(folder, volume);
   const plains: Descriptor[] = [];
   const servers = new Map(
-    (refused === undefined ? volumes : []).map(({ name, hasReadOnlyMount }) => {
+    (refused === undefined ? volumes : []).map(({ name, source, hasReadOnlyMount }) => {
       const plain = openPlain(folderOf(name));
       plains.push(plain);
       const server = new VolumeServer(
-        { name, descriptors: [plain], init: undefined },
+        { name, descriptors: [plain], init: undefined, isShared: source === "claim" },
         {
           command: [process.execPath, "--max-semi-space-size=1", main, "serve-libfuse", name],
           environment,

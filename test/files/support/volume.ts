@@ -56,14 +56,14 @@ export class Volume {
   }
 
   #start(): ChildProcess {
-    const server = spawn(process.execPath, ["--max-semi-space-size=1", this.#main, "serve-files"], {
+    const server = spawn(process.execPath, ["--max-semi-space-size=1", "--no-node-snapshot", this.#main, "serve-files"], {
       stdio: ["ignore", "inherit", "inherit", this.#fuse, this.#folder, "ipc"],
     });
     server.on("message", (message: FromServer) => {
       if (message.is === "serving") this.#init = message.init;
       for (const hear of this.#hearers) hear(message);
     });
-    this.#say({ do: "serve", init: this.#init }, server);
+    this.#say({ do: "serve", init: this.#init, isShared: false }, server);
     return server;
   }
 

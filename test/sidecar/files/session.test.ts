@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { FaultLayer } from "../../../sidecar/files/fault-layer.ts";
-import { op } from "../../../sidecar/files/kernel/protocol.ts";
+import { type CompiledFault, FaultLayer } from "../../../sidecar/files/fault-layer.ts";
+import { AUTO_INVAL_DATA, expireName, fopen, invalidateNode, op } from "../../../sidecar/files/kernel/protocol.ts";
 import { Session } from "../../../sidecar/files/kernel/session.ts";
 import { openLibc } from "../../../sidecar/files/libc.ts";
 import { openPassthrough } from "../../../sidecar/files/passthrough.ts";
@@ -14,32 +14,140 @@ describe("Session", () => {
   let fds: readonly [folder: number, sink: number];
   let bugs: unknown[];
   let session: Session;
+  let faults: FaultLayer;
+  let notified: readonly Buffer[];
+  let pins: number[];
 
   beforeEach(() => {
     base = mkdtempSync(join(tmpdir(), "squall-session-"));
     writeFileSync(join(base, "f"), "data");
-    fds = [openSync(base, "r"), openSync("/dev/null", "w")];
+    fds = [openSync(base, "r"), openSync(join(tmpdir(), `squall-answers-${process.pid}`), "w+")];
     bugs = [];
+    notified = [];
+    pins = [];
+    faults = new FaultLayer({ nowMs: () => 0, random: () => 0 });
+    session = open({ isShared: false });
+  });
+
+  function open({ isShared }: { readonly isShared: boolean }): Session {
     const libc = openLibc();
-    session = new Session({
+    return new Session({
       libc,
       fuse: fds[1],
       files: openPassthrough({ libc, folder: fds[0], maxDescriptors: 256 }),
-      faults: new FaultLayer({ nowMs: () => 0, random: () => 0 }),
+      faults,
       epoch: 1,
       init: undefined,
+      isShared,
       onInit: () => undefined,
+      isAnyWaiting: () => true,
       onSync: () => undefined,
-      onNotify: () => undefined,
+      onNotify: (messages) => {
+        notified = [...notified, ...messages];
+      },
+      onPin: (node) => pins.push(node),
       onBug: (error) => bugs.push(error),
       nowMs: () => 0,
       random: () => 0,
     });
-  });
+  }
 
   afterEach(() => {
     for (const fd of fds) closeSync(fd);
     rmSync(base, { recursive: true, force: true });
+    rmSync(join(tmpdir(), `squall-answers-${process.pid}`));
+  });
+
+  /** Has a request served, and returns the body of its answer. */
+  function ask(code: number, node: number, body: Buffer): Buffer {
+    const { request } = session;
+    request.fill(0, 0, 40);
+    request.writeUInt32LE(40 + body.length, 0);
+    request.writeUInt32LE(code, 4);
+    request.writeUInt32LE(node, 16);
+    body.copy(request, 40);
+    const start = statSync(`/proc/self/fd/${fds[1]}`).size;
+    session.serve(40 + body.length);
+    const answer = Buffer.alloc(256);
+    const length = readSync(fds[1], answer, 0, answer.length, start);
+    assert.equal(answer.readInt32LE(4), 0);
+    return answer.subarray(16, length);
+  }
+
+  /** Opens the file for reading and writing; the kernel's own flags of it come with the handle. */
+  function openFile(node: number): { readonly handle: Buffer; readonly flags: number } {
+    const answer = ask(op.OPEN, node, Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]));
+    return { handle: answer.subarray(0, 8), flags: answer.readUInt32LE(8) };
+  }
+
+  function write(node: number, handle: Buffer): void {
+    const body = Buffer.alloc(41);
+    handle.copy(body, 0);
+    body.writeUInt32LE(1, 16);
+    body.writeUInt32LE(2, 32);
+    assert.equal(ask(op.WRITE, node, body).readUInt32LE(0), 1);
+  }
+
+  const watch = (method: string): readonly CompiledFault[] =>
+    faults.rule([
+      {
+        id: "watch",
+        remainingMs: 1_000,
+        io: {
+          volume: "data",
+          mountPath: "/data",
+          subPath: "",
+          path: "",
+          methods: [method],
+          percent: 0, // it never hits, and might
+          effect: { $case: "latency", value: { delayUs: 1 } },
+        },
+      },
+    ]);
+
+  it("has the kernel look for changes by others where there may be some", () => {
+    const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    assert.equal(ask(op.INIT, 0, offered).readUInt32LE(12) & AUTO_INVAL_DATA, 0);
+    session = open({ isShared: true });
+    assert.equal(ask(op.INIT, 0, offered).readUInt32LE(12) & AUTO_INVAL_DATA, AUTO_INVAL_DATA);
+  });
+
+  it("has the kernel take a name for absent where nobody else can make it appear, until a fault comes", () => {
+    const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    ask(op.INIT, 0, offered);
+    const answer = ask(op.LOOKUP, 1, Buffer.from("none\0"));
+    assert.deepEqual([answer.readUInt32LE(0), answer.readUInt32LE(16)], [0, 1]);
+    assert.deepEqual(session.onRulesChanged(watch("lookup")).at(-1), expireName(1, "none"));
+    assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
+    faults.rule([]);
+    session = open({ isShared: true });
+    ask(op.INIT, 0, offered);
+    assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
+  });
+
+  it("tells of an open file which is read or written, until that is released", () => {
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    const [one, other] = [openFile(node).handle, openFile(node).handle];
+    write(node, one);
+    write(node, other);
+    ask(op.RELEASE, node, Buffer.concat([other, Buffer.alloc(16)]));
+    assert.deepEqual(pins, [node]);
+    ask(op.RELEASE, node, Buffer.concat([one, Buffer.alloc(16)]));
+    assert.deepEqual(pins, [node, 0]);
+  });
+
+  it("has data dropped that the kernel may have kept while a file was written to past its cache", () => {
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    const kept = openFile(node);
+    assert.equal(kept.flags & fopen.DIRECT_IO, 0);
+    write(node, kept.handle);
+    assert.deepEqual(notified, []);
+    watch("read");
+    const direct = openFile(node);
+    assert.equal(direct.flags & fopen.DIRECT_IO, fopen.DIRECT_IO);
+    faults.rule([]);
+    write(node, direct.handle);
+    assert.deepEqual(notified, [invalidateNode(node)]);
   });
 
   // SETATTR, WRITE and the like on a descriptor that a random handle names would hit descriptors of the test itself.
