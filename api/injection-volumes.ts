@@ -1,6 +1,6 @@
 import type { Operation } from "fast-json-patch";
 import { annotations as names, SIDECAR_CONTAINER } from "../common/names.ts";
-import type { ServedVolume } from "../common/sidecar-layout.ts";
+import type { FilesDriver, ServedVolume } from "../common/sidecar-layout.ts";
 import type { ClassVerdict } from "./injection-verdict.ts";
 import { isJsonObject, type JsonObject, objectOf, objectsOf } from "./json.ts";
 import { listWords } from "./text.ts";
@@ -40,7 +40,11 @@ const MOST_WARNINGS = 8;
  * What the pod's annotation `squall.dev/volumes` comes to. A volume that cannot be served is left as it is, with a warning that says why: the
  * pod is to start. So are all where the policies of the namespace refuse a sidecar that serves any. Propagation lets a mount of the daemon's that comes late, or goes, reach containers that run.
  */
-export function planServedVolumes(metadata: JsonObject, spec: JsonObject, verdict: ClassVerdict | undefined): ServedVolumesPlan {
+export function planServedVolumes(
+  metadata: JsonObject,
+  spec: JsonObject,
+  { verdict, driver }: { readonly verdict: ClassVerdict | undefined; readonly driver: FilesDriver },
+): ServedVolumesPlan {
   const text = objectOf(metadata["annotations"])[names.volumes];
   if (typeof text !== "string") return { served: [], patch: [], warnings: [] };
   if (verdict?.is === "refused") {
@@ -58,7 +62,8 @@ export function planServedVolumes(metadata: JsonObject, spec: JsonObject, verdic
   const served: ServedVolume[] = [];
   const refused: string[] = [];
   for (const name of asked) {
-    const judged = served.length < MOST_VOLUMES ? judgeVolume(name, spec) : `More than ${MOST_VOLUMES} volumes of one pod are not served.`;
+    const judged =
+      served.length < MOST_VOLUMES ? judgeVolume(name, spec, driver) : `More than ${MOST_VOLUMES} volumes of one pod are not served.`;
     if (typeof judged === "string") refused.push(`squall: VolumeNotServed: ${name.slice(0, 63)}: ${judged}`);
     else served.push(judged);
   }
@@ -88,7 +93,7 @@ export const kindOfVolume = (volume: JsonObject): string =>
   Object.keys(volume).find((key) => key !== "name" && volume[key] !== undefined && volume[key] !== null) ?? "emptyDir";
 
 /** The volume as it will be served, or why it will not. */
-function judgeVolume(name: string, spec: JsonObject): ServedVolume | string {
+function judgeVolume(name: string, spec: JsonObject, driver: FilesDriver): ServedVolume | string {
   const all = objectsOf(spec["volumes"]);
   const volume = all.find((one) => one["name"] === name);
   if (volume === undefined)
@@ -103,9 +108,9 @@ function judgeVolume(name: string, spec: JsonObject): ServedVolume | string {
   if (source === undefined) return `It is of the kind ${kind.slice(0, 40)}; ${SOURCES}.`;
   const medium = objectOf(volume["emptyDir"])["medium"];
   if (typeof medium === "string" && medium.startsWith("HugePages")) return "It is made of huge pages, which only memory maps can use.";
-  const alike = source === "claim" ? all.filter((one) => !nodeKnowsByName.has(kindOfVolume(one))) : [];
+  const alike = source === "claim" && driver === "kernel" ? all.filter((one) => !nodeKnowsByName.has(kindOfVolume(one))) : [];
   if (alike.length > 1)
-    return `The pod has ${alike.length} volumes that are named by their persistent volume on the node, which cannot tell which of them is ${name}. Claims are served in pods that have one.`;
+    return `The pod has ${alike.length} volumes that its node knows by other names (${listWords(alike.map(({ name: of }) => String(of)))}) and cannot tell apart. A claim is served in a pod without another claim, and without a volume of a network or a driver.`;
   if (spec["hostUsers"] === false) return "The pod has users of its own (hostUsers: false), for which FUSE cannot act.";
   const containers = containersOf(spec).map(({ container }) => container);
   if (containers.some((one) => objectsOf(one["volumeDevices"]).some((device) => device["name"] === name)))

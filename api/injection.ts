@@ -96,7 +96,7 @@ export function planInjection(
   }
 
   const { settings, warnings } = readNamespaceSettings(facts);
-  const volumes = planServedVolumes(metadata, spec, verdicts[`${quality} with volumes`]);
+  const volumes = planServedVolumes(metadata, spec, { verdict: verdicts[`${quality} with volumes`], driver: settings.filesDriver });
   const { sidecar, warnings: driverWarnings } = planFilesDriver(
     planSidecar({ spec, facts, settings, quality, served: servedThrough(settings.filesDriver, volumes.served, spec) }),
     {

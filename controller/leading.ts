@@ -99,7 +99,10 @@ async function work(leadership: Leadership, deps: LeadingDeps): Promise<void> {
     await Promise.all([keepEndpoint(deps, staying), keepHolds({ kube, notice: world.uninstall, clock, log, signal: staying })]);
     const { leaving } = world.uninstall;
     if (leaving === undefined) return;
-    await Promise.all([waitForExperiments(deps, leaving, signal), detachVolumes({ world, dial, epoch: leadership.epoch, log }, signal)]);
+    await Promise.all([
+      waitForExperiments(deps, leaving, signal),
+      detachVolumes({ world, dial, epoch: leadership.epoch, clock, log }, leaving, signal),
+    ]);
   } finally {
     for (const close of closers.toReversed()) await close();
   }

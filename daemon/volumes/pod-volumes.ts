@@ -35,8 +35,8 @@ const CONNECT = { firstMs: 5, mostMs: 250, givesUpAfterMs: 1500 } as const;
 const GOES_ON_WITHIN_MS = 20;
 /** How often it is looked whether a pod without its sidecar still has processes: soon after the sidecar went, later less often. */
 const LOOK = { firstMs: 20, mostMs: 1000 } as const;
-/** What went wrong on this node may have been put right by then. */
-const RETRY_REFUSED_MS = 30_000;
+/** What went wrong may have been put right by then. */
+const RETRY_MS = 30_000;
 const TOO_LATE =
   "Containers of the pod ran before the daemon of the node could mount it. Files that they have open would go past the mount, so it is left as it is. Delete the pod: the next one is served from its start on.";
 const FUSE_DEVICE = { major: 10, minor: 229 } as const;
@@ -91,15 +91,12 @@ export class PodVolumes {
     return this.close();
   }
 
-  /** Takes the mounts off the node for good, and says how many. Containers that run keep theirs, which their sidecar serves. */
+  /** Takes the mounts off the node for good, and says how many. Containers that run keep theirs, which their sidecar serves. Throws where one cannot be. */
   async detach(): Promise<number> {
     this.#isClosed = true;
-    let count = 0;
-    this.#queue(async () => {
-      count = await this.#unmountAll("Squall is being uninstalled", { isForced: false });
-    });
-    await this.#work;
-    return count;
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#queue(() => this.#unmountAll("Squall is being uninstalled", { isForced: false }).then(resolve, reject));
+    return promise;
   }
 
   /** What is mounted stays so, and served. */
@@ -233,8 +230,8 @@ export class PodVolumes {
     const podUid = this.#podUid;
     // What a container has open goes past our mount: it would not see what others write through FUSE, nor they what it writes. One that mounts the
     // volume read-only could write.
-    const isTooLate = async (): Promise<boolean> => !wasMounted && (await members.hasProcessesBeside(link.pid, podUid));
-    if (await isTooLate()) {
+    const isTooLate = (): boolean => !wasMounted && members.hasProcessesBeside(link.pid, podUid);
+    if (isTooLate()) {
       await this.#refuse(link, { name, reason: "ContainersRun", message: TOO_LATE });
       return undefined;
     }
@@ -250,11 +247,12 @@ export class PodVolumes {
         const mounted: Mounted = { fuse, folder: mounts.mount(found.folder, fuse, { podUid, volume: name, isShared }), init: undefined };
         this.#mounted.set(name, mounted);
         this.#log.info({ volume: name }, "a volume was mounted");
-        if (!(await isTooLate())) return mounted;
+        if (!isTooLate()) return mounted;
         await this.#unmount(name, "a container started at the same time");
         await this.#refuse(link, { name, reason: "ContainersRun", message: TOO_LATE });
         return undefined;
       } catch (error) {
+        if (this.#mounted.has(name)) await this.#unmount(name, "it could not be handed over");
         fuse.close();
         throw error;
       }
@@ -262,7 +260,6 @@ export class PodVolumes {
       this.#log.warn({ err: error, volume: name }, "a volume could not be mounted");
       const message = error instanceof Error ? error.message : String(error);
       await this.#refuse(link, { name, reason: "MountFailed", message: `The daemon of the node could not mount it: ${message}` });
-      this.#retryLater();
       return undefined;
     } finally {
       found.folder.close();
@@ -287,7 +284,7 @@ export class PodVolumes {
 
   #retryLater(): void {
     this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.after(RETRY_REFUSED_MS, () => {
+    this.#cancelRetry = this.#options.clock.after(RETRY_MS, () => {
       this.#link?.close();
       this.#link = undefined;
       this.wake();
@@ -299,23 +296,19 @@ export class PodVolumes {
     this.#cancelLook();
     if (this.#isClosed || this.#mounted.size + this.#orphans.size === 0) return;
     this.#cancelLook = this.#options.clock.after(waitMs, () => {
-      void this.#isDeserted().then((isDeserted) => {
-        if (this.#link !== undefined || this.#isClosed) return;
-        if (isDeserted) this.#queue(() => this.#unmountDeserted());
-        else this.#watchForEnd(Math.min(Math.max(waitMs * 1.5, LOOK.firstMs), LOOK.mostMs));
-      });
+      if (this.#link !== undefined || this.#isClosed) return;
+      if (this.#isDeserted()) this.#queue(() => this.#unmountDeserted());
+      else this.#watchForEnd(Math.min(Math.max(waitMs * 1.5, LOOK.firstMs), LOOK.mostMs));
     });
   }
 
-  #isDeserted(): Promise<boolean> {
-    const { members } = this.#options;
-    return members.hasProcesses(this.#podUid).then(
-      (has) => !has,
-      (error: unknown) => {
-        this.#log.warn({ err: error }, "the processes of a pod could not be listed");
-        return false;
-      },
-    );
+  #isDeserted(): boolean {
+    try {
+      return !this.#options.members.hasProcesses(this.#podUid);
+    } catch (error) {
+      this.#log.warn({ err: error }, "the processes of a pod could not be listed");
+      return false;
+    }
   }
 
   async #unmountDeserted(): Promise<void> {
@@ -324,7 +317,10 @@ export class PodVolumes {
 
   async #unmountAll(why: string, how = { isForced: true }): Promise<number> {
     const names = new Set([...this.#mounted.keys(), ...this.#orphans]);
-    for (const name of names) await this.#unmount(name, why, how);
+    const problems: unknown[] = [];
+    for (const name of names) await this.#unmount(name, why, how).catch((error: unknown) => problems.push(error));
+    if (problems.length > 0)
+      throw new AggregateError(problems, `${problems.length} of ${names.size} volumes of pod ${this.#podUid} stay mounted.`);
     return names.size;
   }
 

@@ -55,7 +55,7 @@ export async function linkSidecar({ podUid, folders, members, sockets }: Sidecar
   const reader = new LineReader<FromSidecar>(sockets, { socket: socket.number, parse: parseSidecarLine, descriptorsWith });
   try {
     const { pid } = sockets.peerOf(socket.number);
-    if (!(await members.isMember(pid, podUid)))
+    if (!members.isMember(pid, podUid))
       throw new HandOverError(`Process ${pid} listens on the socket of pod ${podUid}, and is none of that pod.`);
     const line = await reader.next(AbortSignal.timeout(HELLO_TIMEOUT_MS)).catch((error: unknown) => {
       if (isCode(error, "ECONNRESET")) return undefined;

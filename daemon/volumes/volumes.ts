@@ -26,7 +26,7 @@ export interface Volumes {
   /** Why none can be mounted on this node; undefined where they can. */
   readonly missing: string | undefined;
   readonly states: readonly PodVolumeState[];
-  /** Takes all mounts off the node for good, and says how many; see the call DetachVolumes. */
+  /** Takes all mounts off the node for good, and says how many; see the call DetachVolumes. Throws where one cannot be taken off, once all were tried. */
   detach(): Promise<number>;
   /** What is mounted stays so, and is served: the next life finds it. */
   close(): Promise<void>;
@@ -82,8 +82,10 @@ async function start({ kubeletFolder, hostCgroups, main, nodeProcess, clock, log
     },
     async detach() {
       watch.close();
-      const counts = await Promise.all([...pods.values()].map((pod) => pod.detach()));
-      return counts.reduce((sum, count) => sum + count, 0);
+      const outcomes = await Promise.allSettled([...pods.values()].map((pod) => pod.detach()));
+      const problems = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+      if (problems.length > 0) throw new AggregateError(problems, problems.map(String).join(" "));
+      return outcomes.reduce((sum, outcome) => sum + (outcome.status === "fulfilled" ? outcome.value : 0), 0);
     },
     async close() {
       watch.close();

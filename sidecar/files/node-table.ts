@@ -94,7 +94,7 @@ export class NodeTable {
   get(id: NodeId): Node {
     const known = this.#nodes.get(id);
     if (known !== undefined) return known;
-    this.#scanOnce();
+    this.scanOnce();
     const found = this.#nodes.get(id);
     if (found === undefined) throw FileError.of(errors.ESTALE);
     return found;
@@ -242,7 +242,7 @@ export class NodeTable {
    * Walks through the volume and remembers all that is there: numbers that an earlier server has told are to be found again. Once is enough, as from
    * then on all that comes and goes is seen. Nobody is known to have looked a node up; a forget that comes takes it away.
    */
-  #scanOnce(): void {
+  scanOnce(): void {
     if (this.#hasScanned) return;
     this.#hasScanned = true;
     const buffer = Buffer.alloc(65_536);

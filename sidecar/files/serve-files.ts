@@ -57,7 +57,11 @@ export function serveFiles({
     const node = bell.ring();
     writeSync(wakeFd, ONE);
     // Where the kernel does not have it any more, the thread has been told so, and is awake.
-    if (node !== 0) write(fuse, askForNothing(node), () => undefined);
+    try {
+      if (node !== 0) writeSync(fuse, askForNothing(node)); // waits for nothing, and for no thread that a slow disk may keep
+    } catch {
+      // see above
+    }
   }
 
   let notifying: Promise<void> = Promise.resolve();

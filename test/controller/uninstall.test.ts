@@ -33,7 +33,11 @@ describe("volumes while Squall is uninstalled", () => {
       nodes: () => ["n1", "n2", "n3", "n4"].map((node) => nodes.parse({ metadata: { name: node, uid: node } })),
       locate: (uid: string) => (agents.has(uid) ? { uid, uri: `spiffe://squall/${uid}`, address: "10.0.0.1" } : ("nowhere" as const)),
     };
-    await detachVolumes({ world, dial: ({ uid }) => agentOf(uid).connect(), epoch: 3, log: silentLog }, new AbortController().signal);
+    const deps = { world, dial: ({ uid }: { readonly uid: string }) => agentOf(uid).connect(), epoch: 3, clock, log: silentLog };
+    const { signal } = new AbortController();
+    await detachVolumes(deps, { byMs: clock.monotonicMs() }, signal);
+    assert.equal(agentOf("node/n1").isDetached, false, "there was no time");
+    await detachVolumes(deps, { byMs: clock.monotonicMs() + 1 }, signal);
     assert.deepEqual(
       [...agents.values()].map(({ isDetached }) => isDetached),
       [true, false, true],

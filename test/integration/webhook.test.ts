@@ -106,9 +106,9 @@ describe("admission through a real API server", () => {
       spec: {
         serviceAccountName: "default",
         volumes: [
-          { name: "data", persistentVolumeClaim: { claimName: "store" } },
+          { name: "data", ephemeral: { volumeClaimTemplate: { spec: ownClaim } } },
           { name: "cache", emptyDir: { medium: "Memory" } },
-          { name: "own", ephemeral: { volumeClaimTemplate: { spec: ownClaim } } },
+          { name: "own", emptyDir: {} },
           { name: "locked", emptyDir: {} },
           { name: "conf", configMap: { name: "conf" } },
         ],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -282,6 +282,28 @@ describe("volumes that are served through FUSE", function () {
     await pod.killSidecar();
     await until("it is unmounted", async () => (await node.mounts()).length === 0);
     await until("it has ended", () => writing.exitCode !== null || writing.signalCode !== null);
+  });
+
+  it("are taken away where a process that ends by itself waits for a server that is gone, too", async () => {
+    const pod = await servedPod();
+    const file = `${pod.volume("data")}/before`;
+    const holder = pod.run("perl", "-MPOSIX", "-e", 'open F, "<", $ARGV[0] or die; $SIG{TERM} = sub { POSIX::_exit(0) }; sleep 600', file);
+    const flags = async (): Promise<number> => Number((await readFile(`/proc/${holder.pid}/stat`, "latin1")).split(") ")[1]?.split(" ")[6]);
+    const hasItOpen = async (): Promise<boolean> => {
+      const paths = await Promise.all(["3", "4"].map((fd) => readlink(`/proc/${holder.pid}/fd/${fd}`).catch(() => "")));
+      return paths.some((path) => path.endsWith("/before"));
+    };
+    await until("the file is open", hasItOpen);
+    const [server = 0] = await pod.servers();
+    process.kill(server, "SIGSTOP");
+    holder.kill("SIGTERM");
+    await until("it ends, and cannot", async () => ((await flags()) & 4) !== 0);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.doesNotMatch(await readFile(`/proc/${holder.pid}/status`, "latin1"), /^State:\s+Z/m);
+    for (const child of [holder, pod.application]) child.kill("SIGKILL");
+    await pod.killSidecar();
+    await until("it is unmounted", async () => (await node.mounts()).length === 0);
+    await until("it has ended", () => holder.exitCode !== null || holder.signalCode !== null);
   });
 
   it("are taken off the node for good, while containers that run keep them and faults are in force there", async () => {

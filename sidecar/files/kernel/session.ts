@@ -291,6 +291,8 @@ export class Session {
   #invalidate(changed: readonly CompiledFault[]): readonly Buffer[] {
     if (changed.length === 0) return [];
     const { nodes } = this.#options.files;
+    // What the kernel keeps since an earlier server is to be dropped, too.
+    if (this.#options.init !== undefined) nodes.scanOnce();
     const messages: Buffer[] = [];
     for (const node of nodes.all()) {
       const path = nodes.volumePath(node);
@@ -538,6 +540,7 @@ export class Session {
     this.#kept.write(node);
     if (handle === undefined || !this.#direct.has(handle)) return;
     if (this.#kept.isOpen(node) || this.#options.init !== undefined) this.#options.onNotify([invalidateNode(node)]);
+    else this.#kept.forget(node); // before Linux 6.6 the kernel drops nothing by itself
   }
 
   #setattr(b: Buffer, node: NodeId): number {

@@ -20,6 +20,16 @@ export interface LibfuseKeeperOptions {
   readonly log: Log;
 }
 
+/** Before the postStart hook ends, see sidecar/wait.ts: what containers have open would go past a mount that comes later. */
+const FIRST_MOUNT_WITHIN_MS = 9_000;
+
+const TOO_LATE: VolumeState = {
+  is: "refused",
+  reason: "ContainersRun",
+  message:
+    "Its server did not come up before the pod's containers did. Files that they have open would go past the mount, so it is left as it is. The log of the sidecar says what the server met; delete the pod to try again.",
+};
+
 /**
  * Has the volumes of this pod served through libfuse, each by a process that mounts over the sidecar's own mount of it. One that comes after another's
  * death mounts over what that one left, which reaches containers that run: their own mount is of what was mounted when they started. Where one of them
@@ -36,6 +46,7 @@ export function openLibfuseKeeper(
   const refused = judgePlatform();
   const folderOf = (volume: string): string => join(folder, volume);
   const plains: Descriptor[] = [];
+  const late = new Set<string>();
   const servers = new Map(
     (refused === undefined ? volumes : []).map(({ name, source, hasReadOnlyMount }) => {
       const plain = openPlain(folderOf(name));
@@ -62,8 +73,18 @@ export function openLibfuseKeeper(
       return [name, server] as const;
     }),
   );
+  const cancelLate = clock.after(FIRST_MOUNT_WITHIN_MS, () => {
+    for (const [name, server] of servers) {
+      if (server.init !== undefined) continue;
+      late.add(name);
+      log.error({ volume: name }, "a volume is left as it is: its server did not come up before the pod's containers");
+      void server.close().then(() => unmountOurs(folderOf(name)));
+    }
+    tell();
+  });
   const stateOf = (name: string): VolumeState =>
     refused ??
+    (late.has(name) ? TOO_LATE : undefined) ??
     (servers.get(name)?.isServing === true
       ? { is: "serving" }
       : { is: "waiting", why: "Its server is started; if it does not come up, the log of the sidecar says why." });
@@ -78,6 +99,7 @@ export function openLibfuseKeeper(
     count: (volume) => servers.get(volume)?.count() ?? Promise.resolve([]),
     onChange: (callback) => void listeners.push(callback),
     async close() {
+      cancelLate();
       for (const [name, server] of servers) {
         // First: the kubelet removes the folder of the volume, and must not find a mount that nobody answers for.
         unmountOurs(folderOf(name));
