@@ -11,7 +11,7 @@ import { median } from "../test/support/statistics.ts";
 import { dataWorks, diskWorks, type FileWorks, nameWorks, openCheckout } from "./file-works.ts";
 import type { BenchResult, BenchRow } from "./result.ts";
 
-const ROUNDS = 5;
+const ROUNDS = 3;
 const SETTLE_MS = 10_000;
 const IDLE_MS = 30_000;
 const MEMORY = "/dev/shm";
