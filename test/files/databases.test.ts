@@ -126,6 +126,7 @@ for (const database of databases)
         // Redis reads its files at its start alone.
         if (!(action.isReadOnly && database === redis)) assert.ok(seen > 0, "No operation of the database came under the fault.");
 
+        await untilSettled(first, story);
         const end = first.end;
         if (end !== undefined) {
           assert.ok(action.mayEnd, `The database ended under ${action.name}: ${end}`);
@@ -142,9 +143,13 @@ for (const database of databases)
       });
   });
 
-/** The same process, after the fault. PostgreSQL may be on its way back from an end of its parts. */
+/** PostgreSQL may be on its way back from an end of its parts, or on its way out as that met the fault, too. */
+async function untilSettled(running: RunningDatabase, story: Story): Promise<void> {
+  for (let round = 0; round < 600 && running.end === undefined && (await story.write(running)) !== undefined; round += 1) await sleep(100);
+}
+
+/** The same process, after the fault. */
 async function goOn(running: RunningDatabase, story: Story): Promise<void> {
-  for (let round = 0; round < 600 && (await story.write(running)) !== undefined; round += 1) await sleep(100);
   await story.writeMany(running, 20);
   assert.deepEqual(await story.lost(running), [], "Acknowledged writes are missing after the fault.");
   assert.equal(running.end, undefined);
