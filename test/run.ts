@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 
 /**
  * `npm test`: every suite, quickest first. Suites go on after a failure, so that one run tells everything.
- * Ends with one line that sums up.
+ * Ends with what failed, once more, as a long log may be seen from its end only, and with one line that sums up.
  */
 const suites: readonly Suite[] = [
   { title: "unit and property tests", config: ".mocharc.json" },
@@ -33,9 +33,13 @@ interface Suite {
 interface Outcome {
   readonly passed: number;
   readonly failed: number;
+  /** What Mocha printed of the failures, or the suite's last lines where it did not come that far; empty without a failure. */
+  readonly report: string;
 }
 
 const MAX_LINGER_MS = 60_000;
+const MAX_TAIL_LENGTH = 100_000;
+const MAX_REPORT_LENGTH = 4_000;
 
 function runSuite({ config, grep }: Suite): Promise<Outcome> {
   const only = grep === undefined ? [] : ["--grep", grep];
@@ -47,7 +51,7 @@ function runSuite({ config, grep }: Suite): Promise<Outcome> {
   const summary = (): RegExpExecArray | null => /(\d+) passed, (\d+) failed(?:, \d+ skipped)?\n$/.exec(tail);
   child.stdout.on("data", (chunk: Buffer) => {
     process.stdout.write(chunk);
-    tail = (tail + chunk.toString()).slice(-400);
+    tail = (tail + chunk.toString()).slice(-MAX_TAIL_LENGTH);
     if (summary() !== null) setTimeout(() => endOverdue(child), MAX_LINGER_MS).unref();
   });
   return new Promise((resolve) => {
@@ -55,7 +59,9 @@ function runSuite({ config, grep }: Suite): Promise<Outcome> {
       const match = summary();
       const failed = Number(match?.[2] ?? 0);
       // A suite that died without its closing line, or failed outside a test, counts as one failure.
-      resolve({ passed: Number(match?.[1] ?? 0), failed: code === 0 && match ? failed : Math.max(failed, 1) });
+      const counted = code === 0 && match ? failed : Math.max(failed, 1);
+      const [report = ""] = counted === 0 ? [] : (/^ +\d+ failing\n[^]*/m.exec(tail) ?? [tail.slice(-MAX_REPORT_LENGTH)]);
+      resolve({ passed: Number(match?.[1] ?? 0), failed: counted, report: report.slice(0, MAX_REPORT_LENGTH) });
     });
   });
 }
@@ -70,6 +76,7 @@ function endOverdue(child: ChildProcessByStdio<null, Readable, null>): void {
 
 let passed = 0;
 let failed = 0;
+const reports: string[] = [];
 for (const suite of suites) {
   const started = performance.now();
   process.stdout.write(`\n== ${suite.title}\n`);
@@ -77,6 +84,8 @@ for (const suite of suites) {
   process.stdout.write(`   took ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
   passed += outcome.passed;
   failed += outcome.failed;
+  if (outcome.failed > 0) reports.push(`\n== failed in: ${suite.title}\n${outcome.report}`);
 }
+process.stdout.write(reports.join(""));
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
 process.exit(failed === 0 ? 0 : 1);
