@@ -10,43 +10,43 @@ import {
   type NodeId,
   ROOT,
 } from "../file-operations.ts";
-import {
-  type CacheRules,
-  cacheRulesFor,
-  type CompiledFault,
-  type FaultLayer,
-  makeMistakes,
-  overrideAttributes,
-  type Verdict,
-} from "../fault-layer.ts";
+import { type CompiledFault, type FaultLayer, makeMistakes, overrideAttributes, type Verdict } from "../fault-layer.ts";
 import { addressOf, errors, flags, type Libc, modes } from "../libc.ts";
-import type { Node } from "../node-table.ts";
 import type { Passthrough } from "../passthrough.ts";
-import { AbsentNames } from "./absent-names.ts";
+import {
+  direntBytes,
+  ENTRY_BYTES,
+  readFlags2,
+  withType,
+  writeAbsence,
+  writeAttributesKept,
+  writeCount,
+  writeDirent,
+  writeEntry,
+  writeInit,
+  writeOpen,
+  writeSpace,
+} from "./answers.ts";
+import { FaultsByFile } from "./faults-by-file.ts";
+import { Handles } from "./handles.ts";
 import { type HeldRequest, HeldRequests } from "./held-requests.ts";
-import { KeptData } from "./kept-data.ts";
+import { KEEP_SECONDS, KernelCache } from "./kernel-cache.ts";
 import {
   ANSWER_HEADER,
-  AUTO_INVAL_DATA,
-  expireName,
   fattr,
-  fopen,
   FSYNC_DATA_ONLY,
   GETATTR_FH,
-  hasExpireOnly,
   invalidateAttributes,
-  invalidateNode,
   MAX_WRITE,
   op,
   OPEN_KILL_SUIDGID,
   operations,
   quietOperations,
   REQUEST_HEADER,
-  wanted,
   WRITE_KILL_SUIDGID,
 } from "./protocol.ts";
 import { SyncPace } from "./sync-pace.ts";
-import { isDisguised, readInt64, readName, readNode, readUint64, writeInt64, writeNode, writeUint64 } from "./wire.ts";
+import { isDisguised, NODE_AT, readInt64, readName, readNode, readUint64, writeUint64 } from "./wire.ts";
 
 export interface SessionOptions {
   readonly libc: Libc;
@@ -83,18 +83,8 @@ export interface SlowSync {
 
 const BODY = REQUEST_HEADER;
 const OUT = ANSWER_HEADER;
-const ATTR_BYTES = 88;
-const ENTRY_BYTES = 40 + ATTR_BYTES;
 const RESENT = 0x8000_0000;
-const DIRENT_BYTES = 24;
-/** How long the kernel may keep names and attributes, seconds. What changes goes through this server, but for other pods on a shared volume. */
-const KEEP_SECONDS = 1;
-/** The kernel counts the time that it keeps something in ticks, of 10 ms at the most, and from when it has the answer. */
-const TICK_MS = 100;
 const NOTHING = -1;
-
-/** A folder or file that an earlier server had open. */
-type Reopened = Map<string, Handle>;
 
 /** Serves the requests of one mount, one after the other, on one thread. */
 export class Session {
@@ -104,19 +94,20 @@ export class Session {
   readonly #out: Buffer = Buffer.alloc(MAX_WRITE + OUT);
   readonly #outAddress = addressOf(this.#out);
   readonly #held = new HeldRequests();
-  readonly #reopened: Reopened = new Map();
+  readonly #handles: Handles;
+  readonly #byFile: FaultsByFile;
+  readonly #cache: KernelCache;
   /** An open file, of which the kernel surely has the node as long as it does not release the handle. */
   #pinned: Handle | undefined;
   readonly #syncPace = new SyncPace();
-  /** Files whose data the kernel does not keep. */
-  readonly #direct = new Set<Handle>();
-  readonly #kept = new KeptData();
-  readonly #absent = new AbsentNames({ keepMs: KEEP_SECONDS * 1000 + TICK_MS });
-  #flags2 = 0;
 
   constructor(options: SessionOptions) {
+    const { files, faults, init } = options;
     this.#options = options;
-    if (options.init !== undefined) this.#flags2 = readFlags2(options.init);
+    this.#handles = new Handles(options);
+    this.#byFile = new FaultsByFile(faults, files.nodes);
+    this.#cache = new KernelCache({ ...options, nodes: files.nodes, byFile: this.#byFile, isSuccessor: init !== undefined });
+    if (init !== undefined) this.#cache.agree(readFlags2(Buffer.from(init, "base64")));
   }
 
   /** When a held request is due, as `nowMs` counts; Infinity for none. */
@@ -139,7 +130,7 @@ export class Session {
     const { faults } = this.#options;
     const isFree = ({ verdict }: HeldRequest): boolean => !latenciesOf(verdict).every((fault) => faults.isInForce(fault));
     for (const { request, verdict } of this.#held.takeWhere(isFree)) this.#goOn(request, verdict);
-    return this.#invalidate(changed);
+    return this.#cache.invalidate(changed);
   }
 
   /** Serves the request in `request`, of this many bytes. Never throws. */
@@ -172,7 +163,7 @@ export class Session {
 
   #judge(method: string, code: number, length: number): Verdict | undefined {
     try {
-      return this.#options.faults.judge(method, this.#faultsOn(this.request, code, length));
+      return this.#options.faults.judge(method, this.#byFile.ofRequest(this.request, code, length));
     } catch (error) {
       if (!(error instanceof FileError)) this.#options.onBug(error);
       return undefined; // what is wrong with the request is found once more when it is carried out
@@ -217,98 +208,16 @@ export class Session {
     this.#options.libc.write(this.#options.fuse, this.#outAddress, OUT);
   }
 
-  /** Faults on the node of a request, or on the names in it. */
-  #faultsOn(request: Buffer, code: number, length: number): readonly CompiledFault[] {
-    const { files } = this.#options;
-    const node = files.nodes.get(nodeOf(request));
-    switch (code) {
-      case op.LOOKUP:
-      case op.UNLINK:
-      case op.RMDIR:
-      case op.SYMLINK:
-        return this.#faultsAtName(node, readName(request, BODY, length));
-      case op.MKDIR:
-      case op.LINK:
-        return this.#faultsAtName(node, readName(request, BODY + 8, length));
-      case op.MKNOD:
-      case op.CREATE:
-        return this.#faultsAtName(node, readName(request, BODY + 16, length));
-      case op.RENAME:
-      case op.RENAME2: {
-        const start = BODY + (code === op.RENAME ? 8 : 16);
-        const name = readName(request, start, length);
-        const newParent = files.nodes.get(readNode(request, BODY));
-        const newName = readName(request, start + name.length + 1, length);
-        return [...new Set([...this.#faultsAtName(node, name), ...this.#faultsAtName(newParent, newName)])];
-      }
-      default:
-        return this.#faultsOnNode(node);
-    }
-  }
-
   #lookup(parent: NodeId, name: Name, verdict: Verdict | undefined): number {
     const { files } = this.#options;
     let entry: Entry;
     try {
       entry = files.lookup(parent, name);
     } catch (error) {
-      if (!(error instanceof FileError) || error.errno !== errors.ENOENT || !this.#keepsAbsent(parent, name)) throw error;
-      this.#out.fill(0, OUT, OUT + ENTRY_BYTES); // node 0: there is none
-      writeUint64(this.#out, OUT + 16, KEEP_SECONDS);
-      return ENTRY_BYTES;
+      if (!(error instanceof FileError) || error.errno !== errors.ENOENT || !this.#cache.keepsAbsent(parent, name)) throw error;
+      return writeAbsence(this.#out, OUT, KEEP_SECONDS);
     }
     return this.#entry(entry, verdict);
-  }
-
-  /** Whether the kernel may take a name for absent, without asking, for a while: others cannot make it appear, and no fault is to hit who looks for it. */
-  #keepsAbsent(parent: NodeId, name: Name): boolean {
-    const { isShared, faults, files, nowMs } = this.#options;
-    if (isShared || !hasExpireOnly(this.#flags2)) return false;
-    if (!faults.isIdle && !cacheRulesFor(this.#faultsAtName(files.nodes.get(parent), name)).keepsNames) return false;
-    return this.#absent.add(parent, name, nowMs());
-  }
-
-  #faultsAtName(parent: Node, name: Name): readonly CompiledFault[] {
-    const folder = this.#options.files.nodes.volumePath(parent);
-    return this.#options.faults.faultsAt(folder === "/" ? `/${name}` : `${folder}/${name}`);
-  }
-
-  #faultsOnNode(node: Node): readonly CompiledFault[] {
-    const { faults, files } = this.#options;
-    if (faults.isIdle) return [];
-    if (node.matchedAt !== faults.epoch) {
-      node.matched = faults.faultsAt(files.nodes.volumePath(node));
-      node.matchedAt = faults.epoch;
-    }
-    return node.matched;
-  }
-
-  #cacheRules(id: NodeId): CacheRules {
-    const node = this.#options.files.nodes.known(id);
-    return cacheRulesFor(node === undefined ? [] : this.#faultsOnNode(node));
-  }
-
-  #invalidate(changed: readonly CompiledFault[]): readonly Buffer[] {
-    if (changed.length === 0) return [];
-    const { nodes } = this.#options.files;
-    // What the kernel keeps since an earlier server is to be dropped, too.
-    if (this.#options.init !== undefined) nodes.scanOnce();
-    const messages: Buffer[] = [];
-    for (const node of nodes.all()) {
-      const path = nodes.volumePath(node);
-      if (!changed.some(({ matchesPath }) => matchesPath(path))) continue;
-      messages.push(invalidateNode(node.id));
-      if (node.parent !== undefined && !node.isDetached && hasExpireOnly(this.#flags2))
-        messages.push(expireName(node.parent.id, node.name));
-    }
-    for (const { parent, name } of this.#absent.all()) {
-      const folder = nodes.known(parent);
-      if (folder === undefined) continue;
-      const path = nodes.volumePath(folder);
-      if (changed.some(({ matchesPath }) => matchesPath(path === "/" ? `/${name}` : `${path}/${name}`)))
-        messages.push(expireName(parent, name));
-    }
-    return messages;
   }
 
   /** Does what is asked and leaves the answer in `out`. Returns its bytes, or NOTHING where there is none. */
@@ -324,7 +233,7 @@ export class Session {
       case op.LOOKUP:
         return this.#lookup(node, readName(b, BODY, length), verdict);
       case op.GETATTR: {
-        const handle = (b.readUInt32LE(BODY) & GETATTR_FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
+        const handle = (b.readUInt32LE(BODY) & GETATTR_FH) === 0 ? undefined : this.#handles.file(b, BODY + 8, node, flags.O_RDWR);
         return this.#attributes(b, node, files.getattr(node, handle), verdict);
       }
       case op.SETATTR:
@@ -379,27 +288,24 @@ export class Session {
         return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle, made.entry.attributes);
       }
       case op.STATFS:
-        return this.#statfs(node);
+        return writeSpace(this.#out, OUT, files.statfs(node));
       case op.RELEASE:
-        return this.#release(b, (handle) => {
-          if (!this.#direct.delete(handle)) this.#kept.close(node);
-          this.#unpin(handle);
-          files.release(handle);
-        });
-      case op.RELEASEDIR:
-        return this.#release(b, (handle) => files.releasedir(handle));
+        this.#release(node, this.#handles.take(b, BODY));
+        return 0;
+      case op.RELEASEDIR: {
+        const handle = this.#handles.take(b, BODY);
+        if (handle !== undefined) files.releasedir(handle);
+        return 0;
+      }
       case op.FLUSH:
-        files.flush(this.#handle(b, BODY, node, flags.O_RDWR));
+        files.flush(this.#handles.file(b, BODY, node, flags.O_RDWR));
         return 0;
       case op.FSYNC:
-        return this.#sync(b, this.#handle(b, BODY, node, flags.O_RDWR));
+        return this.#sync(b, this.#handles.file(b, BODY, node, flags.O_RDWR));
       case op.FSYNCDIR:
-        return this.#sync(b, this.#folder(b, node));
-      case op.OPENDIR: {
-        const handle = files.opendir(node);
-        this.#writeOpen(OUT, handle, 0);
-        return 16;
-      }
+        return this.#sync(b, this.#handles.folder(b, BODY, node));
+      case op.OPENDIR:
+        return writeOpen(this.#out, OUT, files.opendir(node), this.#options.epoch, 0);
       case op.READDIR:
         return this.#readdir(b, node, { withEntries: false });
       case op.READDIRPLUS:
@@ -420,25 +326,23 @@ export class Session {
         files.removexattr(node, readName(b, BODY, length));
         return 0;
       case op.FALLOCATE: {
-        const handle = this.#handle(b, BODY, node, flags.O_RDWR);
+        const handle = this.#handles.file(b, BODY, node, flags.O_RDWR);
         files.fallocate(handle, b.readUInt32LE(BODY + 24), readUint64(b, BODY + 8), readUint64(b, BODY + 16));
-        this.#noteChange(node, handle);
+        this.#cache.noteChange(node, handle);
         return 0;
       }
       case op.COPY_FILE_RANGE: {
         // The kernel then reads and writes, and mistakes can be made.
         if (verdict?.faults.some(({ io }) => io.effect?.$case === "mistake") === true) throw FileError.of(errors.EOPNOTSUPP);
-        const from = this.#handle(b, BODY, node, flags.O_RDWR);
+        const from = this.#handles.file(b, BODY, node, flags.O_RDWR);
         const target = readNode(b, BODY + 16);
-        const to = this.#handle(b, BODY + 24, target, flags.O_RDWR);
+        const to = this.#handles.file(b, BODY + 24, target, flags.O_RDWR);
         const copied = files.copyFileRange(from, readUint64(b, BODY + 8), to, readUint64(b, BODY + 32), readUint64(b, BODY + 40));
-        this.#noteChange(target, to);
-        this.#out.writeUInt32LE(copied, OUT);
-        this.#out.writeUInt32LE(0, OUT + 4);
-        return 8;
+        this.#cache.noteChange(target, to);
+        return writeCount(this.#out, OUT, copied);
       }
       case op.LSEEK: {
-        const handle = this.#handle(b, BODY, node, flags.O_RDWR);
+        const handle = this.#handles.file(b, BODY, node, flags.O_RDWR);
         writeUint64(this.#out, OUT, files.lseek(handle, readUint64(b, BODY + 8), b.readUInt32LE(BODY + 16)));
         return 8;
       }
@@ -472,46 +376,49 @@ export class Session {
 
   #forget(node: NodeId, times: number): void {
     this.#options.files.forget(node, times);
-    if (this.#options.files.nodes.known(node) === undefined) this.#kept.forget(node);
+    if (this.#options.files.nodes.known(node) === undefined) this.#cache.forget(node);
   }
 
   #pin(b: Buffer, node: NodeId, handle: Handle): void {
-    if (this.#pinned !== undefined || isDisguised(b, NODE_AT) || b.readUInt32LE(BODY + 4) !== this.#options.epoch) return;
+    if (this.#pinned !== undefined || isDisguised(b, NODE_AT) || !this.#handles.isOwn(b, BODY)) return;
     this.#pinned = handle;
     this.#options.onPin(node);
   }
 
-  #unpin(handle: Handle): void {
-    if (this.#pinned !== handle) return;
-    this.#pinned = undefined;
-    this.#options.onPin(0);
+  /** Of an earlier server's handle that this one has never used there is nothing to release. */
+  #release(node: NodeId, handle: Handle | undefined): void {
+    if (handle === undefined) return;
+    this.#cache.close(node, handle);
+    if (this.#pinned === handle) {
+      this.#pinned = undefined;
+      this.#options.onPin(0);
+    }
+    this.#options.files.release(handle);
   }
 
   #read(b: Buffer, node: NodeId, verdict: Verdict | undefined): number {
-    const handle = this.#handle(b, BODY, node, b.readUInt32LE(BODY + 32));
+    const handle = this.#handles.file(b, BODY, node, b.readUInt32LE(BODY + 32));
     this.#pin(b, node, handle);
     const size = Math.min(b.readUInt32LE(BODY + 16), MAX_WRITE);
     const read = this.#options.files.read(handle, this.#out, OUT, size, readUint64(b, BODY + 8));
     if (verdict !== undefined) makeMistakes(this.#out.subarray(OUT, OUT + read), verdict, this.#options.random);
-    this.#forgetData(node, handle);
+    this.#cache.noteAsked(node, handle);
     return read;
   }
 
   #write(b: Buffer, node: NodeId, length: number, verdict: Verdict | undefined): number {
     // Pages of a mapping are written back with the flags of no open file: 0, which is to read.
     const openFlags = b.readUInt32LE(BODY + 32) || flags.O_RDWR;
-    const handle = this.#handle(b, BODY, node, openFlags);
+    const handle = this.#handles.file(b, BODY, node, openFlags);
     this.#pin(b, node, handle);
     const size = b.readUInt32LE(BODY + 16);
     if (BODY + 40 + size > length) throw FileError.of(errors.EINVAL);
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);
     const written = this.#options.files.write(handle, b, BODY + 40, size, readUint64(b, BODY + 8));
     if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#killPrivileges(node, handle);
-    if (verdict !== undefined) this.#forgetData(node, handle);
-    this.#noteChange(node, handle);
-    this.#out.writeUInt32LE(written, OUT);
-    this.#out.writeUInt32LE(0, OUT + 4);
-    return 8;
+    if (verdict !== undefined) this.#cache.noteAsked(node, handle);
+    this.#cache.noteChange(node, handle);
+    return writeCount(this.#out, OUT, written);
   }
 
   /** The kernel keeps the mode that it knows, and does not see that it changes. */
@@ -524,23 +431,6 @@ export class Session {
   #hasPrivileges(id: NodeId): boolean {
     const mode = this.#options.files.nodes.known(id)?.mode ?? 0;
     return mode === 0 || (mode & (modes.S_ISUID | modes.S_ISGID)) !== 0;
-  }
-
-  /** A file that was opened before a fault came is kept by the kernel: each time it has asked for data, it is told to forget them. */
-  #forgetData(node: NodeId, handle: Handle): void {
-    if (this.#options.faults.isIdle || this.#direct.has(handle) || this.#cacheRules(node).keepsData) return;
-    this.#options.onNotify([invalidateNode(node)]);
-  }
-
-  /**
-   * Who reads a file that is kept while another one writes to it past the kernel's cache may have it keep what was there before: the kernel drops that
-   * before the write, not after it. Which files were kept for an earlier server, nobody knows.
-   */
-  #noteChange(node: NodeId, handle: Handle | undefined): void {
-    this.#kept.write(node);
-    if (handle === undefined || !this.#direct.has(handle)) return;
-    if (this.#kept.isOpen(node) || this.#options.init !== undefined) this.#options.onNotify([invalidateNode(node)]);
-    else this.#kept.forget(node); // before Linux 6.6 the kernel drops nothing by itself
   }
 
   #setattr(b: Buffer, node: NodeId): number {
@@ -558,9 +448,9 @@ export class Session {
       mtime: time(fattr.MTIME, fattr.MTIME_NOW, 40, 60),
       killsPrivileges: (valid & fattr.KILL_SUIDGID) !== 0,
     };
-    const handle = (valid & fattr.FH) === 0 ? undefined : this.#handle(b, BODY + 8, node, flags.O_RDWR);
+    const handle = (valid & fattr.FH) === 0 ? undefined : this.#handles.file(b, BODY + 8, node, flags.O_RDWR);
     const found = this.#options.files.setattr(node, handle, changes);
-    this.#noteChange(node, handle);
+    this.#cache.noteChange(node, handle);
     return this.#attributes(b, node, found, undefined);
   }
 
@@ -595,36 +485,26 @@ export class Session {
     const { files } = this.#options;
     const out = this.#out;
     const size = Math.min(b.readUInt32LE(BODY + 16), MAX_WRITE);
-    const handle = this.#folder(b, node);
+    const handle = this.#handles.folder(b, BODY, node);
     const entryBytes = withEntries ? ENTRY_BYTES : 0;
     let at = OUT;
     // Three quarters: an entry takes at most 8 bytes more here than from getdents64(2); one with what a look-up tells, six times as much.
     const bytesToRead = Math.floor(withEntries ? size / 6 : (size * 3) / 4);
-    for (const { ino, name, type, next } of files.readdir(handle, b.readBigInt64LE(BODY + 8), bytesToRead)) {
-      const bytes = entryBytes + DIRENT_BYTES + ((name.length + 7) & ~7);
-      if (at + bytes > OUT + size) break;
-      if (withEntries) {
-        out.fill(0, at, at + ENTRY_BYTES);
-        if (name !== "." && name !== "..") this.#entryInFolder(at, node, name);
-      }
-      const dirent = at + entryBytes;
-      out.fill(0, dirent + DIRENT_BYTES, at + bytes);
-      writeUint64(out, dirent, ino);
-      out.writeBigInt64LE(next, dirent + 8);
-      out.writeUInt32LE(name.length, dirent + 16);
-      out.writeUInt32LE(type, dirent + 20);
-      out.write(name, dirent + DIRENT_BYTES, "latin1");
-      at += bytes;
+    for (const entry of files.readdir(handle, b.readBigInt64LE(BODY + 8), bytesToRead)) {
+      if (at + entryBytes + direntBytes(entry.name) > OUT + size) break;
+      if (withEntries) this.#entryInFolder(at, node, entry.name);
+      at += entryBytes;
+      at += writeDirent(out, at, entry);
     }
     return at - OUT;
   }
 
   /** With a listing comes what a look-up would tell; where a fault might hit that, or the name is gone, the kernel asks for it by itself. */
   #entryInFolder(at: number, parent: NodeId, name: Name): void {
-    const { files, faults } = this.#options;
+    const { files } = this.#options;
     const folder = files.nodes.known(parent);
-    if (folder === undefined) return;
-    if (!faults.isIdle && !cacheRulesFor(this.#faultsAtName(folder, name)).keepsNames) return;
+    this.#out.fill(0, at, at + ENTRY_BYTES);
+    if (folder === undefined || name === "." || name === ".." || !this.#byFile.keepsName(folder, name)) return;
     try {
       this.#writeEntry(at, files.lookup(parent, name), undefined);
     } catch (error) {
@@ -633,11 +513,7 @@ export class Session {
   }
 
   #xattr(asked: number, value: Buffer): number {
-    if (asked === 0) {
-      this.#out.writeUInt32LE(value.length, OUT);
-      this.#out.writeUInt32LE(0, OUT + 4);
-      return 8;
-    }
+    if (asked === 0) return writeCount(this.#out, OUT, value.length);
     if (value.length > asked) throw FileError.of(errors.ERANGE);
     return value.copy(this.#out, OUT);
   }
@@ -648,7 +524,7 @@ export class Session {
     if (BODY + 32 + inBytes > length || Math.max(inBytes, outBytes) > 64) throw FileError.of(errors.ENOTTY);
     const argument = Buffer.alloc(Math.max(inBytes, outBytes));
     b.copy(argument, 0, BODY + 32, BODY + 32 + inBytes);
-    this.#options.files.ioctl(this.#handle(b, BODY, node, flags.O_RDWR), b.readUInt32LE(BODY + 12), argument);
+    this.#options.files.ioctl(this.#handles.file(b, BODY, node, flags.O_RDWR), b.readUInt32LE(BODY + 12), argument);
     this.#out.fill(0, OUT, OUT + 16);
     return 16 + argument.copy(this.#out, OUT + 16, 0, outBytes);
   }
@@ -670,159 +546,47 @@ export class Session {
     return NOTHING;
   }
 
-  #statfs(node: NodeId): number {
-    const space = this.#options.files.statfs(node);
-    const out = this.#out;
-    out.fill(0, OUT, OUT + 80);
-    [space.blocks, space.free, space.available, space.files, space.freeFiles].forEach((value, index) =>
-      writeUint64(out, OUT + index * 8, value),
-    );
-    out.writeUInt32LE(space.blockSize, OUT + 40);
-    out.writeUInt32LE(space.longestName, OUT + 44);
-    out.writeUInt32LE(space.fragmentSize, OUT + 48);
-    return 80;
-  }
-
   #init(b: Buffer, length: number): number {
-    const out = this.#out;
-    const minor = b.readUInt32LE(BODY + 4);
-    out.fill(0, OUT, OUT + 64);
-    out.writeUInt32LE(7, OUT);
-    out.writeUInt32LE(Math.min(minor, 41), OUT + 4);
-    out.writeUInt32LE(b.readUInt32LE(BODY + 8), OUT + 8);
-    const flags1 = wanted.flags | (this.#options.isShared ? AUTO_INVAL_DATA : 0);
-    out.writeUInt32LE((b.readUInt32LE(BODY + 12) & flags1) >>> 0, OUT + 12);
-    out.writeUInt16LE(64, OUT + 16);
-    out.writeUInt16LE(48, OUT + 18);
-    out.writeUInt32LE(MAX_WRITE, OUT + 20);
-    out.writeUInt32LE(1, OUT + 24);
-    out.writeUInt16LE(MAX_WRITE / 4_096, OUT + 28);
-    this.#flags2 = length >= BODY + 20 ? (b.readUInt32LE(BODY + 16) & wanted.flags2) >>> 0 : 0;
-    out.writeUInt32LE(this.#flags2, OUT + 32);
-    this.#options.onInit(out.toString("base64", OUT, OUT + 64));
-    return 64;
+    const bytes = writeInit(this.#out, OUT, b, length, this.#options);
+    const answer = this.#out.subarray(OUT, OUT + bytes);
+    this.#cache.agree(readFlags2(answer));
+    this.#options.onInit(answer.toString("base64"));
+    return bytes;
   }
 
   #entry(entry: Entry, verdict: Verdict | undefined): number {
-    this.#writeEntry(OUT, entry, verdict);
-    return ENTRY_BYTES;
+    return this.#writeEntry(OUT, entry, verdict);
   }
 
-  #writeEntry(at: number, { node, generation, attributes }: Entry, verdict: Verdict | undefined): void {
-    const out = this.#out;
-    const seconds = this.#cacheRules(node).keepsNames ? KEEP_SECONDS : 0;
-    const told = verdict === undefined ? attributes : overrideAttributes(attributes, verdict);
-    const hasOtherType = ((told.mode ^ attributes.mode) & modes.S_IFMT) !== 0;
-    writeNode(out, at, node, { isDisguised: hasOtherType && node !== ROOT });
-    writeUint64(out, at + 8, generation);
-    writeUint64(out, at + 16, seconds);
-    writeUint64(out, at + 24, seconds);
-    writeUint64(out, at + 32, 0);
-    this.#writeAttributes(at + 40, node === ROOT ? withType(told, attributes.mode) : told);
+  #writeEntry(at: number, entry: Entry, verdict: Verdict | undefined): number {
+    const { node, attributes } = entry;
+    const seconds = this.#cache.secondsOf(node);
+    if (verdict === undefined) return writeEntry(this.#out, at, entry, { seconds, isDisguised: false });
+    const told = overrideAttributes(attributes, verdict);
+    // The root has no other number.
+    if (node === ROOT) {
+      const asItIs = { ...entry, attributes: withType(told, attributes.mode) };
+      return writeEntry(this.#out, at, asItIs, { seconds, isDisguised: false });
+    }
+    const isDisguised = ((told.mode ^ attributes.mode) & modes.S_IFMT) !== 0;
+    return writeEntry(this.#out, at, { ...entry, attributes: told }, { seconds, isDisguised });
   }
 
   #attributes(b: Buffer, node: NodeId, found: Attributes, verdict: Verdict | undefined): number {
-    writeUint64(this.#out, OUT, this.#cacheRules(node).keepsNames ? KEEP_SECONDS : 0);
-    writeUint64(this.#out, OUT + 8, 0);
-    const told = verdict === undefined ? found : overrideAttributes(found, verdict);
+    const seconds = this.#cache.secondsOf(node);
+    if (verdict === undefined) return writeAttributesKept(this.#out, OUT, found, seconds);
+    const told = overrideAttributes(found, verdict);
     // Of which type it is, the kernel knows from the look-up.
-    this.#writeAttributes(OUT + 16, isDisguised(b, NODE_AT) ? told : withType(told, found.mode));
-    return 16 + ATTR_BYTES;
-  }
-
-  #writeAttributes(at: number, told: Attributes): void {
-    const out = this.#out;
-    writeUint64(out, at, told.ino);
-    writeUint64(out, at + 8, told.size);
-    writeUint64(out, at + 16, told.blocks);
-    writeInt64(out, at + 24, told.atime);
-    writeInt64(out, at + 32, told.mtime);
-    writeInt64(out, at + 40, told.ctime);
-    out.writeUInt32LE(told.atimeNs, at + 48);
-    out.writeUInt32LE(told.mtimeNs, at + 52);
-    out.writeUInt32LE(told.ctimeNs, at + 56);
-    out.writeUInt32LE(told.mode, at + 60);
-    out.writeUInt32LE(told.nlink, at + 64);
-    out.writeUInt32LE(told.uid, at + 68);
-    out.writeUInt32LE(told.gid, at + 72);
-    out.writeUInt32LE(told.rdev, at + 76);
-    out.writeUInt32LE(told.blksize, at + 80);
-    out.writeUInt32LE(0, at + 84);
+    return writeAttributesKept(this.#out, OUT, isDisguised(b, NODE_AT) ? told : withType(told, found.mode), seconds);
   }
 
   #opened(at: number, node: NodeId, handle: Handle, found: Attributes): number {
-    if (this.#cacheRules(node).keepsData) return this.#writeOpen(at, handle, this.#kept.open(node, found) ? fopen.KEEP_CACHE : 0);
-    this.#direct.add(handle);
-    return this.#writeOpen(at, handle, fopen.DIRECT_IO | fopen.PARALLEL_DIRECT_WRITES);
-  }
-
-  #writeOpen(at: number, handle: Handle, openFlags: number): number {
-    this.#out.writeUInt32LE(handle, at);
-    this.#out.writeUInt32LE(this.#options.epoch, at + 4);
-    this.#out.writeUInt32LE(openFlags, at + 8);
-    this.#out.writeUInt32LE(0, at + 12);
-    return 16;
-  }
-
-  /** The handle of a request. What an earlier server had open is opened again, as the flags say. */
-  #handle(b: Buffer, at: number, node: NodeId, openFlags: number): Handle {
-    const low = b.readUInt32LE(at);
-    const high = b.readUInt32LE(at + 4);
-    if (high === this.#options.epoch) return low;
-    const key = `${high}:${low}`;
-    const known = this.#reopened.get(key);
-    if (known !== undefined) return known;
-    const handle = this.#reopen(node, openFlags & ~flags.O_TRUNC);
-    this.#reopened.set(key, handle);
-    return handle;
-  }
-
-  #reopen(node: NodeId, openFlags: number): Handle {
-    try {
-      return this.#options.files.open(node, openFlags);
-    } catch (error) {
-      if (!(error instanceof FileError) || openFlags !== flags.O_RDWR) throw error;
-      return this.#options.files.open(node, 0); // a file that cannot be written, such as a running program
-    }
-  }
-
-  #folder(b: Buffer, node: NodeId): Handle {
-    const low = b.readUInt32LE(BODY);
-    const high = b.readUInt32LE(BODY + 4);
-    if (high === this.#options.epoch) return low;
-    const key = `${high}:${low}`;
-    const handle = this.#reopened.get(key) ?? this.#options.files.opendir(node);
-    this.#reopened.set(key, handle);
-    return handle;
-  }
-
-  #release(b: Buffer, release: (handle: Handle) => void): number {
-    const low = b.readUInt32LE(BODY);
-    const high = b.readUInt32LE(BODY + 4);
-    const isOwn = high === this.#options.epoch;
-    const key = `${high}:${low}`;
-    const handle = isOwn ? low : this.#reopened.get(key);
-    if (handle === undefined) return 0; // never used in this life
-    this.#reopened.delete(key);
-    release(handle);
-    return 0;
+    return writeOpen(this.#out, at, handle, this.#options.epoch, this.#cache.open(node, handle, found));
   }
 }
-
-const withType = (attributes: Attributes, mode: number): Attributes => ({
-  ...attributes,
-  mode: (attributes.mode & ~modes.S_IFMT) | (mode & modes.S_IFMT),
-});
 
 const latenciesOf = ({ faults }: Verdict): readonly CompiledFault[] => faults.filter(({ io }) => io.effect?.$case === "latency");
 
-/** flags2 of the answer to INIT. */
-function readFlags2(init: string): number {
-  const answer = Buffer.from(init, "base64");
-  return answer.length < 36 ? 0 : answer.readUInt32LE(32);
-}
-
-const NODE_AT = 16;
 const nodeOf = (b: Buffer): NodeId => readNode(b, NODE_AT);
 const callerOf = (b: Buffer): Caller => ({ uid: b.readUInt32LE(24), gid: b.readUInt32LE(28) });
 /** Sent again by the kernel because a server read it and ended before it answered. */

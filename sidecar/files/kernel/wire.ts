@@ -20,6 +20,9 @@ export function writeInt64(b: Buffer, at: number, value: number): void {
   b.writeInt32LE(high, at + 4);
 }
 
+/** Where the node lies that a request is about. */
+export const NODE_AT = 16;
+
 /** A name within a request of this length. Throws EINVAL where it does not end there. */
 export function readName(b: Buffer, start: number, length: number): Name {
   const end = b.indexOf(0, start);
