@@ -1,6 +1,7 @@
 import { closeSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Descriptor } from "../../agent/descriptors.ts";
+import { parseMountinfo } from "../../agent/mountinfo.ts";
 import { KERNEL_PREFIX } from "../../common/names.ts";
 import type { MountCalls } from "./mount-calls.ts";
 
@@ -84,21 +85,11 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
   };
 }
 
-/**
- * Our mounts among the lines of /proc/PID/mountinfo, see proc_pid_mountinfo(5). Copies of them that are elsewhere, such as kubelet makes for a
- * subPath, are not ours.
- */
+/** Our mounts among the lines of /proc/PID/mountinfo. Copies of them that are elsewhere, such as kubelet makes for a subPath, are not ours. */
 export function parseMounts(text: string): readonly OurMount[] {
-  return text.split("\n").flatMap((line) => {
-    const [front = "", back = ""] = line.split(" - ");
-    const [, , , , path = ""] = front.split(" ");
-    const [type, source = ""] = back.split(" ");
+  return parseMountinfo(text).flatMap(({ path, type, source }) => {
     const [, podUid = "", volume = ""] = /^squall-([0-9a-f-]{36})\/([-a-z0-9]{1,63})$/.exec(source) ?? [];
     const isOurs = type === "fuse" && podUid !== "" && path.includes(`/pods/${podUid}/volumes/`);
-    return isOurs ? [{ podUid, volume, path: unescape(path) }] : [];
+    return isOurs ? [{ podUid, volume, path }] : [];
   });
 }
-
-/** Space, tab, newline and backslash are octal. */
-const unescape = (path: string): string =>
-  path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

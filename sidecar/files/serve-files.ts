@@ -1,8 +1,9 @@
 import { randomInt } from "node:crypto";
-import { fdatasync, fsync, readFileSync, write, writeSync } from "node:fs";
+import { fdatasync, fsync, write, writeSync } from "node:fs";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import type { Log } from "../../common/log.ts";
+import { readDescriptorLimit } from "./descriptor-limit.ts";
 import { Bell } from "./kernel/bell.ts";
 import { askForNothing } from "./kernel/protocol.ts";
 import { servingThreadUrl } from "./kernel/serving-thread-url.ts";
@@ -111,7 +112,7 @@ export function serveFiles({
           {
             fuse,
             folder,
-            maxDescriptors: readMaxDescriptors(),
+            maxDescriptors: readDescriptorLimit(),
             epoch: randomInt(1, 2 ** 31),
             init: message.init,
             isShared: message.isShared,
@@ -153,10 +154,4 @@ function answerSync({ fd, dataOnly, answer }: SlowSync): void {
       // Nobody waits any more, or the mount is gone: the serving thread hears of that.
     }
   });
-}
-
-/** RLIMIT_NOFILE, which Node has raised to its hard limit. */
-function readMaxDescriptors(): number {
-  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
-  return Number(soft ?? 1024);
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import koffi from "koffi";
+import { parseMountinfo } from "../../../agent/mountinfo.ts";
 
 /** What mounts of this driver are named after. */
 export const MOUNT_NAME = "squall-";
@@ -22,19 +23,9 @@ export function readMountOptions(folder: string): readonly string[] {
 
 const countOurs = (folder: string): number => readMounts(folder).filter(({ isOurs }) => isOurs).length;
 
-/** On this folder, the topmost last. See proc_pid_mountinfo(5): mount point and options are the fifth and sixth field, the name comes after the type behind a dash. */
+/** On this folder, the topmost last. */
 function readMounts(folder: string): readonly { readonly options: readonly string[]; readonly isOurs: boolean }[] {
-  return readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .flatMap((line) => {
-      const [before = "", after = ""] = line.split(" - ");
-      const [, , , , place = "", options = ""] = before.split(" ");
-      const [type, name] = after.split(" ");
-      if (unescape(place) !== folder) return [];
-      return [{ options: options.split(","), isOurs: type === "fuse" && name?.startsWith(MOUNT_NAME) === true }];
-    });
+  return parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8"))
+    .filter(({ path }) => path === folder)
+    .map(({ options, type, source }) => ({ options, isOurs: type === "fuse" && source.startsWith(MOUNT_NAME) }));
 }
-
-/** Spaces and the like are written in octal. */
-const unescape = (text: string): string =>
-  text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync, write } from "node:fs";
 import { promisify } from "node:util";
 import type { Log } from "../../../common/log.ts";
+import { readDescriptorLimit } from "../descriptor-limit.ts";
 import { FaultLayer } from "../fault-layer.ts";
 import { invalidateNode } from "../kernel/protocol.ts";
 import { openLibc } from "../libc.ts";
@@ -54,7 +55,7 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
   const libc = openLibc();
   const nowMs = (): number => performance.now();
   const faults = new FaultLayer({ nowMs, random: Math.random });
-  const files = openPassthrough({ libc, folder: FOLDER, maxDescriptors: readMaxDescriptors() });
+  const files = openPassthrough({ libc, folder: FOLDER, maxDescriptors: readDescriptorLimit() });
   const say = (message: FromServer): void => void process.send?.(message);
   /** Of /dev/fuse, once the kernel has said hello. */
   let fuse: number | undefined;
@@ -128,10 +129,4 @@ function isFuse(descriptor: number): boolean {
   } catch {
     return false; // closed
   }
-}
-
-/** RLIMIT_NOFILE, which Node has raised to its hard limit. */
-function readMaxDescriptors(): number {
-  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
-  return Number(soft ?? 1024);
 }
