@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, write } from "node:fs";
+import { readdirSync, readlinkSync, write } from "node:fs";
 import { promisify } from "node:util";
 import type { Log } from "../../../common/log.ts";
 import { readDescriptorLimit } from "../descriptor-limit.ts";
