@@ -111,6 +111,27 @@ describe("a volume behind FUSE", () => {
     program.end();
   });
 
+  it("loses what was written to a memory map where the volume does not take it, and tells who syncs", async () => {
+    await writeFile(join(volume.plain, "f"), "before");
+    const script = [
+      "import mmap, os",
+      'fd = os.open("f", os.O_RDWR)',
+      "map = mmap.mmap(fd, 6)",
+      'map[:] = b"within"',
+      'print("written"); input()',
+      "try: os.fsync(fd)",
+      "except OSError as error: print(error.strerror)",
+      "print(map[:].decode())",
+    ].join("\n");
+    const program = new Program(volume, `exec python3 -u -c '${script}'`);
+    assert.equal(await program.hear(), "written");
+    await volume.rule({ bad: { methods: ["write"], effect: { $case: "error", value: { errno: 5 } } } });
+    await volume.rule({});
+    assert.equal(await program.goOn(), "Input/output error");
+    assert.equal(await program.hear(), "before");
+    program.end();
+  });
+
   it("takes faults on while a file is open and nobody asks for anything", async () => {
     const program = new Program(volume, "exec 3> f; echo one >&3; echo open; read; echo two >&3; echo written; read");
     assert.equal(await program.hear(), "open");
