@@ -13,19 +13,19 @@ export interface HeldVolume {
 }
 
 export type FromSidecar =
-  /** Comes with two descriptors for each volume that is held: of /dev/fuse, and of the folder. */
+  /** Comes with three descriptors for each volume that is held: of /dev/fuse, of the folder, and of the memory of requests in flight. */
   | { readonly say: "hello"; readonly podUid: string; readonly volumes: readonly ServedVolume[]; readonly held: readonly HeldVolume[] }
   /** The volume is served; its `init` is to be kept for a sidecar that comes later. */
   | { readonly say: "serving"; readonly name: string; readonly init: string };
 
 export type FromDaemon =
-  /** Comes with two descriptors, as above. */
+  /** Comes with three descriptors, as above. */
   | { readonly say: "hand"; readonly name: string; readonly init: string | undefined }
   | { readonly say: "refuse"; readonly name: string; readonly reason: string; readonly message: string };
 
 /** A line without its end, in bytes. */
 export const LONGEST_LINE_BYTES = 64 * 1024;
-export const DESCRIPTORS_OF_VOLUME = 2;
+export const DESCRIPTORS_OF_VOLUME = 3;
 /** So that their descriptors fit into one message. */
 export const MOST_VOLUMES = 64;
 

@@ -32,6 +32,7 @@ const FAULT_MODULES = [
   "xt_NFQUEUE",
   "nfnetlink_queue",
   "xt_tcpudp",
+  "fuse",
 ] as const;
 
 /** Modules that a node of a cluster uses besides. */

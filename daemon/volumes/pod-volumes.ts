@@ -1,6 +1,7 @@
 import { fstatSync } from "node:fs";
 import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
-import { HandOverError } from "../../agent/hand-over.ts";
+import { DESCRIPTORS_OF_VOLUME, HandOverError } from "../../agent/hand-over.ts";
+import { createSharedMemory } from "../../agent/shared-memory.ts";
 import type { ServedVolume } from "../../common/sidecar-layout.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
@@ -26,6 +27,8 @@ export type PodVolumeState = "serving" | "waiting" | "refused";
 interface Mounted {
   readonly fuse: Descriptor;
   readonly folder: Descriptor;
+  /** Memory of the requests that its servers have read and not answered. */
+  readonly requests: Descriptor;
   readonly init: string | undefined;
 }
 
@@ -107,7 +110,7 @@ export class PodVolumes {
     await this.#work;
     this.#link?.close();
     this.#link = undefined;
-    for (const { fuse, folder } of this.#mounted.values()) closeAll([fuse, folder]);
+    for (const mounted of this.#mounted.values()) closeAll(descriptorsOf(mounted));
     this.#mounted.clear();
   }
 
@@ -186,17 +189,17 @@ export class PodVolumes {
     const { hello, descriptors } = link;
     try {
       for (const [index, { name, init }] of hello.held.entries()) {
-        const [fuse, folder] = descriptors.slice(2 * index, 2 * index + 2);
-        if (fuse === undefined || folder === undefined || !isFuseDevice(fuse) || !fstatSync(folder.number).isDirectory())
-          throw new HandOverError(`The sidecar sent something else than /dev/fuse and a folder for volume ${name}.`);
+        const [fuse, folder, requests] = descriptors.slice(DESCRIPTORS_OF_VOLUME * index);
+        if (fuse === undefined || folder === undefined || requests === undefined || !areOfVolume(fuse, folder, requests))
+          throw new HandOverError(`The sidecar sent something else than /dev/fuse, a folder and memory for volume ${name}.`);
         this.#orphans.delete(name);
         const known = this.#mounted.get(name);
         if (known === undefined) this.#log.info({ volume: name }, "a volume that is served was taken back into care");
-        else closeAll([known.fuse, known.folder]);
-        this.#mounted.set(name, { fuse, folder, init });
+        else closeAll(descriptorsOf(known));
+        this.#mounted.set(name, { fuse, folder, requests, init });
       }
     } finally {
-      const kept = new Set([...this.#mounted.values()].flatMap(({ fuse, folder }) => [fuse, folder]));
+      const kept = new Set([...this.#mounted.values()].flatMap(descriptorsOf));
       closeAll(descriptors.filter((descriptor) => !kept.has(descriptor)));
     }
   }
@@ -205,10 +208,10 @@ export class PodVolumes {
   async #forgetUnmounted(): Promise<void> {
     if (this.#mounted.size === 0) return;
     const mounts = await this.#options.mounts.list();
-    for (const [name, { fuse, folder }] of this.#mounted) {
+    for (const [name, mounted] of this.#mounted) {
       if (mounts.some(({ podUid, volume }) => podUid === this.#podUid && volume === name)) continue;
       this.#mounted.delete(name);
-      closeAll([fuse, folder]);
+      closeAll(descriptorsOf(mounted));
     }
   }
 
@@ -221,7 +224,7 @@ export class PodVolumes {
     if (isUseless) await this.#unmount(name, "its server never answered");
     const mounted = this.#mounted.get(name) ?? (await this.#mount(link, volume, { wasMounted: wasMounted || isUseless }));
     if (mounted === undefined) return;
-    await link.say({ say: "hand", name, init: mounted.init }, [mounted.fuse, mounted.folder]);
+    await link.say({ say: "hand", name, init: mounted.init }, descriptorsOf(mounted));
   }
 
   async #mount(link: SidecarLink, volume: ServedVolume, { wasMounted }: { readonly wasMounted: boolean }): Promise<Mounted | undefined> {
@@ -242,9 +245,13 @@ export class PodVolumes {
     }
     try {
       const fuse = await devices.take();
+      const opened = [fuse];
       try {
         const isShared = volume.source === "claim";
-        const mounted: Mounted = { fuse, folder: mounts.mount(found.folder, fuse, { podUid, volume: name, isShared }), init: undefined };
+        const requests = createSharedMemory("squall-requests");
+        opened.push(requests);
+        const folder = mounts.mount(found.folder, fuse, { podUid, volume: name, isShared });
+        const mounted: Mounted = { fuse, folder, requests, init: undefined };
         this.#mounted.set(name, mounted);
         this.#log.info({ volume: name }, "a volume was mounted");
         if (!isTooLate()) return mounted;
@@ -253,7 +260,7 @@ export class PodVolumes {
         return undefined;
       } catch (error) {
         if (this.#mounted.has(name)) await this.#unmount(name, "it could not be handed over");
-        fuse.close();
+        closeAll(opened);
         throw error;
       }
     } catch (error) {
@@ -333,10 +340,15 @@ export class PodVolumes {
     const mounted = this.#mounted.get(name);
     this.#mounted.delete(name);
     this.#orphans.delete(name);
-    if (mounted !== undefined) closeAll([mounted.fuse, mounted.folder]);
+    if (mounted !== undefined) closeAll(descriptorsOf(mounted));
     this.#log.info({ volume: name, why }, "a volume was unmounted");
   }
 }
+
+const descriptorsOf = ({ fuse, folder, requests }: Mounted): readonly Descriptor[] => [fuse, folder, requests];
+
+const areOfVolume = (fuse: Descriptor, folder: Descriptor, requests: Descriptor): boolean =>
+  isFuseDevice(fuse) && fstatSync(folder.number).isDirectory() && fstatSync(requests.number).isFile();
 
 function isFuseDevice({ number }: Descriptor): boolean {
   const found = fstatSync(number);

@@ -44,14 +44,22 @@ export interface Libc {
   ioctl(fd: number, command: number, argument: bigint): number;
   eventfd(initial: number, flags: number): number;
   poll(descriptors: bigint, count: number, timeoutMs: number): number;
+  /** The first bytes of a file as memory of this process, shared with whoever maps or writes them. It stays mapped. Throws where it cannot be. */
+  mapShared(fd: number, bytes: number): Buffer;
   /** Reason of the last failure on this thread. */
   errno(): number;
 }
+
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
 
 /** Binds the functions from the C library that this process already runs on. */
 export function openLibc(): Libc {
   const library = koffi.load(null);
   // ssize_t and off_t are unknown to koffi
+  const mmap: (at: null, bytes: number, protection: number, flags: number, fd: number, position: number) => bigint = library.func(
+    "void* mmap(void*, size_t, int, int, int, int64_t)",
+  );
   return {
     read: library.func("intptr_t read(int, void*, size_t)"),
     write: library.func("intptr_t write(int, const void*, size_t)"),
@@ -91,6 +99,11 @@ export function openLibc(): Libc {
     ioctl: library.func("int ioctl(int, uint64_t, void*)"),
     eventfd: library.func("int eventfd(uint32_t, int)"),
     poll: library.func("int poll(void*, uint64_t, int)"),
+    mapShared(fd, bytes) {
+      const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+      if (BigInt.asIntN(64, address) === -1n) throw new Error(`mmap failed with error ${koffi.errno()}.`);
+      return Buffer.from(koffi.view(address, bytes));
+    },
     errno: () => koffi.errno(),
   };
 }

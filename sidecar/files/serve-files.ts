@@ -6,12 +6,13 @@ import type { Log } from "../../common/log.ts";
 import { readDescriptorLimit } from "./descriptor-limit.ts";
 import { Bell } from "./kernel/bell.ts";
 import { askForNothing } from "./kernel/protocol.ts";
+import { endSync } from "./kernel/requests-in-flight.ts";
 import { servingThreadUrl } from "./kernel/serving-thread-url.ts";
 import type { SlowSync } from "./kernel/session.ts";
 import type { FromThread, ThreadSettings, ToThread } from "./kernel/thread-messages.ts";
 import { type FromServer, serverDescriptors, type ToServer } from "./server-messages.ts";
 
-const { fuse, folder } = serverDescriptors;
+const { fuse, folder, requests } = serverDescriptors;
 const writeAsync = promisify(write);
 /** What is added to an eventfd(2). */
 const ONE = new BigUint64Array([1n]);
@@ -112,6 +113,7 @@ export function serveFiles({
           {
             fuse,
             folder,
+            requests,
             maxDescriptors: readDescriptorLimit(),
             epoch: randomInt(1, 2 ** 31),
             init: message.init,
@@ -144,7 +146,7 @@ function startThread(settings: ThreadSettings, hear: (message: FromThread) => vo
   return thread;
 }
 
-function answerSync({ fd, dataOnly, answer }: SlowSync): void {
+function answerSync({ fd, dataOnly, answer, slot }: SlowSync): void {
   const bytes = Buffer.from(answer);
   (dataOnly ? fdatasync : fsync)(fd, (error) => {
     if (error !== null) bytes.writeInt32LE(error.errno ?? -5, 4);
@@ -153,5 +155,6 @@ function answerSync({ fd, dataOnly, answer }: SlowSync): void {
     } catch {
       // Nobody waits any more, or the mount is gone: the serving thread hears of that.
     }
+    endSync(requests, slot);
   });
 }

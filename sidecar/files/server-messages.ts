@@ -35,5 +35,5 @@ export interface Counts {
   readonly lastMs: number;
 }
 
-/** Descriptors of the server: /dev/fuse of the mount, and the folder of the volume. */
-export const serverDescriptors = { fuse: 3, folder: 4, ipc: 5 } as const;
+/** Descriptors of the server: /dev/fuse of the mount, the folder of the volume, and the memory of requests in flight. */
+export const serverDescriptors = { fuse: 3, folder: 4, requests: 5, ipc: 6 } as const;

@@ -155,8 +155,8 @@ export class VolumeKeeper {
 
   #take(said: FromDaemon, descriptors: readonly Descriptor[]): void {
     const { volumes, clock, log } = this.#options;
-    const [fuse, folder] = descriptors;
-    if (said.say === "refuse" || fuse === undefined || folder === undefined) {
+    const [fuse, folder, requests] = descriptors;
+    if (said.say === "refuse" || fuse === undefined || folder === undefined || requests === undefined) {
       closeAll(descriptors);
       if (said.say !== "refuse") return;
       const { name, reason, message } = said;
@@ -166,7 +166,7 @@ export class VolumeKeeper {
       return;
     }
     const isShared = volumes.find(({ name }) => name === said.name)?.source === "claim";
-    const volume: VolumeInHand = { name: said.name, descriptors: [fuse, folder], init: said.init, isShared };
+    const volume: VolumeInHand = { name: said.name, descriptors: [fuse, folder, requests], init: said.init, isShared };
     const server = this.#serve(volume);
     this.#kept.set(said.name, { volume, server });
     const { faults, sinceMs } = this.#wanted.get(said.name) ?? { faults: [], sinceMs: 0 };

@@ -3,12 +3,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type IoFault, IoMistake_Filling } from "../../proto/gen/faults.ts";
 import type { Database, RunningDatabase } from "./support/database.ts";
 import { etcd } from "./support/etcd.ts";
+import { LibfuseVolume } from "./support/libfuse-volume.ts";
 import { postgresql } from "./support/postgresql.ts";
 import { redis } from "./support/redis.ts";
 import { sqlite } from "./support/sqlite.ts";
 import { Volume } from "./support/volume.ts";
 
 const databases: readonly Database[] = [sqlite("delete"), sqlite("wal"), postgresql, redis, etcd];
+const drivers: Readonly<Record<string, () => Promise<Volume | LibfuseVolume>>> = {
+  FUSE: () => Volume.open("/var/tmp"),
+  ...(process.arch === "x64" && { libfuse: () => LibfuseVolume.open("/var/tmp") }),
+};
 
 interface Action {
   readonly name: string;
@@ -93,55 +98,56 @@ async function disturb(running: RunningDatabase, story: Story, { isReadOnly }: A
 }
 
 for (const database of databases)
-  describe(`${database.name} on a served volume`, function () {
-    this.timeout(180_000);
-    let volume: Volume;
-    let running: RunningDatabase | undefined;
+  for (const [driver, openVolume] of Object.entries(drivers))
+    describe(`${database.name} on a volume served through ${driver}`, function () {
+      this.timeout(180_000);
+      let volume: Volume | LibfuseVolume;
+      let running: RunningDatabase | undefined;
 
-    before(() => database.prepare());
-    beforeEach(async () => {
-      volume = await Volume.open("/var/tmp");
-    });
-    afterEach(async () => {
-      await volume.rule({});
-      await running?.kill();
-      running = undefined;
-      await volume.close();
-    });
-
-    for (const action of actions)
-      it(`loses nothing that it acknowledged before, during and after ${action.name}`, async () => {
-        const story = new Story();
-        await database.create(volume.path);
-        const first = await database.start(volume.path);
-        running = first;
-        await story.writeMany(first, 60);
-
-        if (action.isReadOnly) await sleep(REST_MS);
-        await volume.rule({ fault: { ...action.fault, path: pathOf(database, action) } });
-        await disturb(first, story, action);
-        const counts = await volume.count();
-        await volume.rule({});
-        const seen = counts.flatMap(({ methods }) => methods).reduce((sum, { matched }) => sum + matched, 0);
-        // Redis reads its files at its start alone.
-        if (!(action.isReadOnly && database === redis)) assert.ok(seen > 0, "No operation of the database came under the fault.");
-
-        await untilSettled(first, story);
-        const end = first.end;
-        if (end !== undefined) {
-          assert.ok(action.mayEnd, `The database ended under ${action.name}: ${end}`);
-          process.stderr.write(`${database.name} ended by itself under ${action.name}: ${end}\n`);
-        } else await goOn(first, story);
-
-        await first.kill();
-        running = await database.start(volume.path);
-        assert.deepEqual(await story.lost(running), [], "Acknowledged writes are missing after a SIGKILL of the database.");
-        await story.writeMany(running, 10);
-        await running.kill();
-        assert.deepEqual(await database.check(volume.path), []);
-        assert.deepEqual(await database.check(volume.plain), [], "The check through the volume and that on the plain folder differ.");
+      before(() => database.prepare());
+      beforeEach(async () => {
+        volume = await openVolume();
       });
-  });
+      afterEach(async () => {
+        await volume.rule({});
+        await running?.kill();
+        running = undefined;
+        await volume.close();
+      });
+
+      for (const action of actions)
+        it(`loses nothing that it acknowledged before, during and after ${action.name}`, async () => {
+          const story = new Story();
+          await database.create(volume.path);
+          const first = await database.start(volume.path);
+          running = first;
+          await story.writeMany(first, 60);
+
+          if (action.isReadOnly) await sleep(REST_MS);
+          await volume.rule({ fault: { ...action.fault, path: pathOf(database, action) } });
+          await disturb(first, story, action);
+          const counts = await volume.count();
+          await volume.rule({});
+          const seen = counts.flatMap(({ methods }) => methods).reduce((sum, { matched }) => sum + matched, 0);
+          // Redis reads its files at its start alone.
+          if (!(action.isReadOnly && database === redis)) assert.ok(seen > 0, "No operation of the database came under the fault.");
+
+          await untilSettled(first, story);
+          const end = first.end;
+          if (end !== undefined) {
+            assert.ok(action.mayEnd, `The database ended under ${action.name}: ${end}`);
+            process.stderr.write(`${database.name} ended by itself under ${action.name}: ${end}\n`);
+          } else await goOn(first, story);
+
+          await first.kill();
+          running = await database.start(volume.path);
+          assert.deepEqual(await story.lost(running), [], "Acknowledged writes are missing after a SIGKILL of the database.");
+          await story.writeMany(running, 10);
+          await running.kill();
+          assert.deepEqual(await database.check(volume.path), []);
+          assert.deepEqual(await database.check(volume.plain), [], "The check through the volume and that on the plain folder differ.");
+        });
+    });
 
 /** PostgreSQL may be on its way back from an end of its parts, or on its way out as that met the fault, too. */
 async function untilSettled(running: RunningDatabase, story: Story): Promise<void> {

@@ -5,6 +5,8 @@ export interface HeldRequest {
   readonly uniqueLow: number;
   readonly uniqueHigh: number;
   readonly request: Buffer;
+  /** Its place among the requests in flight; undefined where there was none. */
+  readonly slot: number | undefined;
   readonly verdict: Verdict;
   /** When its delay is over, as `performance.now()` counts. */
   readonly goesOnMs: number;

@@ -114,8 +114,7 @@ export const wanted = {
     (1 << 30), // INIT_EXT
   flags2:
     (1 << 3) | // HAS_EXPIRE_ONLY
-    (1 << 4) | // DIRECT_IO_ALLOW_MMAP
-    (1 << 7), // HAS_RESEND
+    (1 << 4), // DIRECT_IO_ALLOW_MMAP
 } as const;
 /** Of INIT, where others may change files: the kernel asks for attributes before it reads what it keeps, and drops it when the time of the last change is a new one. */
 export const AUTO_INVAL_DATA = 1 << 12;
@@ -143,7 +142,7 @@ export const fopen = { DIRECT_IO: 1, KEEP_CACHE: 2, PARALLEL_DIRECT_WRITES: 64 }
 export const FSYNC_DATA_ONLY = 1;
 
 /** Messages that the server sends by itself. */
-export const notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RETRIEVE: 5, RESEND: 7 } as const;
+export const notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RETRIEVE: 5 } as const;
 const EXPIRE_ONLY = 1;
 
 function notification(code: number, body: number): Buffer {
@@ -183,6 +182,3 @@ export function askForNothing(node: number): Buffer {
   message.writeBigUInt64LE(BigInt(node), 24);
   return message;
 }
-
-/** Asks for requests that an earlier server has read and not answered. */
-export const resendRequests = (): Buffer => notification(notify.RESEND, 0);

@@ -5,7 +5,8 @@ import { openPassthrough } from "../passthrough.ts";
 import type { NodeId } from "../file-operations.ts";
 import { Bell } from "./bell.ts";
 import type { FromThread, ThreadSettings, ToThread } from "./thread-messages.ts";
-import { askForNothing, resendRequests } from "./protocol.ts";
+import { askForNothing } from "./protocol.ts";
+import { RequestsInFlight } from "./requests-in-flight.ts";
 import { Session } from "./session.ts";
 
 const EFD_CLOEXEC = 0o2000000;
@@ -18,6 +19,7 @@ const POLLIN = 1;
 function main(port: MessagePort, settings: ThreadSettings): void {
   const libc = openLibc();
   const { fuse, folder, maxDescriptors, epoch, init, isShared } = settings;
+  const requests = new RequestsInFlight(libc, settings.requests, { isFirst: init === undefined });
   const bell = new Bell(settings.bell);
   let pinned: NodeId = 0;
   /** Undefined: not tried yet. */
@@ -36,6 +38,7 @@ function main(port: MessagePort, settings: ThreadSettings): void {
   const session = new Session({
     libc,
     fuse,
+    requests,
     files: openPassthrough({ libc, folder, maxDescriptors }),
     faults,
     epoch,
@@ -72,14 +75,10 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     }
   }
 
-  if (init !== undefined) {
-    tell({ is: "serving", init });
-    const resend = resendRequests();
-    libc.write(fuse, addressOf(resend), resend.length);
-  }
+  if (init !== undefined) tell({ is: "serving", init });
   tell({ is: "listening", wake });
   readMail(); // of a thread that follows another one: rules are in force before the first request
-  const request = addressOf(session.request);
+  session.resume();
   for (;;) {
     if (bell.hasRung()) readMail();
     if (pinned === 0 || session.nextMs !== Infinity) {
@@ -92,7 +91,7 @@ function main(port: MessagePort, settings: ThreadSettings): void {
       }
       if (descriptors.readInt16LE(6) === 0) continue;
     }
-    const length = libc.read(fuse, request, session.request.length);
+    const length = libc.read(fuse, requests.address, requests.request.length);
     if (length >= 0) session.serve(length);
     else if (libc.errno() === errors.ENODEV) return tell({ is: "unmounted" });
     else if (!passing.has(libc.errno())) throw new Error(`Requests of the kernel cannot be read: errno ${libc.errno()}.`);

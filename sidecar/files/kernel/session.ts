@@ -45,6 +45,7 @@ import {
   REQUEST_HEADER,
   WRITE_KILL_SUIDGID,
 } from "./protocol.ts";
+import type { RequestsInFlight } from "./requests-in-flight.ts";
 import { SyncPace } from "./sync-pace.ts";
 import { isDisguised, NODE_AT, readInt64, readName, readNode, readUint64, writeUint64 } from "./wire.ts";
 
@@ -52,6 +53,7 @@ export interface SessionOptions {
   readonly libc: Libc;
   /** Descriptor of /dev/fuse. */
   readonly fuse: number;
+  readonly requests: RequestsInFlight;
   readonly files: Passthrough;
   readonly faults: FaultLayer;
   /** Tells handles of this server from those of earlier ones: below 2 ** 31. */
@@ -79,18 +81,19 @@ export interface SlowSync {
   readonly dataOnly: boolean;
   /** The first 16 bytes of a good answer. */
   readonly answer: Buffer;
+  /** To be given to `endSync` once it is answered. */
+  readonly slot: number;
 }
 
 const BODY = REQUEST_HEADER;
 const OUT = ANSWER_HEADER;
-const RESENT = 0x8000_0000;
+/** In the upper half of the number of a request; the kernel's numbers never come so far. */
+const IS_AGAIN = 0x8000_0000;
 const NOTHING = -1;
 
 /** Serves the requests of one mount, one after the other, on one thread. */
 export class Session {
   readonly #options: SessionOptions;
-  /** Where requests are read to. */
-  readonly request: Buffer = Buffer.alloc(MAX_WRITE + 8_192);
   readonly #out: Buffer = Buffer.alloc(MAX_WRITE + OUT);
   readonly #outAddress = addressOf(this.#out);
   readonly #held = new HeldRequests();
@@ -121,7 +124,7 @@ export class Session {
     for (const held of this.#held.takeDue(nowMs)) {
       // It was due because a fault was to end, and that was given more time meanwhile.
       if (nowMs < held.goesOnMs && latenciesOf(held.verdict).every((fault) => this.#options.faults.isInForce(fault))) this.#hold(held);
-      else this.#goOn(held.request, held.verdict);
+      else this.#letGo(held);
     }
   }
 
@@ -129,13 +132,30 @@ export class Session {
   onRulesChanged(changed: readonly CompiledFault[]): readonly Buffer[] {
     const { faults } = this.#options;
     const isFree = ({ verdict }: HeldRequest): boolean => !latenciesOf(verdict).every((fault) => faults.isInForce(fault));
-    for (const { request, verdict } of this.#held.takeWhere(isFree)) this.#goOn(request, verdict);
+    for (const held of this.#held.takeWhere(isFree)) this.#letGo(held);
     return this.#cache.invalidate(changed);
   }
 
-  /** Serves the request in `request`, of this many bytes. Never throws. */
+  /** Serves what earlier servers of this mount had read and not answered. To be called once, before any other request is read. */
+  resume(): void {
+    for (const { request, forget } of this.#options.requests.lost()) {
+      // Who waits for none of these, or nobody.
+      if (!neverAgain.has(request.readUInt32LE(4))) {
+        request.writeUInt32LE((request.readUInt32LE(12) | IS_AGAIN) >>> 0, 12);
+        this.#serve(request, request.length);
+      }
+      forget();
+    }
+  }
+
+  /** Serves the request that was read to `requests.request`, of this many bytes. Never throws. */
   serve(length: number): void {
-    const { request } = this;
+    const { requests } = this.#options;
+    this.#serve(requests.request, length);
+    requests.done();
+  }
+
+  #serve(request: Buffer, length: number): void {
     if (length < REQUEST_HEADER || request.readUInt32LE(0) !== length) return this.#answerError(request, errors.EIO);
     const code = request.readUInt32LE(4);
     const operation = operations.get(code);
@@ -145,13 +165,15 @@ export class Session {
     const { faults } = this.#options;
     if (operation === undefined || faults.isIdle) return this.#carryOut(request, length, undefined);
     faults.see(operation.method);
-    const verdict = this.#judge(operation.method, code, length);
+    const verdict = this.#judge(operation.method, request, code, length);
     if (verdict === undefined) return this.#carryOut(request, length, undefined);
     if (verdict.delayMs <= 0) return this.#goOn(request.subarray(0, length), verdict);
+    const held = Buffer.from(request.subarray(0, length));
     this.#hold({
       uniqueLow: request.readUInt32LE(8),
-      uniqueHigh: request.readUInt32LE(12),
-      request: Buffer.from(request.subarray(0, length)),
+      uniqueHigh: uniqueHighOf(request),
+      request: held,
+      slot: this.#options.requests.hold(held),
       verdict,
       goesOnMs: this.#options.nowMs() + verdict.delayMs,
     });
@@ -161,9 +183,14 @@ export class Session {
     this.#held.add({ ...held, dueMs: Math.min(held.goesOnMs, ...latenciesOf(held.verdict).map(({ endMs }) => endMs)) });
   }
 
-  #judge(method: string, code: number, length: number): Verdict | undefined {
+  #letGo({ request, verdict, slot }: HeldRequest): void {
+    this.#goOn(request, verdict);
+    if (slot !== undefined) this.#options.requests.release(slot);
+  }
+
+  #judge(method: string, request: Buffer, code: number, length: number): Verdict | undefined {
     try {
-      return this.#options.faults.judge(method, this.#byFile.ofRequest(this.request, code, length));
+      return this.#options.faults.judge(method, this.#byFile.ofRequest(request, code, length));
     } catch (error) {
       if (!(error instanceof FileError)) this.#options.onBug(error);
       return undefined; // what is wrong with the request is found once more when it is carried out
@@ -193,8 +220,7 @@ export class Session {
     const out = this.#out;
     out.writeUInt32LE(OUT + bytes, 0);
     out.writeInt32LE(0, 4);
-    out.writeUInt32LE(request.readUInt32LE(8), 8);
-    out.writeUInt32LE(request.readUInt32LE(12), 12);
+    copyUnique(request, out);
     // Fails where nobody waits any more, or the mount is gone; the next read tells.
     this.#options.libc.write(this.#options.fuse, this.#outAddress, OUT + bytes);
   }
@@ -203,8 +229,7 @@ export class Session {
     const out = this.#out;
     out.writeUInt32LE(OUT, 0);
     out.writeInt32LE(-errno, 4);
-    out.writeUInt32LE(request.readUInt32LE(8), 8);
-    out.writeUInt32LE(request.readUInt32LE(12), 12);
+    copyUnique(request, out);
     this.#options.libc.write(this.#options.fuse, this.#outAddress, OUT);
   }
 
@@ -276,9 +301,9 @@ export class Session {
       case op.CREATE: {
         const name = readName(b, BODY + 16, length);
         const openFlags = b.readUInt32LE(BODY);
-        const isAgain = isResent(b);
+        const hasBegun = isAgain(b);
         // The one before has made it, perhaps; then nobody else has.
-        const made = files.create(node, name, isAgain ? openFlags & ~flags.O_EXCL : openFlags, b.readUInt32LE(BODY + 4), callerOf(b));
+        const made = files.create(node, name, hasBegun ? openFlags & ~flags.O_EXCL : openFlags, b.readUInt32LE(BODY + 4), callerOf(b));
         this.#entry(made.entry, verdict);
         return ENTRY_BYTES + this.#opened(OUT + ENTRY_BYTES, made.entry.node, made.handle, made.entry.attributes);
       }
@@ -360,7 +385,7 @@ export class Session {
         const [low, high] = [b.readUInt32LE(BODY), b.readUInt32LE(BODY + 4)];
         const interrupted = this.#held.takeWhere(({ uniqueLow, uniqueHigh }) => uniqueLow === low && uniqueHigh === high);
         // Never EINTR: a disk does not answer so, and a page fault that fails ends its process by SIGBUS. Go sends its own threads signals all the time.
-        for (const { request, verdict } of interrupted) this.#goOn(request, verdict);
+        for (const held of interrupted) this.#letGo(held);
         return NOTHING;
       }
       case op.INIT:
@@ -459,7 +484,7 @@ export class Session {
     try {
       return this.#entry(make(), undefined);
     } catch (error) {
-      if (!isResent(b) || !(error instanceof FileError) || error.errno !== errors.EEXIST) throw error;
+      if (!isAgain(b) || !(error instanceof FileError) || error.errno !== errors.EEXIST) throw error;
       return this.#entry(this.#options.files.lookup(parent, name), undefined);
     }
   }
@@ -468,7 +493,7 @@ export class Session {
     try {
       remove();
     } catch (error) {
-      if (!isResent(b) || !(error instanceof FileError) || error.errno !== errors.ENOENT) throw error;
+      if (!isAgain(b) || !(error instanceof FileError) || error.errno !== errors.ENOENT) throw error;
     }
     return 0;
   }
@@ -534,15 +559,17 @@ export class Session {
     const { files, nowMs, isAnyWaiting } = this.#options;
     const dataOnly = (b.readUInt32LE(BODY + 8) & FSYNC_DATA_ONLY) !== 0;
     const startMs = nowMs();
-    if (this.#syncPace.isQuick(startMs) && !isAnyWaiting()) {
+    const isQuick = this.#syncPace.isQuick(startMs) && !isAnyWaiting();
+    const slot = isQuick ? undefined : this.#options.requests.beginSync(b);
+    if (slot === undefined) {
       files.fsync(fd, dataOnly);
       this.#syncPace.note(startMs, nowMs());
       return 0;
     }
     const answer = Buffer.alloc(OUT);
     answer.writeUInt32LE(OUT, 0);
-    b.copy(answer, 8, 8, 16);
-    this.#options.onSync({ fd, dataOnly, answer });
+    copyUnique(b, answer);
+    this.#options.onSync({ fd, dataOnly, answer, slot });
     return NOTHING;
   }
 
@@ -589,5 +616,15 @@ const latenciesOf = ({ faults }: Verdict): readonly CompiledFault[] => faults.fi
 
 const nodeOf = (b: Buffer): NodeId => readNode(b, NODE_AT);
 const callerOf = (b: Buffer): Caller => ({ uid: b.readUInt32LE(24), gid: b.readUInt32LE(28) });
-/** Sent again by the kernel because a server read it and ended before it answered. */
-const isResent = (b: Buffer): boolean => b.readUInt32LE(12) >= RESENT;
+/** Whether an earlier server has read it, too, and ended before it answered, or before it noted that. */
+const isAgain = (b: Buffer): boolean => b.readUInt32LE(12) >= IS_AGAIN;
+const uniqueHighOf = (b: Buffer): number => (b.readUInt32LE(12) & ~IS_AGAIN) >>> 0;
+
+/** From the header of a request to that of its answer. */
+function copyUnique(request: Buffer, answer: Buffer): void {
+  answer.writeUInt32LE(request.readUInt32LE(8), 8);
+  answer.writeUInt32LE(uniqueHighOf(request), 12);
+}
+
+/** The kernel waits for no answer to these, or has another server's. */
+const neverAgain: ReadonlySet<number> = new Set([op.INIT, op.FORGET, op.BATCH_FORGET, op.INTERRUPT, op.NOTIFY_REPLY]);

@@ -5,6 +5,8 @@ export interface ThreadSettings {
   /** Descriptors of /dev/fuse and of the volume's folder. */
   readonly fuse: number;
   readonly folder: number;
+  /** Of the memory of requests in flight. */
+  readonly requests: number;
   readonly maxDescriptors: number;
   readonly epoch: number;
   readonly init: string | undefined;

@@ -1,7 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createSharedMemory } from "../../../agent/shared-memory.ts";
 import type { IoFault } from "../../../proto/gen/faults.ts";
 import type { Counts, FromServer, ToServer } from "../../../sidecar/files/server-messages.ts";
 import { servedFaults } from "./served-faults.ts";
@@ -14,6 +16,7 @@ export class Volume {
   readonly plain: string;
   readonly #fuse: number;
   readonly #folder: number;
+  readonly #requests = createSharedMemory("squall-requests");
   #server: ChildProcess;
   #version = 0;
   #init: string | undefined;
@@ -31,7 +34,7 @@ export class Volume {
   }
 
   /** `under`: where the folder is made, which decides the file system it is on; `main`: the sidecar's program. */
-  static async open(under = "/tmp", main = MAIN): Promise<Volume> {
+  static async open(under = tmpdir(), main = MAIN): Promise<Volume> {
     const base = mkdtempSync(join(under, "squall-volume-"));
     chmodSync(base, 0o755); // other users come through here
     execFileSync("mkdir", [join(base, "plain"), join(base, "mounted")]);
@@ -57,7 +60,7 @@ export class Volume {
 
   #start(): ChildProcess {
     const server = spawn(process.execPath, ["--max-semi-space-size=1", "--no-node-snapshot", this.#main, "serve-files"], {
-      stdio: ["ignore", "inherit", "inherit", this.#fuse, this.#folder, "ipc"],
+      stdio: ["ignore", "inherit", "inherit", this.#fuse, this.#folder, this.#requests.number, "ipc"],
     });
     server.on("message", (message: FromServer) => {
       if (message.is === "serving") this.#init = message.init;
@@ -97,6 +100,7 @@ export class Volume {
     await ended;
     closeSync(this.#fuse);
     closeSync(this.#folder);
+    this.#requests.close();
     rmSync(join(this.path, ".."), { recursive: true, force: true });
   }
 

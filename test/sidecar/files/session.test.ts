@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
+import type { Descriptor } from "../../../agent/descriptors.ts";
+import { createSharedMemory } from "../../../agent/shared-memory.ts";
 import { type CompiledFault, FaultLayer } from "../../../sidecar/files/fault-layer.ts";
 import { AUTO_INVAL_DATA, expireName, fopen, invalidateNode, op } from "../../../sidecar/files/kernel/protocol.ts";
+import { RequestsInFlight } from "../../../sidecar/files/kernel/requests-in-flight.ts";
 import { Session } from "../../../sidecar/files/kernel/session.ts";
 import { openLibc } from "../../../sidecar/files/libc.ts";
 import { openPassthrough } from "../../../sidecar/files/passthrough.ts";
@@ -17,6 +20,8 @@ describe("Session", () => {
   let faults: FaultLayer;
   let notified: readonly Buffer[];
   let pins: number[];
+  let memory: Descriptor;
+  let requests: RequestsInFlight;
 
   beforeEach(() => {
     base = mkdtempSync(join(tmpdir(), "squall-session-"));
@@ -25,15 +30,18 @@ describe("Session", () => {
     bugs = [];
     notified = [];
     pins = [];
+    memory = createSharedMemory("test");
     faults = new FaultLayer({ nowMs: () => 0, random: () => 0 });
     session = open({ isShared: false });
   });
 
   function open({ isShared }: { readonly isShared: boolean }): Session {
     const libc = openLibc();
+    requests = new RequestsInFlight(libc, memory.number, { isFirst: true });
     return new Session({
       libc,
       fuse: fds[1],
+      requests,
       files: openPassthrough({ libc, folder: fds[0], maxDescriptors: 256 }),
       faults,
       epoch: 1,
@@ -54,13 +62,14 @@ describe("Session", () => {
 
   afterEach(() => {
     for (const fd of fds) closeSync(fd);
+    memory.close();
     rmSync(base, { recursive: true, force: true });
     rmSync(join(tmpdir(), `squall-answers-${process.pid}`));
   });
 
   /** Has a request served, and returns the body of its answer. */
   function ask(code: number, node: number, body: Buffer): Buffer {
-    const { request } = session;
+    const { request } = requests;
     request.fill(0, 0, 40);
     request.writeUInt32LE(40 + body.length, 0);
     request.writeUInt32LE(code, 4);
@@ -125,6 +134,35 @@ describe("Session", () => {
     assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
   });
 
+  it("carries out what an earlier server had read, done already or not, and answers it by its own number", () => {
+    for (const [unique, name] of [
+      [7, "made"],
+      [9, "new"],
+    ] as const) {
+      const body = Buffer.from(`\0\0\0\0\0\0\0\0${name}\0`);
+      body.writeUInt32LE(0o755, 0);
+      const request = Buffer.alloc(40 + body.length);
+      request.writeUInt32LE(request.length, 0);
+      request.writeUInt32LE(op.MKDIR, 4);
+      request.writeUInt32LE(unique, 8);
+      request.writeUInt32LE(1, 16);
+      body.copy(request, 40);
+      requests.hold(request);
+    }
+    mkdirSync(join(base, "made"));
+    session.resume();
+    assert.ok(statSync(join(base, "new")).isDirectory());
+    const answers = readFileSync(`/proc/self/fd/${fds[1]}`);
+    const bytes = answers.readUInt32LE(0);
+    for (const [at, unique] of [
+      [0, 7],
+      [bytes, 9],
+    ] as const)
+      assert.deepEqual([answers.readInt32LE(at + 4), answers.readBigUInt64LE(at + 8)], [0, BigInt(unique)]);
+    assert.equal(answers.length, 2 * bytes);
+    assert.deepEqual(requests.lost(), []);
+  });
+
   it("tells of an open file which is read or written, until that is released", () => {
     const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
     const [one, other] = [openFile(node).handle, openFile(node).handle];
@@ -159,7 +197,7 @@ describe("Session", () => {
     const body = fc.uint8Array({ maxLength: 200 });
     fc.assert(
       fc.property(fc.constantFrom(...harmless), fc.constantFrom(0, 1, 2, 2 ** 31), body, fc.boolean(), (code, node, bytes, isLong) => {
-        const { request } = session;
+        const { request } = requests;
         request.fill(0xff, 0, 512);
         request.writeUInt32LE(40 + bytes.length + (isLong ? 5 : 0), 0);
         request.writeUInt32LE(code, 4);

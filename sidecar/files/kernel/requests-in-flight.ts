@@ -1,0 +1,118 @@
+import { fstatSync, ftruncateSync, writeSync } from "node:fs";
+import { addressOf, type Libc } from "../libc.ts";
+import { MAX_WRITE, REQUEST_HEADER } from "./protocol.ts";
+
+const REQUEST_BYTES = MAX_WRITE + 8_192;
+const UNIQUE_AT = 8;
+/** A request of FSYNC or FSYNCDIR: its header and 16 bytes. */
+const SYNC_BYTES = REQUEST_HEADER + 16;
+const SYNC_SLOT_BYTES = 64;
+const MOST_SYNCS = 256;
+const SYNCS_AT = REQUEST_BYTES;
+const HELD_AT = SYNCS_AT + MOST_SYNCS * SYNC_SLOT_BYTES;
+const NO_UNIQUE = Buffer.alloc(8);
+const PUNCH_HOLE = 3; // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+
+/** A request that a server had read, and perhaps not answered, when it ended. */
+export interface LostRequest {
+  readonly request: Buffer;
+  /** It has been seen to. */
+  readonly forget: () => void;
+}
+
+/**
+ * The requests that are read and not answered yet, in memory that outlives this process (memfd_create(2), kept by sidecar and daemon): the kernel
+ * gives each out once, and who waits for its answer cannot even be killed. Linux 6.9 can be asked to send them again, most nodes have an older one.
+ *
+ * First lies the request that is being served, where the kernel itself puts it; then those that wait for fsync(2), then those that a fault holds back. A
+ * place is free while the number of its request, `unique`, is 0.
+ */
+export class RequestsInFlight {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #mapped: Buffer;
+  /** Where the kernel puts a request. */
+  readonly request: Buffer;
+  readonly address: bigint;
+  readonly #freeSlots: number[] = [];
+  #slots = 0;
+
+  /** `isFirst`: nobody served this mount before. */
+  constructor(libc: Libc, fd: number, { isFirst }: { readonly isFirst: boolean }) {
+    if (isFirst) ftruncateSync(fd, 0);
+    const { size } = fstatSync(fd);
+    if (size < HELD_AT) ftruncateSync(fd, HELD_AT);
+    const memory = libc.mapShared(fd, HELD_AT);
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#mapped = memory;
+    this.#slots = Math.max(0, Math.ceil((size - HELD_AT) / REQUEST_BYTES));
+    this.request = memory.subarray(0, REQUEST_BYTES);
+    this.address = addressOf(memory);
+  }
+
+  /** The request at `request` is answered, wants no answer, or has another place. */
+  done(): void {
+    this.#mapped.fill(0, UNIQUE_AT, UNIQUE_AT + 8);
+  }
+
+  /** Keeps a request until `endSync` is called; undefined where there is no room. */
+  beginSync(request: Buffer): number | undefined {
+    for (let slot = 0; slot < MOST_SYNCS; slot += 1) {
+      const at = SYNCS_AT + slot * SYNC_SLOT_BYTES;
+      if (!isFree(this.#mapped, at)) continue;
+      request.copy(this.#mapped, at, 0, SYNC_BYTES);
+      return slot;
+    }
+    return undefined;
+  }
+
+  /** Keeps a request until it is released. Undefined where there is no memory: it is lost with this process then. */
+  hold(request: Buffer): number | undefined {
+    const slot = this.#freeSlots.pop() ?? this.#slots++;
+    if (this.#libc.pwrite(this.#fd, addressOf(request), request.length, HELD_AT + slot * REQUEST_BYTES) === request.length) return slot;
+    this.release(slot);
+    return undefined;
+  }
+
+  release(slot: number): void {
+    this.#libc.fallocate(this.#fd, PUNCH_HOLE, HELD_AT + slot * REQUEST_BYTES, REQUEST_BYTES);
+    this.#freeSlots.push(slot);
+  }
+
+  /** What earlier servers left. Each is kept until it is forgotten, should this one end, too. To be called once, before any other. */
+  lost(): readonly LostRequest[] {
+    const found: LostRequest[] = [];
+    for (let slot = 0; slot < this.#slots; slot += 1) {
+      const request = Buffer.alloc(REQUEST_BYTES);
+      const read = this.#libc.pread(this.#fd, addressOf(request), REQUEST_BYTES, HELD_AT + slot * REQUEST_BYTES);
+      const whole = read < REQUEST_HEADER ? undefined : wholeRequest(request);
+      if (whole === undefined) this.#freeSlots.push(slot);
+      else found.push({ request: whole, forget: () => this.release(slot) });
+    }
+    for (let slot = 0; slot < MOST_SYNCS; slot += 1) {
+      const at = SYNCS_AT + slot * SYNC_SLOT_BYTES;
+      const whole = wholeRequest(this.#mapped.subarray(at, at + SYNC_SLOT_BYTES));
+      if (whole !== undefined) found.push({ request: whole, forget: () => endSync(this.#fd, slot) });
+    }
+    // The last one that was read.
+    const whole = wholeRequest(this.request);
+    if (whole !== undefined) found.push({ request: whole, forget: () => this.done() });
+    return found;
+  }
+}
+
+/** The request of a `beginSync` is answered. Any thread may say so. */
+export function endSync(fd: number, slot: number): void {
+  writeSync(fd, NO_UNIQUE, 0, NO_UNIQUE.length, SYNCS_AT + slot * SYNC_SLOT_BYTES + UNIQUE_AT);
+}
+
+const isFree = (memory: Buffer, at: number): boolean =>
+  memory.readUInt32LE(at + UNIQUE_AT) === 0 && memory.readUInt32LE(at + UNIQUE_AT + 4) === 0;
+
+/** A copy; undefined where there is none. */
+function wholeRequest(memory: Buffer): Buffer | undefined {
+  const length = memory.readUInt32LE(0);
+  if (isFree(memory, 0) || length < REQUEST_HEADER || length > memory.length) return undefined;
+  return Buffer.from(memory.subarray(0, length));
+}
