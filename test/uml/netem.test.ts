@@ -4,7 +4,7 @@ import { ensurePackages } from "../../lab/packages.ts";
 import { createProgress } from "../../lab/progress.ts";
 import { runInUml } from "../../lab/uml.ts";
 import { umlPackages } from "../../lab/uml-kernel.ts";
-import { compareEngines } from "./engines.ts";
+import { compareEngines, TOLERANCE } from "./engines.ts";
 
 /**
  * The kernel tests of shaping once more, in a User-Mode Linux kernel: it has netem, so packets are shaped by queueing disciplines, and only
@@ -36,7 +36,7 @@ describe("shaping on a kernel with netem and iptables-legacy", () => {
   it("both engines agree within 10 % on every figure", async function () {
     this.timeout(420_000);
     for (const [name, { netem, nfqueue }] of Object.entries(await compareEngines())) {
-      assert.ok(Math.abs(nfqueue / netem - 1) <= 0.1, `${name}: ${netem} by netem, ${nfqueue} by NFQUEUE`);
+      assert.ok(Math.abs(nfqueue / netem - 1) <= TOLERANCE, `${name}: ${netem} by netem, ${nfqueue} by NFQUEUE`);
     }
   });
 });
