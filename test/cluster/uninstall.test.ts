@@ -106,7 +106,7 @@ describe("a user uninstalls in the middle of an experiment", function () {
     await peers.apply(delay);
     // the sidecar of before sees the new CA when the kubelet has it, which takes about a minute
     const isFaulted = async (): Promise<boolean | string> => {
-      const { conditions } = (await peers.experiment("slow")).status;
+      const conditions = (await peers.experiment("slow")).status?.conditions ?? []; // the controller has just begun
       return conditions.some(({ type, status }) => type === "AllInjected" && status === "True") || JSON.stringify(conditions);
     };
     await waitUntil("the sidecar of before has enrolled anew and is faulted", isFaulted, { timeoutMs: 200_000 });

@@ -18,7 +18,10 @@ describe("/dev/fuse, in a container that is not privileged", function () {
   after(() => group.close());
 
   it("cannot be opened by the daemon itself, and comes from a helper that leaves its groups", async () => {
-    const { stdout } = await run(process.execPath, [PROGRAM, "enter", String(process.pid), group.folder], { timeout: 30_000, killSignal: "SIGKILL" });
+    const { stdout } = await run(process.execPath, [PROGRAM, "enter", String(process.pid), group.folder], {
+      timeout: 30_000,
+      killSignal: "SIGKILL",
+    });
     assert.deepEqual(JSON.parse(stdout), { itself: "EPERM", taken: ["10:229", "10:229", "10:229"] });
   });
 });

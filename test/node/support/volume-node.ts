@@ -3,16 +3,17 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, rmdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { ServedVolume } from "../../../common/sidecar-layout.ts";
 import type { Counts, ServedFault } from "../../../sidecar/files/server-messages.ts";
 import type { VolumeState } from "../../../sidecar/files/volume-keeper.ts";
+import { ensureCgroups } from "./stress-target.ts";
 import type { ToSidecar } from "./volume-sidecar.ts";
 
 const run = promisify(execFile);
-const CGROUPS = existsSync("/sys/fs/cgroup/cgroup.controllers") ? "/sys/fs/cgroup" : "/sys/fs/cgroup/pids";
 
 /** Waits until it holds, 20 s at most. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>, { withinMs = 20_000 } = {}): Promise<void> {
@@ -33,7 +34,7 @@ export class VolumeNode {
   }
 
   static async open(): Promise<VolumeNode> {
-    const folder = await mkdtemp("/tmp/squall-volumes-");
+    const folder = await mkdtemp(join(tmpdir(), "squall-volumes-"));
     await mkdir(join(folder, "kubelet", "pods"), { recursive: true });
     const first = spawn("unshare", ["--mount", "--propagation", "private", "sleep", "600"], { stdio: "ignore" });
     const own = await readlink("/proc/self/ns/mnt");
@@ -126,15 +127,16 @@ export class Pod {
   sidecar: ChildProcess | undefined;
   #number = 0;
 
-  private constructor(node: VolumeNode, volumes: readonly ServedVolume[]) {
+  private constructor(node: VolumeNode, volumes: readonly ServedVolume[], groups: string) {
     this.#node = node;
     this.#volumes = volumes;
-    this.group = join(CGROUPS, `squall-volumes-${process.pid}`, `pod${this.uid}`);
+    this.group = join(groups, `squall-volumes-${process.pid}`, `pod${this.uid}`);
     this.application = spawn("sleep", ["600"], { stdio: "ignore" });
   }
 
   static async create(node: VolumeNode, volumes: readonly ServedVolume[]): Promise<Pod> {
-    const pod = new Pod(node, volumes);
+    const { root, version } = await ensureCgroups();
+    const pod = new Pod(node, volumes, version === 1 ? join(root, "pids") : root);
     await mkdir(pod.group, { recursive: true });
     await writeFile(join(pod.group, "cgroup.procs"), String(pod.application.pid));
     for (const { name, source } of volumes) await mkdir(source === "emptyDir" ? pod.volume(name) : pod.claim(name), { recursive: true });

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ensurePackages } from "../../lab/packages.ts";
+import { createProgress } from "../../lab/progress.ts";
+import { runInUml } from "../../lab/uml.ts";
+import { umlPackages } from "../../lab/uml-kernel.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+/**
+ * Volumes once more on Linux 6.1, which cannot be asked for requests that a server had read, and cgroup version 2, where a program of the kernel refuses
+ * devices. Each file as a whole passes there, too, in 6 minutes.
+ */
+const files: Readonly<Record<string, string>> = {
+  "test/node/fuse-devices.test.ts": ".",
+  "test/node/volumes.test.ts": "daemon is killed|theirs is killed|daemon and sidecar were killed",
+  "test/files/volume.test.ts": "plain folder does|SIGKILL|memory map",
+};
+
+describe("volumes on an older kernel with cgroup version 2", () => {
+  before(() => ensurePackages(umlPackages, { isRoot: process.getuid?.() === 0, progress: createProgress(process.stderr) }));
+
+  for (const [file, grep] of Object.entries(files))
+    it(`pass what they pass here: ${file}`, async () => {
+      const mocha = ["node_modules/mocha/bin/mocha.js", "--no-config", "--timeout", "90000", "--grep", grep, file];
+      const { exitCode, output } = await runInUml([process.execPath, ...mocha], { cwd: root, timeoutMs: 280_000 });
+      assert.equal(exitCode, 0, output);
+      assert.match(output, /[1-9]\d* passing/);
+    });
+});
