@@ -132,6 +132,15 @@ describe("a volume behind FUSE", () => {
     program.end();
   });
 
+  it("lets a memory map be shared of a file that is opened while a fault is in force", async () => {
+    await writeFile(join(volume.plain, "f"), "before");
+    await volume.rule({ slow: { methods: ["read", "write"], effect: { $case: "latency", value: { delayUs: 1_000 } } } });
+    const map =
+      'import mmap; file = open("f", "r+b"); map = mmap.mmap(file.fileno(), 6); print(map[:].decode()); map[:] = b"mapped"; map.flush()';
+    assert.equal(await says(`python3 -c '${map}'; cat f`), "before\nmapped");
+    assert.equal(await readFile(join(volume.plain, "f"), "utf8"), "mapped");
+  });
+
   it("takes faults on while a file is open and nobody asks for anything", async () => {
     const program = new Program(volume, "exec 3> f; echo one >&3; echo open; read; echo two >&3; echo written; read");
     assert.equal(await program.hear(), "open");

@@ -4,7 +4,7 @@ import type { NodeTable } from "../node-table.ts";
 import { AbsentNames } from "./absent-names.ts";
 import type { FaultsByFile } from "./faults-by-file.ts";
 import { KeptData } from "./kept-data.ts";
-import { expireName, fopen, hasExpireOnly, invalidateNode } from "./protocol.ts";
+import { canMapDirect, expireName, fopen, hasExpireOnly, invalidateNode } from "./protocol.ts";
 
 export interface KernelCacheOptions {
   readonly nodes: NodeTable;
@@ -32,6 +32,7 @@ export class KernelCache {
   readonly #kept = new KeptData();
   readonly #absent = new AbsentNames({ keepMs: KEEP_SECONDS * 1000 + TICK_MS });
   #canExpire = false;
+  #canMapDirect = false;
 
   constructor(options: KernelCacheOptions) {
     this.#options = options;
@@ -40,6 +41,7 @@ export class KernelCache {
   /** Takes what kernel and server have agreed on. */
   agree(flags2: number): void {
     this.#canExpire = hasExpireOnly(flags2);
+    this.#canMapDirect = canMapDirect(flags2);
   }
 
   /** How long the kernel may keep a file's name and attributes, seconds. */
@@ -56,7 +58,8 @@ export class KernelCache {
 
   /** Counts an open handle. Returns what the answer to OPEN says of the file's data. */
   open(node: NodeId, handle: Handle, found: Attributes): number {
-    if (this.#options.byFile.cacheRules(node).keepsData) return this.#kept.open(node, found) ? fopen.KEEP_CACHE : 0;
+    const { keepsData } = this.#options.byFile.cacheRules(node);
+    if (keepsData || !this.#canMapDirect) return this.#kept.open(node, found) && keepsData ? fopen.KEEP_CACHE : 0;
     this.#direct.add(handle);
     return fopen.DIRECT_IO | fopen.PARALLEL_DIRECT_WRITES;
   }
@@ -70,7 +73,7 @@ export class KernelCache {
     this.#kept.forget(node);
   }
 
-  /** A file that was opened before a fault came is kept by the kernel: each time it has asked for data, it is told to forget them. */
+  /** A file that was opened before a fault came, or that could not be mapped otherwise, is kept by the kernel: each time it has asked for data, it is told to forget them. */
   noteAsked(node: NodeId, handle: Handle): void {
     const { faults, byFile, onNotify } = this.#options;
     if (faults.isIdle || this.#direct.has(handle) || byFile.cacheRules(node).keepsData) return;

@@ -118,7 +118,9 @@ export const wanted = {
 } as const;
 /** Of INIT, where others may change files: the kernel asks for attributes before it reads what it keeps, and drops it when the time of the last change is a new one. */
 export const AUTO_INVAL_DATA = 1 << 12;
+/** Of the answer to INIT: names can be made to expire, from Linux 6.2 on; files that are opened direct can be mapped and shared, from 6.6 on. */
 export const hasExpireOnly = (flags2: number): boolean => (flags2 & (1 << 3)) !== 0;
+export const canMapDirect = (flags2: number): boolean => (flags2 & (1 << 4)) !== 0;
 
 /** Of SETATTR. */
 export const fattr = {

@@ -97,6 +97,13 @@ describe("Session", () => {
     assert.equal(ask(op.WRITE, node, body).readUInt32LE(0), 1);
   }
 
+  function read(node: number, handle: Buffer): void {
+    const body = Buffer.alloc(40);
+    handle.copy(body);
+    body.writeUInt32LE(1, 16);
+    ask(op.READ, node, body);
+  }
+
   const watch = (method: string): readonly CompiledFault[] =>
     faults.rule([
       {
@@ -114,15 +121,16 @@ describe("Session", () => {
       },
     ]);
 
+  /** All that a kernel can offer. */
+  const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+
   it("has the kernel look for changes by others where there may be some", () => {
-    const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
     assert.equal(ask(op.INIT, 0, offered).readUInt32LE(12) & AUTO_INVAL_DATA, 0);
     session = open({ isShared: true });
     assert.equal(ask(op.INIT, 0, offered).readUInt32LE(12) & AUTO_INVAL_DATA, AUTO_INVAL_DATA);
   });
 
   it("has the kernel take a name for absent where nobody else can make it appear, until a fault comes", () => {
-    const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
     ask(op.INIT, 0, offered);
     const answer = ask(op.LOOKUP, 1, Buffer.from("none\0"));
     assert.deepEqual([answer.readUInt32LE(0), answer.readUInt32LE(16)], [0, 1]);
@@ -175,6 +183,7 @@ describe("Session", () => {
   });
 
   it("has data dropped that the kernel may have kept while a file was written to past its cache", () => {
+    ask(op.INIT, 0, offered);
     const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
     const kept = openFile(node);
     assert.equal(kept.flags & fopen.DIRECT_IO, 0);
@@ -185,6 +194,18 @@ describe("Session", () => {
     assert.equal(direct.flags & fopen.DIRECT_IO, fopen.DIRECT_IO);
     faults.rule([]);
     write(node, direct.handle);
+    assert.deepEqual(notified, [invalidateNode(node)]);
+  });
+
+  it("never opens a file so that it could not be mapped: an older kernel keeps its data, and is told to forget them", () => {
+    const asOfLinux61 = Buffer.from(offered);
+    asOfLinux61.writeUInt32LE(1 << 3, 16);
+    ask(op.INIT, 0, asOfLinux61);
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    watch("read");
+    const opened = openFile(node);
+    assert.equal(opened.flags, 0);
+    read(node, opened.handle);
     assert.deepEqual(notified, [invalidateNode(node)]);
   });
 
