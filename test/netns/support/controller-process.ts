@@ -42,6 +42,7 @@ async function serve(order: Extract<ControllerOrder, { do: "serve" }>): Promise<
         certificate: own.issueAgent(podUri(order.pod), request.publicKey, validity),
         caCertificates: own.certificate,
         desired: { targetUid: order.pod.uid, order: { leaderEpoch: 1, generation: 1 }, faults },
+        persistentVolumes: {},
       }),
   };
   const server = new Server();
