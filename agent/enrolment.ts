@@ -18,6 +18,8 @@ export interface Enrolled {
   readonly validity: ValiditySpan;
   /** Faults that apply to this pod already. */
   readonly desired: DesiredFaults | undefined;
+  /** Names of persistent volumes, by volume of the pod: of those that were asked for and that the controller knows. */
+  readonly persistentVolumes: Readonly<Record<string, string>>;
 }
 
 export interface EnrolmentOptions {
@@ -28,6 +30,8 @@ export interface EnrolmentOptions {
   readonly version: string;
   /** What can be done here. */
   readonly passport: Passport;
+  /** Volumes of the pod whose persistent volumes are to be told. */
+  readonly volumes?: readonly string[] | undefined;
 }
 
 const CALL_TIMEOUT_MS = 5_000;
@@ -35,7 +39,7 @@ const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 15_000;
 
 /** Enrols once: makes a key in memory, proves that it and the token are ours, gets a certificate. Throws with the reason, which never holds the token. */
-export async function enrol({ address, tokenPath, caPath, podIps, version, passport }: EnrolmentOptions): Promise<Enrolled> {
+export async function enrol({ address, tokenPath, caPath, podIps, version, passport, volumes = [] }: EnrolmentOptions): Promise<Enrolled> {
   // Both are read anew each time: the kubelet replaces them.
   const [token, ca] = await Promise.all([readFile(tokenPath, "utf8"), readFile(caPath)]);
   const key = await createAgentKey();
@@ -51,14 +55,15 @@ export async function enrol({ address, tokenPath, caPath, podIps, version, passp
       agentVersion: version,
       addresses: [...podIps],
       passport,
+      volumes: [...volumes],
     };
     const reply = await new Promise<EnrolReply>((resolve, reject) => {
       client.enrol(request, new Metadata(), { deadline: Date.now() + CALL_TIMEOUT_MS }, (error: ServiceError | null, found) =>
         error ? reject(error) : resolve(found),
       );
     });
-    const { certificate, caCertificates, desired } = reply;
-    return { privateKey: key.privateKey, certificate, caCertificates, validity: validityOf(certificate), desired };
+    const { certificate, caCertificates, desired, persistentVolumes } = reply;
+    return { privateKey: key.privateKey, certificate, caCertificates, validity: validityOf(certificate), desired, persistentVolumes };
   } finally {
     client.close();
   }

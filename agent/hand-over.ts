@@ -12,9 +12,15 @@ export interface HeldVolume {
   readonly init: string | undefined;
 }
 
+/** A volume that is to be served. */
+export interface WantedVolume extends Pick<ServedVolume, "name" | "source"> {
+  /** Of a claim, by which its folder on the node is found. Absent where the pod has only one. */
+  readonly persistentVolume?: string | undefined;
+}
+
 export type FromSidecar =
   /** Comes with three descriptors for each volume that is held: of /dev/fuse, of the folder, and of the memory of requests in flight. */
-  | { readonly say: "hello"; readonly podUid: string; readonly volumes: readonly ServedVolume[]; readonly held: readonly HeldVolume[] }
+  | { readonly say: "hello"; readonly podUid: string; readonly volumes: readonly WantedVolume[]; readonly held: readonly HeldVolume[] }
   /** The volume is served; its `init` is to be kept for a sidecar that comes later. */
   | { readonly say: "serving"; readonly name: string; readonly init: string };
 
@@ -36,6 +42,10 @@ export class HandOverError extends Error {
 
 /** A DNS label, as Kubernetes wants it of names of volumes: no slash, no dot. */
 const volumeName = z.string().check(z.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/));
+/** A DNS subdomain, as Kubernetes wants it of names of persistent volumes: no slash, no two dots in a row. */
+const persistentVolumeName = z
+  .string()
+  .check(z.maxLength(253), z.regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/));
 const podUid = z.string().check(z.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/));
 const init = z.string().check(z.regex(/^[A-Za-z0-9+/]{1,4096}={0,2}$/));
 const short = z.string().check(z.maxLength(2000));
@@ -44,7 +54,15 @@ const sidecarLine = z.union([
   z.strictObject({
     hello: z.strictObject({
       podUid,
-      volumes: z.array(z.strictObject({ name: volumeName, source: z.enum(["emptyDir", "claim"]) })).check(z.maxLength(MOST_VOLUMES)),
+      volumes: z
+        .array(
+          z.strictObject({
+            name: volumeName,
+            source: z.enum(["emptyDir", "claim"]),
+            persistentVolume: z.optional(persistentVolumeName),
+          }),
+        )
+        .check(z.maxLength(MOST_VOLUMES)),
       held: z.array(z.strictObject({ name: volumeName, init: z.nullable(init) })).check(z.maxLength(MOST_VOLUMES)),
     }),
   }),

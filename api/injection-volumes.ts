@@ -1,4 +1,5 @@
 import type { Operation } from "fast-json-patch";
+import { foldersOfOwnKinds } from "../common/kubelet-folders.ts";
 import { annotations as names, SIDECAR_CONTAINER } from "../common/names.ts";
 import type { FilesDriver, ServedVolume } from "../common/sidecar-layout.ts";
 import type { ClassVerdict } from "./injection-verdict.ts";
@@ -19,17 +20,6 @@ export const servableSources: Readonly<Record<string, ServedVolume["source"]>> =
   persistentVolumeClaim: "claim",
   ephemeral: "claim",
 };
-/** Kinds whose folders on the node have the name that the pod gives them, or that have none there. */
-const nodeKnowsByName: ReadonlySet<string> = new Set([
-  "emptyDir",
-  "configMap",
-  "secret",
-  "projected",
-  "downwardAPI",
-  "gitRepo",
-  "hostPath",
-  "image",
-]);
 const SOURCES = `${listWords(Object.keys(servableSources))} can be served`;
 /** Each has a process and its memory. */
 const MOST_VOLUMES = 16;
@@ -108,9 +98,9 @@ function judgeVolume(name: string, spec: JsonObject, driver: FilesDriver): Serve
   if (source === undefined) return `It is of the kind ${kind.slice(0, 40)}; ${SOURCES}.`;
   const medium = objectOf(volume["emptyDir"])["medium"];
   if (typeof medium === "string" && medium.startsWith("HugePages")) return "It is made of huge pages, which only memory maps can use.";
-  const alike = source === "claim" && driver === "kernel" ? all.filter((one) => !nodeKnowsByName.has(kindOfVolume(one))) : [];
-  if (alike.length > 1)
-    return `The pod has ${alike.length} volumes that its node knows by other names (${listWords(alike.map(({ name: of }) => String(of)))}) and cannot tell apart. A claim is served in a pod without another claim, and without a volume of a network or a driver.`;
+  const twin = source === "claim" && driver === "kernel" ? all.find((one) => one !== volume && isOfSameClaim(one, volume)) : undefined;
+  if (twin !== undefined)
+    return `Volume ${String(twin["name"]).slice(0, 63)} is of the same claim, and both are one folder on the node. Mount one volume of the claim at both places.`;
   if (spec["hostUsers"] === false) return "The pod has users of its own (hostUsers: false), for which FUSE cannot act.";
   const containers = containersOf(spec).map(({ container }) => container);
   if (containers.some((one) => objectsOf(one["volumeDevices"]).some((device) => device["name"] === name)))
@@ -119,7 +109,17 @@ function judgeVolume(name: string, spec: JsonObject, driver: FilesDriver): Serve
   if (mounts.length === 0) return "No container mounts it.";
   if (mounts.some(({ mount }) => isRecursivelyReadOnly(mount)))
     return "It is mounted with recursiveReadOnly, which forbids mountPropagation.";
-  return { name, source };
+  // Only where the names are needed: a pod with one claim is served without asking anybody.
+  const isOneOfSeveral = source === "claim" && driver === "kernel" && all.filter(isNamedByDriver).length > 1;
+  return { name, source, ...(isOneOfSeveral && { isOneOfSeveral }) };
+}
+
+/** Whether its folder on the node is among those that drivers have, where a claim's has another name than the pod's. */
+const isNamedByDriver = (volume: JsonObject): boolean => !foldersOfOwnKinds.has(kindOfVolume(volume));
+
+function isOfSameClaim(one: JsonObject, other: JsonObject): boolean {
+  const claim = objectOf(one["persistentVolumeClaim"])["claimName"];
+  return typeof claim === "string" && claim === objectOf(other["persistentVolumeClaim"])["claimName"];
 }
 
 /** The API server refuses pods with such a mount that propagates. */

@@ -13,6 +13,8 @@ export const sidecarPaths = {
   explained: "/var/lib/squall/explained.json",
   /** Beside it: whether it is settled which volumes are served. */
   volumesSettled: "/var/lib/squall/volumes-settled",
+  /** Names of persistent volumes, as the controller told them once: a sidecar that is started again needs no controller to serve. */
+  persistentVolumes: "/var/lib/squall/persistent-volumes.json",
   /** A UNIX socket, there while the pod has volumes that are served through FUSE: the daemon of the node hands them over, see agent/hand-over.ts. */
   filesSocket: "/var/lib/squall/files.sock",
   /** Folders of volumes that the sidecar mounts itself, by their names: for the driver `libfuse`. */
@@ -60,6 +62,11 @@ export interface ServedVolume {
   readonly name: string;
   /** Where the kubelet has its folder: with the pod's emptyDirs, or where a claim's storage is mounted. */
   readonly source: "emptyDir" | "claim";
+  /**
+   * For the driver `kernel`: the pod has more volumes that its node does not know by the pod's names for them, so that the name of the persistent volume is needed
+   * to tell which folder is this one's.
+   */
+  readonly isOneOfSeveral?: boolean | undefined;
   /** For the driver `libfuse`: a container mounts it `readOnly`, and a mount that comes later would reach that one writable. */
   readonly hasReadOnlyMount?: boolean | undefined;
 }

@@ -9,8 +9,10 @@ import type { Log } from "../common/log.ts";
 import { DAEMON, nodeAgent, ports, SYSTEM_NAMESPACE } from "../common/names.ts";
 import { isKubeError } from "../kube/errors.ts";
 import type { Kube, ObjectRef } from "../kube/kube.ts";
+import type { EnrollingPod } from "../kube/resources.ts";
 import type { DesiredFaults, EnrolReply, EnrolRequest, Passport } from "../proto/gen/agent.ts";
 import { type EnrolmentServer, EnrolmentService } from "../proto/gen/services.ts";
+import { findPersistentVolumes } from "./claims.ts";
 import { createRateLimit, type RateLimit } from "./rate-limit.ts";
 import { reviewToken, type TokenPod } from "./token-review.ts";
 
@@ -21,12 +23,6 @@ export interface EnrolledAgent extends TokenPod {
   /** Where it says it can be dialled: IP addresses. Whoever answers there still has to prove to be this pod. */
   readonly addresses: readonly string[];
   readonly agentVersion: string;
-}
-
-/** What enrolment asks of a pod beside its token. */
-export interface EnrollingPod {
-  readonly uid: string;
-  readonly nodeName?: string | undefined;
 }
 
 /** The part of the certificate keeper that enrolment needs. */
@@ -59,9 +55,11 @@ export interface EnrolmentListener {
 }
 
 const MAX_MESSAGE_BYTES = 64 * 1024;
-/** Calls at a time; each asks the API server twice. */
+/** Calls at a time; each asks the API server twice, and for each claim of a pod with several. */
 const MAX_IN_FLIGHT = 64;
 const MAX_ADDRESSES = 16;
+/** As many as are served of a pod. */
+const MAX_VOLUMES = 16;
 const CALL_LIMIT_MS = 5_000;
 const DRAIN_MS = 2_000;
 
@@ -141,6 +139,7 @@ async function answer(
 async function enrol(request: EnrolRequest, options: EnrolmentOptions, signal: AbortSignal): Promise<EnrolReply> {
   const { kube, log, certificates } = options;
   const addresses = parseAddresses(request.addresses);
+  if (request.volumes.length > MAX_VOLUMES) throw new Refusal(status.INVALID_ARGUMENT, `volumes has more than ${MAX_VOLUMES} names.`);
   if (request.token === "") throw new Refusal(status.UNAUTHENTICATED, "The token is missing.");
   if (parseAgentKey(request.publicKey) === undefined)
     throw new Refusal(status.INVALID_ARGUMENT, "public_key is not the SubjectPublicKeyInfo of a P-256 key.");
@@ -149,9 +148,10 @@ async function enrol(request: EnrolRequest, options: EnrolmentOptions, signal: A
   if (!verdict.ok) throw new Refusal(status.UNAUTHENTICATED, verdict.reason);
   const { pod } = verdict;
   const found = await options.findPod({ namespace: pod.namespace, name: pod.name }, signal);
-  if (found?.uid !== pod.uid) throw new Refusal(status.UNAUTHENTICATED, "The pod of this token is gone.");
+  if (found?.metadata.uid !== pod.uid) throw new Refusal(status.UNAUTHENTICATED, "The pod of this token is gone.");
   const identity = identify(pod, found);
   const agent: EnrolledAgent = { ...pod, agent: identity.agent, addresses, agentVersion: printable(request.agentVersion) };
+  const persistentVolumes = await findPersistentVolumes(found, request.volumes, { kube, log, signal });
   const desired = await options.desiredFor(agent);
   // Asked again: all this took a while, and somebody else may lead by now.
   if (!options.isLeading()) throw new Refusal(status.UNAVAILABLE, "This controller does not lead. Try again.");
@@ -161,14 +161,14 @@ async function enrol(request: EnrolRequest, options: EnrolmentOptions, signal: A
     { target: `${pod.namespace}/${pod.name}`, uid: pod.uid, agentVersion: agent.agentVersion, faults: desired?.faults.length ?? 0 },
     "agent enrolled",
   );
-  return { certificate, caCertificates: trusted, desired };
+  return { certificate, caCertificates: trusted, desired, persistentVolumes };
 }
 
 /**
  * Pods of the daemon's service account act for their node; all others for themselves alone. The node is the one that the API server has for the
  * pod, whatever it says of itself.
  */
-function identify(pod: TokenPod, { nodeName }: EnrollingPod): { readonly agent: string; readonly uri: string } {
+function identify(pod: TokenPod, { spec: { nodeName } }: EnrollingPod): { readonly agent: string; readonly uri: string } {
   if (pod.namespace !== SYSTEM_NAMESPACE || pod.serviceAccount !== DAEMON) return { agent: pod.uid, uri: podUri(pod) };
   if (nodeName === undefined) throw new Refusal(status.UNAVAILABLE, "The pod of this daemon is on no node yet. Try again.");
   return { agent: nodeAgent(nodeName), uri: nodeUri(nodeName) };

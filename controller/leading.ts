@@ -6,14 +6,14 @@ import { isKubeError } from "../kube/errors.ts";
 import type { Kube, ObjectRef } from "../kube/kube.ts";
 import type { Leadership } from "../kube/lease.ts";
 import { Reflector } from "../kube/reflector.ts";
-import { configMaps, pods } from "../kube/resources.ts";
+import { configMaps, type EnrollingPod, enrollingPods } from "../kube/resources.ts";
 import { wait } from "../kube/wait.ts";
 import { createDial } from "./agents/dial.ts";
 import { caConfigMapScope } from "./certificates/ca-config-maps.ts";
 import { CertificateKeeper } from "./certificates/keeper.ts";
 import type { ControllerConfig } from "./config.ts";
 import { writeEnrolmentEndpoint } from "./enrolment-endpoint.ts";
-import { type EnrollingPod, startEnrolmentServer } from "./enrolment.ts";
+import { startEnrolmentServer } from "./enrolment.ts";
 import { startExperiments } from "./experiments.ts";
 import { startHaltReports } from "./halts.ts";
 import type { ControllerMetrics } from "./metrics.ts";
@@ -121,8 +121,7 @@ async function keepEndpoint({ config, kube, clock, log }: LeadingDeps, signal: A
 
 async function findPod(kube: Kube, ref: ObjectRef, signal: AbortSignal): Promise<EnrollingPod | undefined> {
   try {
-    const { metadata, spec } = await kube.get(pods, ref, signal);
-    return { uid: metadata.uid, nodeName: spec.nodeName };
+    return await kube.get(enrollingPods, ref, signal);
   } catch (error) {
     if (isKubeError(error, "not-found")) return undefined;
     throw error;

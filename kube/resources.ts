@@ -178,6 +178,30 @@ export const limitRanges = resourceOf(core("LimitRange", "limitranges"), limitRa
 const podTrialSchema = z.object({ metadata: metaSchema, spec: z.record(z.string(), z.unknown()) });
 export const podTrials = resourceOf(core("Pod", "pods"), podTrialSchema);
 
+/** A pod as enrolment sees it: where it runs, and which of its volumes are claims. */
+const enrollingPodSchema = z.object({
+  metadata: metaSchema,
+  spec: z.object({
+    nodeName: text,
+    volumes: list(
+      z.object({
+        name: z.string(),
+        persistentVolumeClaim: z.object({ claimName: z.string() }).nullish(),
+        ephemeral: z.object({}).nullish(),
+      }),
+    ),
+  }),
+});
+export type EnrollingPod = z.output<typeof enrollingPodSchema>;
+export const enrollingPods = resourceOf(core("Pod", "pods"), enrollingPodSchema);
+
+const persistentVolumeClaimSchema = z.object({
+  metadata: metaSchema,
+  /** Its persistent volume; empty before it is bound. */
+  spec: z.object({ volumeName: z.string().default("") }).prefault({}),
+});
+export const persistentVolumeClaims = resourceOf(core("PersistentVolumeClaim", "persistentvolumeclaims"), persistentVolumeClaimSchema);
+
 const nodeSchema = z.object({
   metadata: metaSchema,
   spec: z.object({ unschedulable: z.boolean().optional(), podCIDRs: list(z.string()) }).prefault({}),

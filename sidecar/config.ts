@@ -6,6 +6,7 @@ const servedVolumes = z.array(
   z.object({
     name: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)),
     source: z.enum(["emptyDir", "claim"]),
+    isOneOfSeveral: z.optional(z.boolean()),
     hasReadOnlyMount: z.optional(z.boolean()),
   }),
 );

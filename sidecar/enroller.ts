@@ -21,6 +21,8 @@ const answer = z.object({
   renewAtMs: z.number(),
   /** DesiredFaults that apply to this pod already, base64; absent where there are none. */
   desired: z.optional(z.string()),
+  /** Names of persistent volumes, by volume of the pod. */
+  persistentVolumes: z.record(z.string(), z.string()),
 });
 
 /** What it answers. */

@@ -96,7 +96,10 @@ async function main(): Promise<void> {
     openServers: async (volumes) => {
       if (config.filesDriver === "libfuse") {
         const { openLibfuseKeeper } = await import("./files/libfuse/libfuse-keeper.ts");
-        return openLibfuseKeeper(volumes, { main: program, environment: process.env, clock: systemClock, log });
+        return {
+          servers: openLibfuseKeeper(volumes, { main: program, environment: process.env, clock: systemClock, log }),
+          naming: undefined,
+        };
       }
       const { openKeeper } = await import("./files/open-keeper.ts");
       return openKeeper(volumes, { main: program, environment: process.env, podUid: config.podUid, clock: systemClock, log });

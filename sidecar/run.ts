@@ -12,6 +12,7 @@ import type { SidecarConfig } from "./config.ts";
 import { type EnrolAnswer, startEnroller } from "./enroller.ts";
 import { createExplanationFile, type VisitExplanation } from "./explanation.ts";
 import { explainVolumes, type FileServers, noFileServers, withVolumes } from "./files/file-servers.ts";
+import type { Naming } from "./files/persistent-volumes.ts";
 import { keepRenewed } from "../agent/renewal.ts";
 import { prepareNetwork } from "./prepare-network.ts";
 import { areVolumesSettled, isSettled, tellReady, tellVolumesSettled } from "./readiness.ts";
@@ -27,8 +28,11 @@ export interface SidecarOptions {
   readonly signal: AbortSignal;
   /** Gives memory back that is not used; called when there is nothing to do for long. */
   readonly collectGarbage: () => void;
-  /** Begins to serve volumes, as soon as the node's daemon hands them over. */
-  readonly openServers: (volumes: readonly ServedVolume[]) => Promise<OpenFileServers>;
+  /** Begins to serve volumes, as soon as the node's daemon hands them over, or once it is told what they wait for. */
+  readonly openServers: (volumes: readonly ServedVolume[]) => Promise<{
+    readonly servers: OpenFileServers;
+    readonly naming: Naming | undefined;
+  }>;
 }
 
 export interface OpenFileServers extends FileServers {
@@ -49,9 +53,10 @@ export interface Sidecar {
 export async function runSidecar(config: SidecarConfig, options: SidecarOptions): Promise<Sidecar> {
   for (const path of [sidecarPaths.ready, sidecarPaths.volumesSettled]) await rm(path, { force: true });
   // Before all else and whatever becomes of it: the application waits for its files.
-  const servers = config.volumes.length === 0 ? undefined : await options.openServers(config.volumes);
+  const opened = config.volumes.length === 0 ? undefined : await options.openServers(config.volumes);
+  const servers = opened?.servers;
   try {
-    const agent = await runAgent(config, { ...options, servers: servers ?? noFileServers });
+    const agent = await runAgent(config, { ...options, servers: servers ?? noFileServers, naming: opened?.naming });
     return {
       async close() {
         try {
@@ -69,7 +74,15 @@ export async function runSidecar(config: SidecarConfig, options: SidecarOptions)
 
 async function runAgent(
   config: SidecarConfig,
-  { main, clock, log, signal, collectGarbage, servers }: Omit<SidecarOptions, "openServers"> & { readonly servers: FileServers },
+  {
+    main,
+    clock,
+    log,
+    signal,
+    collectGarbage,
+    servers,
+    naming,
+  }: Omit<SidecarOptions, "openServers"> & { readonly servers: FileServers; readonly naming: Naming | undefined },
 ): Promise<Sidecar> {
   const enroller = startEnroller({ main, logLevel: config.logLevel, clock, log, signal });
   const { programs, facts, journal } = await prepareNetwork(config, { clock, log, signal });
@@ -96,7 +109,7 @@ async function runAgent(
   tell();
   const rest = createRest(clock, collectGarbage);
 
-  const enrol = (): Promise<EnrolAnswer> =>
+  const enrol = (volumes: readonly string[] = []): Promise<EnrolAnswer> =>
     enroller.enrol({
       address: config.enrolmentAddress,
       tokenPath: sidecarPaths.token,
@@ -104,10 +117,12 @@ async function runAgent(
       podIps: config.podIps,
       version: VERSION,
       passport: passport(),
+      volumes,
     });
   // Before the first answer: it, and a connection, may wait for a process that stands still.
   const wakefulness = watchWakefulness(clock);
-  let newest = await enrol();
+  let newest = await enrol(naming?.volumes);
+  await naming?.tell(newest.persistentVolumes);
   let working: Promise<Work> | undefined;
   const startWork = async (): Promise<Work> => {
     const work = await import("./work.ts");
@@ -140,7 +155,7 @@ async function runAgent(
 
   const stopRenewal = keepRenewed({
     first: newest,
-    enrol,
+    enrol: () => enrol(),
     async onRenewed(renewed) {
       newest = renewed;
       (await working)?.server.renew(identityOf(newest));

@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync, readdirSync } from "node:fs";
 import { Descriptor } from "../../agent/descriptors.ts";
-import type { ServedVolume } from "../../common/sidecar-layout.ts";
+import type { WantedVolume } from "../../agent/hand-over.ts";
+import { foldersOfOwnKinds } from "../../common/kubelet-folders.ts";
 import { sidecarPaths, STATE_VOLUME } from "../../common/sidecar-layout.ts";
 import { type MountCalls, MountCallError, openFlags, resolveFlags } from "./mount-calls.ts";
 
@@ -15,16 +16,14 @@ export interface PodFolders {
   /** Whether a pod is there at all. */
   has(podUid: string): boolean;
   /** The folder of a volume, which the caller closes. */
-  openVolume(podUid: string, volume: ServedVolume): FoundFolder;
+  openVolume(podUid: string, volume: WantedVolume): FoundFolder;
   /** The socket on which the sidecar waits; undefined while there is none. The caller closes it. */
   openSocket(podUid: string): Descriptor | undefined;
   close(): void;
 }
 
-/** Folders of volumes that are no claims: they are named after their plugin. */
-const noClaims: ReadonlySet<string> = new Set(
-  ["empty-dir", "configmap", "secret", "projected", "downward-api", "git-repo", "host-path"].map((plugin) => `kubernetes.io~${plugin}`),
-);
+/** Folders that have no volumes of claims. */
+const noClaims: ReadonlySet<string | undefined> = new Set(foldersOfOwnKinds.values());
 const folderFlags = openFlags.O_PATH | openFlags.O_DIRECTORY | openFlags.O_NOFOLLOW;
 const below = resolveFlags.BENEATH | resolveFlags.NO_SYMLINKS | resolveFlags.NO_MAGICLINKS;
 /** Below a pod's folder. */
@@ -77,26 +76,29 @@ export function openPodFolders({
     return { is: "refused", reason: "VolumeNotFound", message: `The kubelet has no folder of an emptyDir named ${name} for this pod.` };
   }
 
-  function openClaim(podUid: string, name: string): FoundFolder {
+  function openClaim(podUid: string, { name, persistentVolume }: WantedVolume): FoundFolder {
     const plugins = list(`${podUid}/volumes`).filter((plugin) => !noClaims.has(plugin));
     const places = plugins.flatMap((plugin) => {
+      const folder = `${podUid}/volumes/${plugin}`;
       const tail = plugin === "kubernetes.io~csi" ? "/mount" : "";
-      return list(`${podUid}/volumes/${plugin}`).map((entry) => `${podUid}/volumes/${plugin}/${entry}${tail}`);
+      return (persistentVolume === undefined ? list(folder) : [persistentVolume]).map((entry) => `${folder}/${entry}${tail}`);
     });
     const found = places.flatMap((place) => open(place, folderFlags) ?? []);
     const [folder, ...others] = found;
     if (folder !== undefined && others.length === 0) return { is: "found", folder };
     for (const one of found) one.close();
-    if (folder === undefined)
+    if (folder === undefined) {
+      const which = persistentVolume === undefined ? "" : ` (persistent volume ${persistentVolume})`;
       return {
         is: "refused",
         reason: "VolumeNotFound",
-        message: `The kubelet has no folder of its own for the claim of volume ${name}, as is the case for persistent volumes of type hostPath. Use one of type local or csi.`,
+        message: `The kubelet has no folder of its own for the claim of volume ${name}${which}, as is the case for persistent volumes of type hostPath. Use one of type local or csi.`,
       };
+    }
     return {
       is: "refused",
       reason: "VolumeNotUnique",
-      message: `The pod has ${found.length} volumes from claims, and the node cannot tell which of them is ${name}. File faults work where a pod has one.`,
+      message: `The pod has ${found.length} volumes that may be ${name} for all that the node knows. Delete the pod, so that it comes with a sidecar of this version, which knows their names.`,
     };
   }
 
@@ -107,7 +109,7 @@ export function openPodFolders({
       folder?.close();
       return folder !== undefined;
     },
-    openVolume: (podUid, { name, source }) => (source === "emptyDir" ? openEmptyDir(podUid, name) : openClaim(podUid, name)),
+    openVolume: (podUid, volume) => (volume.source === "emptyDir" ? openEmptyDir(podUid, volume.name) : openClaim(podUid, volume)),
     openSocket(podUid) {
       const found = open([podUid, ...stateSteps, socketName].join("/"), openFlags.O_PATH | openFlags.O_NOFOLLOW);
       if (found === undefined || fstatSync(found.number).isSocket()) return found;

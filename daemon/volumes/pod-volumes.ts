@@ -1,8 +1,7 @@
 import { fstatSync } from "node:fs";
 import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
-import { DESCRIPTORS_OF_VOLUME, HandOverError } from "../../agent/hand-over.ts";
+import { DESCRIPTORS_OF_VOLUME, HandOverError, type WantedVolume } from "../../agent/hand-over.ts";
 import { createSharedMemory } from "../../agent/shared-memory.ts";
-import type { ServedVolume } from "../../common/sidecar-layout.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import type { FuseDevices } from "./fuse-devices.ts";
@@ -216,7 +215,7 @@ export class PodVolumes {
   }
 
   /** `wasMounted`: until a moment ago. */
-  async #hand(link: SidecarLink, volume: ServedVolume, { wasMounted }: { readonly wasMounted: boolean }): Promise<void> {
+  async #hand(link: SidecarLink, volume: WantedVolume, { wasMounted }: { readonly wasMounted: boolean }): Promise<void> {
     const { name } = volume;
     const before = this.#mounted.get(name);
     // Whether the kernel and an earlier server came to terms, nobody knows any more; without those terms nobody can go on.
@@ -227,7 +226,7 @@ export class PodVolumes {
     await link.say({ say: "hand", name, init: mounted.init }, descriptorsOf(mounted));
   }
 
-  async #mount(link: SidecarLink, volume: ServedVolume, { wasMounted }: { readonly wasMounted: boolean }): Promise<Mounted | undefined> {
+  async #mount(link: SidecarLink, volume: WantedVolume, { wasMounted }: { readonly wasMounted: boolean }): Promise<Mounted | undefined> {
     const { name } = volume;
     const { folders, mounts, devices, members } = this.#options;
     const podUid = this.#podUid;

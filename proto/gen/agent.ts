@@ -238,6 +238,11 @@ export interface EnrolRequest {
   /** Addresses at which the controller can dial the agent: IP addresses of the pod. */
   addresses: string[];
   passport: Passport | undefined;
+  /**
+   * Volumes of the pod, by their names in its spec, for whose persistent volumes it asks: the folders of several claims have these names on the node.
+   * At most 16.
+   */
+  volumes: string[];
 }
 
 export interface EnrolReply {
@@ -247,6 +252,13 @@ export interface EnrolReply {
   caCertificates: string;
   /** What already applies to this target. */
   desired: DesiredFaults | undefined;
+  /** Names of the persistent volumes, by volume of the pod: of those that were asked for and are claims. */
+  persistentVolumes: { [key: string]: string };
+}
+
+export interface EnrolReply_PersistentVolumesEntry {
+  key: string;
+  value: string;
 }
 
 function createBaseOrder(): Order {
@@ -1769,6 +1781,7 @@ function createBaseEnrolRequest(): EnrolRequest {
     agentVersion: "",
     addresses: [],
     passport: undefined,
+    volumes: [],
   };
 }
 
@@ -1791,6 +1804,9 @@ export const EnrolRequest: MessageFns<EnrolRequest> = {
     }
     if (message.passport !== undefined) {
       Passport.encode(message.passport, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.volumes) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -1856,6 +1872,14 @@ export const EnrolRequest: MessageFns<EnrolRequest> = {
             message.passport = Passport.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.volumes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1870,7 +1894,7 @@ export const EnrolRequest: MessageFns<EnrolRequest> = {
 };
 
 function createBaseEnrolReply(): EnrolReply {
-  return { certificate: "", caCertificates: "", desired: undefined };
+  return { certificate: "", caCertificates: "", desired: undefined, persistentVolumes: {} };
 }
 
 export const EnrolReply: MessageFns<EnrolReply> = {
@@ -1884,6 +1908,9 @@ export const EnrolReply: MessageFns<EnrolReply> = {
     if (message.desired !== undefined) {
       DesiredFaults.encode(message.desired, writer.uint32(26).fork()).join();
     }
+    globalThis.Object.entries(message.persistentVolumes).forEach(([key, value]: [string, string]) => {
+      EnrolReply_PersistentVolumesEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
     return writer;
   },
 
@@ -1922,6 +1949,74 @@ export const EnrolReply: MessageFns<EnrolReply> = {
             }
 
             message.desired = DesiredFaults.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = EnrolReply_PersistentVolumesEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.persistentVolumes[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseEnrolReply_PersistentVolumesEntry(): EnrolReply_PersistentVolumesEntry {
+  return { key: "", value: "" };
+}
+
+export const EnrolReply_PersistentVolumesEntry: MessageFns<EnrolReply_PersistentVolumesEntry> = {
+  encode(message: EnrolReply_PersistentVolumesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnrolReply_PersistentVolumesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnrolReply_PersistentVolumesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
             continue;
           }
         }

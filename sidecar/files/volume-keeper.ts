@@ -1,11 +1,12 @@
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
-import type { FromDaemon } from "../../agent/hand-over.ts";
+import type { FromDaemon, WantedVolume } from "../../agent/hand-over.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import type { ServedVolume } from "../../common/sidecar-layout.ts";
 import { DaemonConversation } from "./daemon-conversation.ts";
+import { namelessOf, type PersistentVolumes } from "./persistent-volumes.ts";
 import type { Counts, ServedFault } from "./server-messages.ts";
 import { type VolumeInHand, VolumeServer } from "./volume-server.ts";
 
@@ -13,8 +14,17 @@ export type VolumeState =
   /** The daemon has not handed it over, or its server has not answered yet. */
   | { readonly is: "waiting"; readonly why?: string }
   | { readonly is: "serving" }
-  /** By the daemon, which says why. */
+  /** By the daemon, which says why; or nobody knows which of the pod's claims it is. */
   | { readonly is: "refused"; readonly reason: string; readonly message: string };
+
+const NAMELESS: Extract<VolumeState, { is: "refused" }> = {
+  is: "refused",
+  reason: "PersistentVolumeUnknown",
+  message:
+    "The pod has several claims, and the controller did not say which persistent volume this one is of. Its log says why where it may not read claims; apply manifests/controller.yaml of this version, and delete the pod to try again.",
+};
+const WITHOUT_NAMES =
+  "The controller has not told the name of its persistent volume, which the daemon needs in a pod with several claims. Does squall-controller run?";
 
 export interface VolumeKeeperOptions {
   readonly podUid: string;
@@ -49,7 +59,9 @@ interface Kept {
 export class VolumeKeeper {
   readonly #options: VolumeKeeperOptions;
   readonly #kept = new Map<string, Kept>();
+  /** By the daemon that is connected. */
   readonly #refused = new Map<string, Extract<VolumeState, { is: "refused" }>>();
+  #persistentVolumes: PersistentVolumes = new Map();
   readonly #wanted = new Map<string, Wanted>();
   readonly #listeners: (() => void)[] = [];
   #listening: Server | undefined;
@@ -59,14 +71,19 @@ export class VolumeKeeper {
     this.#options = options;
   }
 
-  /** Listens for the daemon. A volume is served some time later: see `onChange`. */
-  async start(): Promise<void> {
+  /**
+   * Listens for the daemon. A volume is served some time later: see `onChange`. Not before the names of the persistent volumes are known, for those that need
+   * them: one without is refused.
+   */
+  async start(persistentVolumes: PersistentVolumes = new Map()): Promise<void> {
     const { socketPath, log } = this.#options;
+    this.#persistentVolumes = persistentVolumes;
     await rm(socketPath, { force: true }); // of an earlier life, where nobody listens any more
     const server = createServer({ pauseOnConnect: true }, (socket) => this.#meet(socket));
     await new Promise<void>((resolve, reject) => server.once("error", reject).listen(socketPath, resolve));
     server.on("error", (error) => log.error({ err: error }, "the daemon cannot be listened for any more"));
     this.#listening = server;
+    this.#tell();
   }
 
   /** Of each volume that is wanted. */
@@ -111,20 +128,37 @@ export class VolumeKeeper {
 
   #stateOf(name: string): VolumeState {
     if (this.#kept.get(name)?.server.isServing === true) return { is: "serving" };
-    return this.#refused.get(name) ?? { is: "waiting" };
+    if (this.#listening === undefined) return { is: "waiting", why: WITHOUT_NAMES };
+    return this.#refused.get(name) ?? (this.#isNameless(name) ? NAMELESS : { is: "waiting" });
+  }
+
+  #isNameless(name: string): boolean {
+    return namelessOf(this.#options.volumes).includes(name) && this.#persistentVolumes.get(name) === undefined;
+  }
+
+  /** Those that the daemon is asked for. */
+  #wantedVolumes(): readonly WantedVolume[] {
+    return this.#options.volumes
+      .filter(({ name }) => !this.#isNameless(name))
+      .map(({ name, source }) => {
+        const persistentVolume = this.#persistentVolumes.get(name);
+        return { name, source, ...(persistentVolume !== undefined && { persistentVolume }) };
+      });
   }
 
   #explainMissing(volume: string): string {
     if (!this.#options.volumes.some(({ name }) => name === volume))
       return `Volume ${volume} is not served. Name it in the pod's annotation squall.dev/volumes, and create the pod again.`;
-    const refused = this.#refused.get(volume);
-    if (refused !== undefined) return `Volume ${volume} is not served: ${refused.message}`;
-    return `Volume ${volume} is not served yet: the daemon of the node has not mounted it. Does squall-daemon run there?`;
+    const state = this.#stateOf(volume);
+    if (state.is === "refused") return `Volume ${volume} is not served: ${state.message}`;
+    const why = state.is === "waiting" ? state.why : undefined;
+    return `Volume ${volume} is not served yet. ${why ?? "The daemon of the node has not mounted it. Does squall-daemon run there?"}`;
   }
 
   /** A daemon connected. One that was connected before is gone or about to go. */
   #meet(socket: Socket): void {
-    const { podUid, volumes, sockets, log } = this.#options;
+    const { podUid, sockets, log } = this.#options;
+    const volumes = this.#wantedVolumes();
     this.#conversation?.close();
     this.#refused.clear();
     const missing = volumes.filter(({ name }) => !this.#kept.has(name)).map(({ name }) => name);

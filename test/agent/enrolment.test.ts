@@ -41,7 +41,8 @@ describe("enrolment of a sidecar", () => {
       enrol: ({ request }, callback) => {
         requests.push(request);
         if (failures-- > 0) callback({ code: status.UNAVAILABLE, details: "This controller does not lead. Try again." });
-        else callback(null, { certificate: leafFor(request), caCertificates: "cas", desired: undefined });
+        else
+          callback(null, { certificate: leafFor(request), caCertificates: "cas", desired: undefined, persistentVolumes: { data: "pv-1" } });
       },
     };
     server = new Server();
@@ -95,7 +96,15 @@ describe("enrolment of a sidecar", () => {
     assert.equal(enrolled.caCertificates, "cas");
     assert.deepEqual(enrolled.validity, validityOf(enrolled.certificate));
     assert.deepEqual(request.passport, emptyPassport);
+    assert.deepEqual(request.volumes, []);
     assert.match(enrolled.privateKey, /PRIVATE KEY/);
+  });
+
+  it("asks for the persistent volumes of volumes", async () => {
+    const asking = { ...options, volumes: ["data"] };
+    const enrolled = await runOut(enrolUntilDone(asking, { clock, log: log(), signal: new AbortController().signal }));
+    assert.deepEqual(requests[0]?.volumes, ["data"]);
+    assert.deepEqual(enrolled.persistentVolumes, { data: "pv-1" });
   });
 
   it("tries again for as long as it takes, each time with a key of its own, and logs a reason once and the token never", async () => {

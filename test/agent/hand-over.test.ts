@@ -11,11 +11,12 @@ describe("the conversation about volumes", () => {
       volumes: [
         { name: "data", source: "emptyDir" },
         { name: "cache", source: "claim" },
+        { name: "wal", source: "claim", persistentVolume: "pvc-1.ssd" },
       ],
       held: [{ name: "data", init: undefined }],
     } as const;
     const line = renderLine(hello);
-    const text = `{"hello":{"podUid":"${podUid}","volumes":[{"name":"data","source":"emptyDir"},{"name":"cache","source":"claim"}],"held":[{"name":"data","init":null}]}}\n`;
+    const text = `{"hello":{"podUid":"${podUid}","volumes":[{"name":"data","source":"emptyDir"},{"name":"cache","source":"claim"},{"name":"wal","source":"claim","persistentVolume":"pvc-1.ssd"}],"held":[{"name":"data","init":null}]}}\n`;
     assert.equal(line, text);
     assert.deepEqual(parseSidecarLine(line), hello);
     assert.equal(descriptorsWith(hello), 2);
@@ -45,6 +46,9 @@ describe("the conversation about volumes", () => {
       hello({ volumes: [{ name: "a".repeat(64), source: "emptyDir" }] }),
       hello({ volumes: [{ name: "data", source: "hostPath" }] }),
       hello({ volumes: [volume, volume] }),
+      ...["", ".", "..", "../pv", "a/b", "a..b", "-a", "a-", "A", "a".repeat(254), 1, null].map((persistentVolume) =>
+        hello({ volumes: [{ name: "data", source: "claim", persistentVolume }] }),
+      ),
       hello({ volumes: Array.from({ length: MOST_VOLUMES + 1 }, (_, index) => ({ ...volume, name: `v${index}` })) }),
       hello({ held: [{ name: "data", init: null }] }),
       hello({ volumes: [volume], held: [{ name: "data", init: "no base64" }] }),

@@ -194,18 +194,7 @@ describe("planInjection, with volumes to be served", () => {
         volumes: ["data", "same"].map((name) => ({ name, persistentVolumeClaim: { claimName: "a" } })),
         containers: [{ volumeMounts: [mount] }],
       }),
-      /The pod has 2 volumes that its node knows by other names \(data and same\) and cannot tell apart\. A claim is served/,
-    ],
-    [
-      "one of two claims",
-      pod("data", {
-        volumes: [
-          { name: "data", persistentVolumeClaim: { claimName: "a" } },
-          { name: "log", ephemeral: {} },
-        ],
-        containers: [{ volumeMounts: [mount] }],
-      }),
-      /\(data and log\) and cannot tell apart/,
+      /^squall: VolumeNotServed: data: Volume same is of the same claim, and both are one folder/,
     ],
     ["an annotation without a name", pod(" , ", plain), /names no volume/],
   ];
@@ -221,6 +210,39 @@ describe("planInjection, with volumes to be served", () => {
       assert.deepEqual(sidecarOf(after).securityContext?.capabilities?.add, ["NET_ADMIN", "NET_RAW"]);
     });
   }
+
+  it("says of a claim where it is one of several volumes that the node does not know by the pod's names, for the daemon's driver", () => {
+    const claim = (name: string): JsonObject => ({ name, persistentVolumeClaim: { claimName: name } });
+    const mounted = { containers: [{ volumeMounts: [mount, { name: "log", mountPath: "/log" }] }] };
+    const alone = { name: "data", source: "claim" };
+    const several = { ...alone, isOneOfSeveral: true };
+    const rows: readonly (readonly [volumes: readonly JsonObject[], served: readonly object[]])[] = [
+      [
+        [claim("data"), { name: "log", emptyDir: {} }],
+        [alone, { name: "log", source: "emptyDir" }],
+      ],
+      [
+        [claim("data"), claim("log")],
+        [several, { ...several, name: "log" }],
+      ],
+      [
+        [claim("data"), { name: "log", ephemeral: {} }],
+        [several, { ...several, name: "log" }],
+      ],
+      [
+        [claim("data"), { name: "log", emptyDir: {} }, { name: "keys", csi: { driver: "keys" } }],
+        [several, { name: "log", source: "emptyDir" }],
+      ],
+    ];
+    for (const [volumes, served] of rows) {
+      const { after, warnings } = inject(pod("data,log", { volumes, ...mounted }));
+      assert.deepEqual(warnings, []);
+      assert.deepEqual(JSON.parse(servedBy(after) ?? ""), served);
+    }
+    const namespaceAnnotations = { "squall.dev/files-driver": "libfuse" };
+    const { after } = inject(pod("data", { volumes: [claim("data"), claim("log")], ...mounted }), { namespaceAnnotations });
+    assert.deepEqual(JSON.parse(servedBy(after) ?? ""), [alone]);
+  });
 
   it("serves a claim beside volumes of the kubelet's own, and an emptyDir beside two claims", () => {
     const claim = { persistentVolumeClaim: { claimName: "a" } };

@@ -1,15 +1,16 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { waitUntil } from "../../lab/wait-until.ts";
 import { storyCluster } from "./support/cluster.ts";
+import { claimSpec, folderOf, localVolume, removeLocalVolume } from "./support/local-claim.ts";
 import { nodeProcesses } from "./support/node-processes.ts";
 import { type Peers, startPeers } from "./support/peers.ts";
 
 const NAMESPACE = "volume-street";
 /** The folder on the node that the persistent volume stands for. */
-const CLAIMED = "/var/tmp/squall-story-claimed";
+const CLAIMED = folderOf(NAMESPACE);
 const FUSE_TYPE = "65735546"; // FUSE_SUPER_MAGIC, see statfs(2)
 
 const WRITER = { claim: "/claim", memory: "/memory", plain: "/plain" } as const;
@@ -19,35 +20,16 @@ describe("a user has volumes of every kind served in one pod", () => {
   let peers: Peers;
 
   before(async () => {
-    await rm(CLAIMED, { recursive: true, force: true });
-    await mkdir(CLAIMED, { recursive: true });
     peers = await startPeers(NAMESPACE, []);
     const { peerImage: image } = await storyCluster();
-    const node = (await peers.kubectl(["get", "nodes", "-o", "jsonpath={.items[0].metadata.labels.kubernetes\\.io/hostname}"])).trim();
-    const storage = { accessModes: ["ReadWriteOnce"], storageClassName: "story" };
     const container = { image, imagePullPolicy: "IfNotPresent", command: ["sleep", "3600"] };
     await peers.apply(
-      {
-        apiVersion: "v1",
-        kind: "PersistentVolume",
-        metadata: { name: NAMESPACE },
-        spec: {
-          ...storage,
-          capacity: { storage: "1Gi" },
-          local: { path: CLAIMED },
-          claimRef: { namespace: NAMESPACE, name: "store" },
-          nodeAffinity: {
-            required: {
-              nodeSelectorTerms: [{ matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values: [node] }] }],
-            },
-          },
-        },
-      },
+      await localVolume({ name: NAMESPACE, claim: { namespace: NAMESPACE, name: "store" } }),
       {
         apiVersion: "v1",
         kind: "PersistentVolumeClaim",
         metadata: { name: "store", namespace: NAMESPACE },
-        spec: { ...storage, resources: { requests: { storage: "1Gi" } } },
+        spec: claimSpec,
       },
       {
         apiVersion: "v1",
@@ -100,8 +82,7 @@ describe("a user has volumes of every kind served in one pod", () => {
   });
   after(async () => {
     await peers.remove();
-    await peers.kubectl(["delete", "persistentvolume", NAMESPACE, "--timeout=30s"]);
-    await rm(CLAIMED, { recursive: true, force: true });
+    await removeLocalVolume(NAMESPACE);
   });
 
   const run = async (container: "writer" | "reader", script: string, pod = "store"): Promise<string> => {

@@ -8,7 +8,7 @@ import { checkServerDnsName, uriOf } from "../../certs/peer.ts";
 import { silentLog } from "../../common/log.ts";
 import { type EnrolledAgent, type EnrolmentListener, startEnrolmentServer } from "../../controller/enrolment.ts";
 import { KubeError } from "../../kube/errors.ts";
-import { tokenReviews } from "../../kube/resources.ts";
+import { enrollingPods, persistentVolumeClaims, tokenReviews } from "../../kube/resources.ts";
 import type { DesiredFaults, EnrolReply, EnrolRequest } from "../../proto/gen/agent.ts";
 import { EnrolmentClient } from "../../proto/gen/services.ts";
 import { emptyPassport } from "../support/fake-family.ts";
@@ -36,6 +36,7 @@ describe("enrolment", () => {
   let client: EnrolmentClient;
   let isLeading: boolean;
   let podUid: string | undefined;
+  let podSpec: object;
   let reviewed: unknown;
   let desired: DesiredFaults | undefined;
   let enrolled: EnrolledAgent[];
@@ -55,6 +56,7 @@ describe("enrolment", () => {
     clock = new FakeClock();
     isLeading = true;
     podUid = "u1";
+    podSpec = { nodeName: "node-1" };
     reviewed = goodStatus;
     desired = undefined;
     enrolled = [];
@@ -78,7 +80,12 @@ describe("enrolment", () => {
           return () => undefined;
         },
       },
-      findPod: () => Promise.resolve(podUid === undefined ? undefined : { uid: podUid, nodeName: "node-1" }),
+      findPod: () =>
+        Promise.resolve(
+          podUid === undefined
+            ? undefined
+            : enrollingPods.parse({ metadata: { name: "cart", namespace: "shop", uid: podUid }, spec: podSpec }),
+        ),
       desiredFor: (agent) => {
         enrolled.push(agent);
         return desired;
@@ -108,6 +115,7 @@ describe("enrolment", () => {
       agentVersion: "0.1.0",
       addresses: ["10.244.0.7"],
       passport: undefined,
+      volumes: [],
       ...change,
     };
   }
@@ -169,6 +177,43 @@ describe("enrolment", () => {
     assert.deepEqual((await enrol()).desired, desired);
   });
 
+  describe("of a pod with several claims", () => {
+    const claim = (name: string, volumeName: string): void =>
+      void kube.seed(persistentVolumeClaims, { metadata: { namespace: "shop", name }, spec: { volumeName } });
+    const claims = { data: "disk-a", wal: "disk-b", secret: undefined };
+    beforeEach(() => {
+      podSpec = {
+        volumes: Object.entries(claims).map(([name, claimName]) =>
+          claimName === undefined ? { name, secret: {} } : { name, persistentVolumeClaim: { claimName } },
+        ),
+      };
+      claim("disk-a", "pv-a");
+      claim("disk-b", "pv-b");
+    });
+
+    it("tells the persistent volumes that the sidecar asks for", async () => {
+      assert.deepEqual((await enrol(request({ volumes: ["wal", "data"] }))).persistentVolumes, { data: "pv-a", wal: "pv-b" });
+    });
+
+    it("asks the API server for none where the sidecar asks for none, or its token is refused", async () => {
+      assert.deepEqual((await enrol()).persistentVolumes, {});
+      reviewed = { authenticated: false };
+      await assert.rejects(enrol(request({ volumes: ["data"] })));
+      assert.deepEqual(
+        kube.requests.filter(({ verb }) => verb === "get"),
+        [],
+      );
+    });
+
+    it("is asked to try again when a claim cannot be read in time", async () => {
+      kube.fail({ verb: "get", plural: "persistentvolumeclaims", until: new Promise(() => undefined) });
+      const answer = assert.rejects(enrol(request({ volumes: ["data"] })), refusedWith(status.UNAVAILABLE, /in time/));
+      while (!kube.requests.some(({ verb }) => verb === "get")) await new Promise((resolve) => setTimeout(resolve, 5));
+      await clock.advance(5_000);
+      await answer;
+    });
+  });
+
   const reviews: readonly [string, unknown, RegExp][] = [
     ["that expired or is nobody's", { authenticated: false, error: "expired" }, /does not accept/],
     ["of another audience", { ...goodStatus, audiences: ["https://kubernetes.default.svc"] }, /not for squall-enrolment/],
@@ -208,6 +253,7 @@ describe("enrolment", () => {
       [{ proof: proveKey(key, "token-of-another") }, status.INVALID_ARGUMENT, /proof/],
       [{ addresses: ["10.0.0.1", "; rm -rf /"] }, status.INVALID_ARGUMENT, /addresses/],
       [{ addresses: Array.from({ length: 17 }, () => "10.0.0.1") }, status.INVALID_ARGUMENT, /addresses/],
+      [{ volumes: Array.from({ length: 17 }, (_, index) => `v${index}`) }, status.INVALID_ARGUMENT, /more than 16 names/],
     ];
     for (const [change, code, reason] of wrong) await assert.rejects(enrol(request(change)), refusedWith(code, reason));
     assert.equal(kube.requests.length, 0);

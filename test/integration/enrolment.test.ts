@@ -20,6 +20,7 @@ import {
   mutatingWebhookConfigurations,
   namespaces,
   type Pod,
+  enrollingPods,
   pods,
   resourceOf,
   secrets,
@@ -150,7 +151,7 @@ describe("identity against a real API server", () => {
         ...cache,
         address: "127.0.0.1:0",
         certificates: keeper,
-        findPod: async (ref, signal) => ({ uid: (await kube.get(pods, ref, signal)).metadata.uid }),
+        findPod: (ref, signal) => kube.get(enrollingPods, ref, signal),
         desiredFor: () => undefined,
         onPassport: () => undefined,
         isLeading: () => true,
@@ -170,6 +171,7 @@ describe("identity against a real API server", () => {
           agentVersion: "0",
           addresses: [],
           passport: undefined,
+          volumes: [],
         };
         const reply = await new Promise<EnrolReply>((resolve, reject) => {
           client.enrol(request, (error, answer) => (error === null ? resolve(answer) : reject(error)));

@@ -10,7 +10,7 @@ import { annotations, labels, OPTED_IN, SIDECAR_CONTAINER } from "../../common/n
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
 import { isKubeError, type KubeError } from "../../kube/errors.ts";
 import { experimentResource } from "../../kube/experiments.ts";
-import { namespaces, pods, subjectAccessReviews } from "../../kube/resources.ts";
+import { namespaces, persistentVolumeClaims, pods, subjectAccessReviews } from "../../kube/resources.ts";
 import { cachedPath, ensureBinaries } from "../../lab/binaries.ts";
 import { placesOf } from "../../lab/places.ts";
 import { silentProgress } from "../../lab/progress.ts";
@@ -251,6 +251,15 @@ describe("who may do what, at a real API server", () => {
         chief: expected.cluster ?? [],
       });
     });
+
+  it("lets the controller read a claim that it names, and list none", async () => {
+    const { kube } = await connectServiceAccount(api, admin, "squall-system", "squall-controller");
+    closers.push(() => kube.close());
+    const spec = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } }, volumeName: "pv-1" };
+    await admin.create(persistentVolumeClaims, { metadata: { namespace: SHOP, name: "disk" }, spec });
+    assert.equal((await kube.get(persistentVolumeClaims, { namespace: SHOP, name: "disk" })).spec.volumeName, "pv-1");
+    await assert.rejects(kube.list(persistentVolumeClaims, { namespace: SHOP }), (error) => isKubeError(error, "forbidden"));
+  });
 
   it("agrees with kubectl auth can-i, as its answer suggests", async () => {
     const kubectl = kubectlOf("shopper");

@@ -122,6 +122,44 @@ describe("the sidecar's bundle in a pod of its own", () => {
     assert.equal(await pod.stop(sidecar), 0);
   });
 
+  it("learns whose several claims are before it listens for the daemon, once in the life of the pod", async () => {
+    const volumes = ["data", "wal", "log"].map((name) => ({ name, source: "claim", isOneOfSeveral: true }));
+    const several = { [sidecarVariables.volumes]: JSON.stringify(volumes) };
+    const withoutController = { ...several, [sidecarVariables.enrolmentAddress]: "127.0.0.1:1" };
+    pod = await createSidecarPod({ bundles, persistentVolumes: { data: "pvc-1", wal: "pvc-2", other: "pvc-3" } });
+    const explain = async (): Promise<string> => (await pod.attempt("cat", sidecarPaths.explained)).output;
+    /** What it says to a daemon. */
+    const hello = async (): Promise<unknown> => {
+      let said: Ended = { code: 1, output: "" };
+      const script = `require("node:net").connect("${sidecarPaths.filesSocket}").once("data", (line) => process.stdout.write(line, () => process.exit(0)))`;
+      const isSaid = async (): Promise<boolean | string> => {
+        said = await pod.attempt(process.execPath, "-e", script);
+        return said.code === 0 || said.output;
+      };
+      await waitUntil("it listens for the daemon", isSaid, patience);
+      return JSON.parse(said.output).hello.volumes;
+    };
+    const named = [
+      { name: "data", source: "claim", persistentVolume: "pvc-1" },
+      { name: "wal", source: "claim", persistentVolume: "pvc-2" },
+    ];
+
+    const early = await pod.startSidecar(withoutController, { upWhen: "it writes" });
+    await waitUntil("it says that it waits", async () => (await explain()).includes('"waiting"'), patience);
+    assert.notEqual((await pod.attempt("test", "-e", sidecarPaths.filesSocket)).code, 0);
+    assert.notEqual((await pod.attempt("test", "-e", sidecarPaths.volumesSettled)).code, 0);
+    await pod.stop(early);
+
+    const first = await pod.startSidecar(several);
+    assert.deepEqual(await hello(), named);
+    assert.match(await explain(), /"name":"log","state":"refused","reason":"PersistentVolumeUnknown"/);
+    await pod.stop(first);
+
+    const next = await pod.startSidecar(withoutController, { upWhen: "it writes" });
+    assert.deepEqual(await hello(), named);
+    await pod.stop(next);
+  });
+
   it("serves files where the network cannot be faulted, and faults it as soon as it can", async () => {
     pod = await createSidecarPod({ bundles });
     const tools = ["nft", "legacy"].map((backend) => `/usr/sbin/xtables-${backend}-multi`);

@@ -162,6 +162,49 @@ describe("volumes that are served through FUSE", function () {
     for (const path of [pod.claim("claim"), storage]) await node.see("umount", path);
   });
 
+  describe("of several claims", () => {
+    const volumes = ["data", "wal"].map((name) => ({ name, source: "claim", isOneOfSeveral: true }) as const);
+    const names = { data: "pvc-data", wal: "pvc-wal" };
+
+    it("are found by the names of their persistent volumes, and faulted apart", async () => {
+      await node.startDaemon();
+      const pod = await node.addPod(volumes);
+      for (const { name } of volumes) await writeFile(join(pod.claim(name), "before"), `of ${name}`);
+      await pod.startSidecar({ persistentVolumes: names });
+      for (const { name } of volumes) await pod.untilServed(name);
+      const readOf = (name: string): Promise<string> => node.see("cat", join(pod.claim(name), "before"));
+      assert.deepEqual((await node.mounts()).toSorted(), [pod.claim("data"), pod.claim("wal")]);
+      assert.deepEqual([await readOf("data"), await readOf("wal")], ["of data", "of wal"]);
+      await pod.rule("wal", [{ id: "one", io: { ...failing, volume: "wal" }, remainingMs: 60_000 }]);
+      await assert.rejects(readOf("wal"), /Input\/output error/);
+      assert.equal(await readOf("data"), "of data");
+      await pod.killSidecar();
+      const reading = readOf("data");
+      await pod.startSidecar({ persistentVolumes: names });
+      assert.equal(await reading, "of data");
+      assert.equal(await readOf("wal"), "of wal");
+    });
+
+    it("are refused where nobody told the name, or the kubelet has no folder of it, and the others are served", async () => {
+      await node.startDaemon();
+      const others = ["wal", "log"].map((name) => ({ name, source: "claim", isOneOfSeveral: true }) as const);
+      const pod = await node.addPod([...volumes.slice(0, 1), ...others]);
+      await pod.startSidecar({ persistentVolumes: { data: "pvc-data", wal: "pvc-other" } });
+      await pod.untilServed("data");
+      await until("wal is refused", async () => (await pod.stateOf("wal"))?.is === "refused");
+      const states = await Promise.all(["wal", "log"].map((name) => pod.stateOf(name)));
+      assert.deepEqual(
+        states.map((state) => (state?.is === "refused" ? state.reason : state?.is)),
+        ["VolumeNotFound", "PersistentVolumeUnknown"],
+      );
+      assert.deepEqual(await node.mounts(), [pod.claim("data")]);
+      await assert.rejects(
+        pod.rule("log", [{ id: "one", io: failing, remainingMs: 1000 }]),
+        /log is not served: The pod has several claims, and the controller/,
+      );
+    });
+  });
+
   describe("are refused", () => {
     it("where a container runs already, and served in the next pod", async () => {
       const pod = await node.addPod();
@@ -177,7 +220,7 @@ describe("volumes that are served through FUSE", function () {
       container.kill("SIGKILL");
     });
 
-    it("by name where the kubelet has no such folder, or there are two claims", async () => {
+    it("by name where the kubelet has no such folder, or there are two claims and a sidecar that names none", async () => {
       await node.startDaemon();
       const pod = await node.addPod([
         { name: "gone", source: "emptyDir" },

@@ -18,7 +18,7 @@ const options = {
   version: "0.1.0",
   passport: emptyPassport,
 };
-const answer = { privateKey: "key", certificate: "leaf", caCertificates: "cas", renewAtMs: 7 };
+const answer = { privateKey: "key", certificate: "leaf", caCertificates: "cas", renewAtMs: 7, persistentVolumes: { data: "pv-1" } };
 
 /** A process that notes its order and answers; the first one that is started there breaks instead. */
 const answersAfterBreaking = (folder: string): string => `

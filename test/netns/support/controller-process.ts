@@ -16,6 +16,8 @@ export type ControllerOrder =
       readonly pod: PodIdentity;
       /** What applies to the pod already. */
       readonly faults: readonly Fault[];
+      /** Of volumes of the pod that are claims, by their names. */
+      readonly persistentVolumes: Readonly<Record<string, string>>;
     }
   /** Answers with the Report, and how long the call took in milliseconds. */
   | { readonly do: "apply"; readonly address: string; readonly generation: number; readonly faults: readonly Fault[] };
@@ -42,6 +44,7 @@ async function serve(order: Extract<ControllerOrder, { do: "serve" }>): Promise<
         certificate: own.issueAgent(podUri(order.pod), request.publicKey, validity),
         caCertificates: own.certificate,
         desired: { targetUid: order.pod.uid, order: { leaderEpoch: 1, generation: 1 }, faults },
+        persistentVolumes: Object.fromEntries(Object.entries(order.persistentVolumes).filter(([name]) => request.volumes.includes(name))),
       }),
   };
   const server = new Server();

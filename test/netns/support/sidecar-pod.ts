@@ -37,18 +37,21 @@ const HOUR_MS = 3_600_000;
 export async function createSidecarPod({
   bundles,
   faults = [],
+  persistentVolumes = {},
 }: {
   /** Folder with what the image has in /squall. */
   readonly bundles: string;
   /** What applies to the pod already when it enrols. */
   readonly faults?: readonly Fault[];
+  /** What the controller knows of its claims, by volume. */
+  readonly persistentVolumes?: Readonly<Record<string, string>>;
 }): Promise<SidecarPod> {
   const hosts = await createTwoHosts();
   const pod = hosts.left.start<PodOrder, unknown>(new URL("pod-process.ts", import.meta.url));
   const controller = hosts.right.start<ControllerOrder, unknown>(new URL("controller-process.ts", import.meta.url));
   const uid = randomUUID();
   const authority = await createAuthority({ now: new Date(), lifetimeMs: HOUR_MS });
-  await controller.ask({ do: "serve", authority, pod: { namespace: "shop", uid }, faults });
+  await controller.ask({ do: "serve", authority, pod: { namespace: "shop", uid }, faults, persistentVolumes });
   await pod.ask({ do: "write", files: { [sidecarPaths.token]: "token", [sidecarPaths.ca]: openAuthority(authority).certificate } });
   let generation = 1;
   const start = async (order: Omit<Extract<PodOrder, { do: "start" }>, "do">): Promise<Started> =>

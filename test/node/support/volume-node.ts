@@ -170,9 +170,18 @@ export class Pod {
     return join(this.folder, "volumes/kubernetes.io~empty-dir", name);
   }
 
-  async startSidecar({ as = this.uid, group = this.group } = {}): Promise<void> {
+  async startSidecar({
+    as = this.uid,
+    group = this.group,
+    persistentVolumes = {},
+  }: {
+    readonly as?: string;
+    readonly group?: string;
+    readonly persistentVolumes?: Readonly<Record<string, string>>;
+  } = {}): Promise<void> {
     const script = join(import.meta.dirname, "volume-sidecar.ts");
-    const child = spawn(process.execPath, [script, as, this.socket, join(group, "cgroup.procs"), JSON.stringify(this.#volumes)], {
+    const told = [JSON.stringify(this.#volumes), JSON.stringify(persistentVolumes)];
+    const child = spawn(process.execPath, [script, as, this.socket, join(group, "cgroup.procs"), ...told], {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced",
     });

@@ -15,7 +15,7 @@ export interface ToSidecar {
   readonly faults?: readonly ServedFault[];
 }
 
-const [podUid = "", longSocketPath = "", members = "", volumes = ""] = process.argv.slice(2);
+const [podUid = "", longSocketPath = "", members = "", volumes = "", persistentVolumes = ""] = process.argv.slice(2);
 writeFileSync(members, String(process.pid));
 process.chdir(dirname(longSocketPath)); // in a pod the path is short enough for the address of a socket
 const wanted: readonly ServedVolume[] = JSON.parse(volumes);
@@ -53,5 +53,6 @@ process.on("message", ({ number, ask, volume = "", faults = [] }: ToSidecar) => 
   );
 });
 process.on("disconnect", () => process.exit(0));
-await keeper.start();
+const named: Readonly<Record<string, string>> = JSON.parse(persistentVolumes);
+await keeper.start(new Map(Object.entries(named)));
 process.send?.({ started: true });
