@@ -19,7 +19,7 @@ describe("the conversation about volumes", () => {
     const text = `{"hello":{"podUid":"${podUid}","volumes":[{"name":"data","source":"emptyDir"},{"name":"cache","source":"claim"},{"name":"wal","source":"claim","persistentVolume":"pvc-1.ssd"}],"held":[{"name":"data","init":null}]}}\n`;
     assert.equal(line, text);
     assert.deepEqual(parseSidecarLine(line), hello);
-    assert.equal(descriptorsWith(hello), 2);
+    assert.equal(descriptorsWith(hello), 3);
     const serving = { say: "serving", name: "data", init: "AAE=" } as const;
     assert.deepEqual(parseSidecarLine(renderLine(serving)), serving);
     for (const said of [

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { constants, mkdirSync, openSync } from "node:fs";
 import { LineReader, sendLine } from "../../../agent/descriptor-lines.ts";
 import { closeAll, Descriptor, openDescriptorSockets } from "../../../agent/descriptors.ts";
+import { createSharedMemory } from "../../../agent/shared-memory.ts";
 import { descriptorsWith, parseSidecarLine, renderLine } from "../../../agent/hand-over.ts";
 
 /**
@@ -22,7 +23,7 @@ execFileSync("mount", ["-i", "-t", "fuse", "-o", options, "squall-test", "/var/d
 await sendLine(sockets, {
   socket: socket.number,
   line: renderLine({ say: "hand", name, init: undefined }),
-  descriptors: [new Descriptor(fuse), new Descriptor(folder)],
+  descriptors: [new Descriptor(fuse), new Descriptor(folder), createSharedMemory("squall-requests")],
   signal,
 });
 process.stdout.write(`${JSON.stringify(hello?.said)}\n`);
