@@ -82,23 +82,34 @@ export class RequestsInFlight {
 
   /** What earlier servers left. Each is kept until it is forgotten, should this one end, too. To be called once, before any other. */
   lost(): readonly LostRequest[] {
+    const last = wholeRequest(this.request);
     const found: LostRequest[] = [];
+    const add = (request: Buffer | undefined, forget: () => void): void => {
+      if (request === undefined) return;
+      // Its server ended while it gave it another place: what lies there may be a part of it.
+      if (last !== undefined && request.subarray(UNIQUE_AT, UNIQUE_AT + 8).equals(last.subarray(UNIQUE_AT, UNIQUE_AT + 8))) forget();
+      else found.push({ request, forget });
+    };
     for (let slot = 0; slot < this.#slots; slot += 1) {
-      const request = Buffer.alloc(REQUEST_BYTES);
-      const read = this.#libc.pread(this.#fd, addressOf(request), REQUEST_BYTES, HELD_AT + slot * REQUEST_BYTES);
-      const whole = read < REQUEST_HEADER ? undefined : wholeRequest(request);
-      if (whole === undefined) this.#freeSlots.push(slot);
-      else found.push({ request: whole, forget: () => this.release(slot) });
+      const request = this.#readHeld(slot);
+      if (request === undefined) this.#freeSlots.push(slot);
+      add(request, () => this.release(slot));
     }
     for (let slot = 0; slot < MOST_SYNCS; slot += 1) {
       const at = SYNCS_AT + slot * SYNC_SLOT_BYTES;
-      const whole = wholeRequest(this.#mapped.subarray(at, at + SYNC_SLOT_BYTES));
-      if (whole !== undefined) found.push({ request: whole, forget: () => endSync(this.#fd, slot) });
+      add(wholeRequest(this.#mapped.subarray(at, at + SYNC_SLOT_BYTES)), () => endSync(this.#fd, slot));
     }
-    // The last one that was read.
-    const whole = wholeRequest(this.request);
-    if (whole !== undefined) found.push({ request: whole, forget: () => this.done() });
+    if (last !== undefined) found.push({ request: last, forget: () => this.done() });
     return found;
+  }
+
+  #readHeld(slot: number): Buffer | undefined {
+    const at = HELD_AT + slot * REQUEST_BYTES;
+    const header = Buffer.alloc(REQUEST_HEADER);
+    if (this.#libc.pread(this.#fd, addressOf(header), REQUEST_HEADER, at) < REQUEST_HEADER || isFree(header, 0)) return undefined;
+    const request = Buffer.alloc(Math.min(header.readUInt32LE(0), REQUEST_BYTES));
+    this.#libc.pread(this.#fd, addressOf(request), request.length, at);
+    return wholeRequest(request);
   }
 }
 

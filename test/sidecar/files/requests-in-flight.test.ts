@@ -92,6 +92,18 @@ describe("RequestsInFlight", () => {
     assert.deepEqual(lostBy(next()), [requestOf(op.OPEN, 4)]);
   });
 
+  it("takes the whole one where a server ended while it gave a request another place", () => {
+    const server = first();
+    const whole = requestOf(op.WRITE, 1, 200_000);
+    give(server, whole);
+    const part = Buffer.from(whole).fill(0, 100_000);
+    server.hold(part);
+    server.beginSync(requestOf(op.FSYNC, 1));
+    assert.deepEqual(lostBy(next()), [whole]);
+    server.done();
+    assert.deepEqual(lostBy(next()), []);
+  });
+
   it("knows nothing of an earlier mount, nor of bytes that are no request", () => {
     const server = first();
     server.hold(requestOf(op.OPEN, 1));
