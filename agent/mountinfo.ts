@@ -1,5 +1,7 @@
 /** A mount, as a process sees it. */
 export interface MountEntry {
+  /** As `mnt_id` of /proc/PID/fdinfo has it. */
+  readonly id: number;
   /** Where it is mounted. */
   readonly path: string;
   /** Of this place, such as `ro` and `nosuid`; those of the file system are not among them. */
@@ -14,9 +16,9 @@ export function parseMountinfo(text: string): readonly MountEntry[] {
     // How many optional fields stand before the dash differs.
     const [front = "", back] = line.split(" - ");
     if (back === undefined) return [];
-    const [, , , , path = "", options = ""] = front.split(" ");
+    const [id = "", , , , path = "", options = ""] = front.split(" ");
     const [type = "", source = ""] = back.split(" ");
-    return [{ path: unescape(path), options: options.split(","), type, source: unescape(source) }];
+    return [{ id: Number(id), path: unescape(path), options: options.split(","), type, source: unescape(source) }];
   });
 }
 

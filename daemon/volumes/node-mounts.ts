@@ -1,4 +1,4 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Descriptor } from "../../agent/descriptors.ts";
 import { parseMountinfo } from "../../agent/mountinfo.ts";
@@ -42,6 +42,7 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
 
   return {
     mount(folder, device, { podUid, volume, isShared }) {
+      refuseServed(folder, nodeProcess);
       // What the volume's own mount forbids, this one forbids, and no more: its files are to be as they were.
       const attributes = calls.attributesOf(folder.number);
       return calls.inNamespace(node, own, () => {
@@ -83,6 +84,14 @@ export function openNodeMounts({ calls, nodeProcess }: { readonly calls: MountCa
       closeSync(node);
     },
   };
+}
+
+/** Whoever looked at a folder that is served already would wait for its server, which may never answer. This looks at the kernel's lists alone. */
+function refuseServed(folder: Descriptor, nodeProcess: number): void {
+  const id = Number(/^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${folder.number}`, "latin1"))?.[1]);
+  const found = parseMountinfo(readFileSync(`/proc/${nodeProcess}/mountinfo`, "utf8")).find((mount) => mount.id === id);
+  if (found?.type === "fuse" && found.source.startsWith(KERNEL_PREFIX))
+    throw new Error(`Its folder is served already, as ${found.source}.`);
 }
 
 /** Our mounts among the lines of /proc/PID/mountinfo. Copies of them that are elsewhere, such as kubelet makes for a subPath, are not ours. */

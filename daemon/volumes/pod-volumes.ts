@@ -1,7 +1,7 @@
 import { fstatSync } from "node:fs";
 import { closeAll, type Descriptor, type DescriptorSockets } from "../../agent/descriptors.ts";
 import { DESCRIPTORS_OF_VOLUME, HandOverError, type WantedVolume } from "../../agent/hand-over.ts";
-import { createSharedMemory } from "../../agent/shared-memory.ts";
+import { createSharedMemory, isSharedMemory } from "../../agent/shared-memory.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import type { FuseDevices } from "./fuse-devices.ts";
@@ -41,6 +41,8 @@ const LOOK = { firstMs: 20, mostMs: 1000 } as const;
 const RETRY_MS = 30_000;
 const TOO_LATE =
   "Containers of the pod ran before the daemon of the node could mount it. Files that they have open would go past the mount, so it is left as it is. Delete the pod: the next one is served from its start on.";
+/** Name of the memory of requests in flight. */
+const REQUESTS = "squall-requests";
 const FUSE_DEVICE = { major: 10, minor: 229 } as const;
 
 /**
@@ -247,7 +249,7 @@ export class PodVolumes {
       const opened = [fuse];
       try {
         const isShared = volume.source === "claim";
-        const requests = createSharedMemory("squall-requests");
+        const requests = createSharedMemory(REQUESTS);
         opened.push(requests);
         const folder = mounts.mount(found.folder, fuse, { podUid, volume: name, isShared });
         const mounted: Mounted = { fuse, folder, requests, init: undefined };
@@ -347,7 +349,7 @@ export class PodVolumes {
 const descriptorsOf = ({ fuse, folder, requests }: Mounted): readonly Descriptor[] => [fuse, folder, requests];
 
 const areOfVolume = (fuse: Descriptor, folder: Descriptor, requests: Descriptor): boolean =>
-  isFuseDevice(fuse) && fstatSync(folder.number).isDirectory() && fstatSync(requests.number).isFile();
+  isSharedMemory(requests, REQUESTS) && isFuseDevice(fuse) && fstatSync(folder.number).isDirectory();
 
 function isFuseDevice({ number }: Descriptor): boolean {
   const found = fstatSync(number);

@@ -129,6 +129,7 @@ export const errors = {
   ERANGE: 34,
   ENAMETOOLONG: 36,
   ENOSYS: 38,
+  ENODATA: 61,
   EOVERFLOW: 75,
   EOPNOTSUPP: 95,
   ESTALE: 116,

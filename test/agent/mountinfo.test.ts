@@ -10,9 +10,9 @@ describe("parseMountinfo", () => {
       "",
     ].join("\n");
     assert.deepEqual(parseMountinfo(text), [
-      { path: "/", options: ["rw", "relatime"], type: "ext4", source: "/dev/vda" },
-      { path: "/var/my files", options: ["ro", "nosuid"], type: "fuse", source: "squall-a\\b" },
-      { path: "/var/lib", options: ["rw"], type: "tmpfs", source: "tmpfs" },
+      { id: 29, path: "/", options: ["rw", "relatime"], type: "ext4", source: "/dev/vda" },
+      { id: 310, path: "/var/my files", options: ["ro", "nosuid"], type: "fuse", source: "squall-a\\b" },
+      { id: 311, path: "/var/lib", options: ["rw"], type: "tmpfs", source: "tmpfs" },
     ]);
   });
 

@@ -158,10 +158,13 @@ describe("stress in a container's groups", function () {
       const during = await usage();
       console.log(`    80 MB asked for, ${((during.bytes - before.bytes) / 1e6).toFixed(1)} MB taken`);
       assert.ok(Math.abs(during.bytes - before.bytes - 80e6) <= 8e6, `${during.bytes - before.bytes} bytes`);
-      await sleep(1000);
-      assert.ok((await usage()).cpuMs - during.cpuMs < 30, "memory that is held costs processor time");
+      await until("memory that is held costs no processor time", async () => {
+        const { cpuMs } = await usage();
+        await sleep(1000);
+        return (await usage()).cpuMs - cpuMs < 30;
+      });
       await stress.stop();
-      assert.ok((await usage()).bytes - before.bytes < 4e6, "memory is left");
+      await until("memory is given back", async () => (await usage()).bytes - before.bytes < 4e6); // the kernel counts it a little later
       assert.deepEqual(await listMarked(), []);
     });
 

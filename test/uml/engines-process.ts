@@ -10,7 +10,7 @@ import type { EngineFigures } from "./engines.ts";
 /**
  * Runs in a kernel that has both engines: gives each the same faults and the same traffic, and prints one line of JSON with what came of it. Where the
  * figures of the two differ by more than the share it was told, they are measured again, and the closest ones count: a machine that others use
- * drives them apart, and nothing makes engines alike that are not.
+ * drives them apart in many rounds.
  */
 const TOLERANCE = Number(process.argv[2]);
 const MOST_ROUNDS = 5;

@@ -4,9 +4,10 @@ import type { Verdict } from "../fault-layer.ts";
 export interface HeldRequest {
   readonly uniqueLow: number;
   readonly uniqueHigh: number;
-  readonly request: Buffer;
-  /** Its place among the requests in flight; undefined where there was none. */
-  readonly slot: number | undefined;
+  /** Its place among the requests in flight, or the request itself where there was none. */
+  readonly kept: number | Buffer;
+  /** Whether an earlier server had read it. */
+  readonly isAgain: boolean;
   readonly verdict: Verdict;
   /** When its delay is over, as `performance.now()` counts. */
   readonly goesOnMs: number;

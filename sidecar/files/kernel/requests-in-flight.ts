@@ -9,14 +9,19 @@ const SYNC_BYTES = REQUEST_HEADER + 16;
 const SYNC_SLOT_BYTES = 64;
 const MOST_SYNCS = 256;
 const SYNCS_AT = REQUEST_BYTES;
-const HELD_AT = SYNCS_AT + MOST_SYNCS * SYNC_SLOT_BYTES;
+/** In a page of its own. */
+const AGREED_BYTES = 64;
+const AGREED_AT = SYNCS_AT + MOST_SYNCS * SYNC_SLOT_BYTES;
+const HELD_AT = AGREED_AT + 4_096;
 const NO_UNIQUE = Buffer.alloc(8);
 const PUNCH_HOLE = 3; // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 /** A request that a server had read, and perhaps not answered, when it ended. */
 export interface LostRequest {
   readonly request: Buffer;
-  /** It has been seen to. */
+  /** Where it is held; undefined for one that is not. */
+  readonly slot: number | undefined;
+  /** It has been seen to, and is not held any more. */
   readonly forget: () => void;
 }
 
@@ -34,12 +39,12 @@ export class RequestsInFlight {
   /** Where the kernel puts a request. */
   readonly request: Buffer;
   readonly address: bigint;
+  readonly #noUnique = addressOf(NO_UNIQUE);
   readonly #freeSlots: number[] = [];
   #slots = 0;
 
-  /** `isFirst`: nobody served this mount before. */
-  constructor(libc: Libc, fd: number, { isFirst }: { readonly isFirst: boolean }) {
-    if (isFirst) ftruncateSync(fd, 0);
+  /** `fd`: memory that was made for this mount. */
+  constructor(libc: Libc, fd: number) {
     const { size } = fstatSync(fd);
     if (size < HELD_AT) ftruncateSync(fd, HELD_AT);
     const memory = libc.mapShared(fd, HELD_AT);
@@ -49,6 +54,18 @@ export class RequestsInFlight {
     this.#slots = Math.max(0, Math.ceil((size - HELD_AT) / REQUEST_BYTES));
     this.request = memory.subarray(0, REQUEST_BYTES);
     this.address = addressOf(memory);
+  }
+
+  /** The body of the answer to INIT that was noted, base64; undefined where there is none. */
+  get agreed(): string | undefined {
+    const answer = this.#mapped.subarray(AGREED_AT, AGREED_AT + AGREED_BYTES);
+    return answer.readUInt32LE(0) === 0 ? undefined : answer.toString("base64");
+  }
+
+  /** Notes it, before it is sent: whoever comes next cannot ask for it. */
+  agree(answer: Buffer): void {
+    answer.copy(this.#mapped, AGREED_AT + 4, 4, AGREED_BYTES);
+    answer.copy(this.#mapped, AGREED_AT, 0, 4);
   }
 
   /** The request at `request` is answered, wants no answer, or has another place. */
@@ -75,32 +92,41 @@ export class RequestsInFlight {
     return undefined;
   }
 
+  /** A request that is held. */
+  read(slot: number): Buffer {
+    const request = this.#readHeld(slot);
+    if (request === undefined) throw new Error(`No request is held at ${slot}.`);
+    return request;
+  }
+
   release(slot: number): void {
+    // First it is none any more, whatever becomes of its memory.
+    this.#libc.pwrite(this.#fd, this.#noUnique, NO_UNIQUE.length, HELD_AT + slot * REQUEST_BYTES + UNIQUE_AT);
     this.#libc.fallocate(this.#fd, PUNCH_HOLE, HELD_AT + slot * REQUEST_BYTES, REQUEST_BYTES);
     this.#freeSlots.push(slot);
   }
 
-  /** What earlier servers left. Each is kept until it is forgotten, should this one end, too. To be called once, before any other. */
-  lost(): readonly LostRequest[] {
+  /** What earlier servers left, one after the other. Each is kept until it is forgotten, should this one end, too. To be called once, before any other. */
+  *lost(): Iterable<LostRequest> {
     const last = wholeRequest(this.request);
-    const found: LostRequest[] = [];
-    const add = (request: Buffer | undefined, forget: () => void): void => {
-      if (request === undefined) return;
-      // Its server ended while it gave it another place: what lies there may be a part of it.
-      if (last !== undefined && request.subarray(UNIQUE_AT, UNIQUE_AT + 8).equals(last.subarray(UNIQUE_AT, UNIQUE_AT + 8))) forget();
-      else found.push({ request, forget });
-    };
-    for (let slot = 0; slot < this.#slots; slot += 1) {
+    const before = this.#slots;
+    const held: number[] = [];
+    for (let slot = 0; slot < before; slot += 1) {
       const request = this.#readHeld(slot);
       if (request === undefined) this.#freeSlots.push(slot);
-      add(request, () => this.release(slot));
+      // Its server ended while it gave the last one another place: what lies there may be a part of it.
+      else if (last !== undefined && uniqueOf(request) === uniqueOf(last)) this.release(slot);
+      else held.push(slot);
     }
+    for (const slot of held) yield { request: this.read(slot), slot, forget: () => this.release(slot) };
     for (let slot = 0; slot < MOST_SYNCS; slot += 1) {
       const at = SYNCS_AT + slot * SYNC_SLOT_BYTES;
-      add(wholeRequest(this.#mapped.subarray(at, at + SYNC_SLOT_BYTES)), () => endSync(this.#fd, slot));
+      const request = wholeRequest(this.#mapped.subarray(at, at + SYNC_SLOT_BYTES));
+      if (request === undefined) continue;
+      if (last !== undefined && uniqueOf(request) === uniqueOf(last)) endSync(this.#fd, slot);
+      else yield { request, slot: undefined, forget: () => endSync(this.#fd, slot) };
     }
-    if (last !== undefined) found.push({ request: last, forget: () => this.done() });
-    return found;
+    if (last !== undefined) yield { request: last, slot: undefined, forget: () => this.done() };
   }
 
   #readHeld(slot: number): Buffer | undefined {
@@ -120,6 +146,8 @@ export function endSync(fd: number, slot: number): void {
 
 const isFree = (memory: Buffer, at: number): boolean =>
   memory.readUInt32LE(at + UNIQUE_AT) === 0 && memory.readUInt32LE(at + UNIQUE_AT + 4) === 0;
+
+const uniqueOf = (request: Buffer): bigint => request.readBigUInt64LE(UNIQUE_AT);
 
 /** A copy; undefined where there is none. */
 function wholeRequest(memory: Buffer): Buffer | undefined {

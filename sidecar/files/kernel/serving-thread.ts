@@ -18,8 +18,10 @@ const POLLIN = 1;
  */
 function main(port: MessagePort, settings: ThreadSettings): void {
   const libc = openLibc();
-  const { fuse, folder, maxDescriptors, epoch, init, isShared } = settings;
-  const requests = new RequestsInFlight(libc, settings.requests, { isFirst: init === undefined });
+  const { fuse, folder, maxDescriptors, epoch, isShared } = settings;
+  const requests = new RequestsInFlight(libc, settings.requests);
+  // An earlier server may have ended before anybody heard what it and the kernel agreed on.
+  const init = settings.init ?? requests.agreed;
   const bell = new Bell(settings.bell);
   let pinned: NodeId = 0;
   /** Undefined: not tried yet. */

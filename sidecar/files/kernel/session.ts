@@ -138,13 +138,14 @@ export class Session {
 
   /** Serves what earlier servers of this mount had read and not answered. To be called once, before any other request is read. */
   resume(): void {
-    for (const { request, forget } of this.#options.requests.lost()) {
-      // Who waits for none of these, or nobody.
-      if (!neverAgain.has(request.readUInt32LE(4))) {
-        request.writeUInt32LE((request.readUInt32LE(12) | IS_AGAIN) >>> 0, 12);
-        this.#serve(request, request.length);
+    for (const { request, slot, forget } of this.#options.requests.lost()) {
+      if (unanswered.has(request.readUInt32LE(4))) {
+        forget();
+        continue;
       }
-      forget();
+      markAgain(request);
+      const held = this.#serve(request, request.length, slot);
+      if (slot === undefined || held !== slot) forget();
     }
   }
 
@@ -155,44 +156,57 @@ export class Session {
     requests.done();
   }
 
-  #serve(request: Buffer, length: number): void {
-    if (length < REQUEST_HEADER || request.readUInt32LE(0) !== length) return this.#answerError(request, errors.EIO);
-    const code = request.readUInt32LE(4);
-    const operation = operations.get(code);
-    const leastBytes = operation?.bytes ?? quietOperations.get(code);
-    if (leastBytes === undefined) return this.#answerError(request, errors.ENOSYS);
-    if (length - REQUEST_HEADER < leastBytes) return this.#answerError(request, errors.EINVAL);
-    const { faults } = this.#options;
-    if (operation === undefined || faults.isIdle) return this.#carryOut(request, length, undefined);
-    faults.see(operation.method);
-    const verdict = this.#judge(operation.method, request, code, length);
-    if (verdict === undefined) return this.#carryOut(request, length, undefined);
-    if (verdict.delayMs <= 0) return this.#goOn(request.subarray(0, length), verdict);
-    const held = Buffer.from(request.subarray(0, length));
+  /** `slot`: where it is held already. Returns where it is held from now on; undefined for nowhere. */
+  #serve(request: Buffer, length: number, slot?: number): number | undefined {
+    const refused = errnoOf(request, length);
+    if (refused !== undefined) {
+      this.#answerError(request, refused);
+      return undefined;
+    }
+    const verdict = this.#judge(request, length);
+    if (verdict !== undefined && verdict.delayMs > 0) return this.#delay(request.subarray(0, length), verdict, slot);
+    if (verdict === undefined) this.#carryOut(request, length, undefined);
+    else this.#goOn(request.subarray(0, length), verdict);
+    return undefined;
+  }
+
+  #delay(request: Buffer, verdict: Verdict, slot: number | undefined): number | undefined {
+    const own = Buffer.from(request);
+    own.writeUInt32LE(uniqueHighOf(request), 12);
+    const kept = slot ?? this.#options.requests.hold(own) ?? own;
     this.#hold({
-      uniqueLow: request.readUInt32LE(8),
-      uniqueHigh: uniqueHighOf(request),
-      request: held,
-      slot: this.#options.requests.hold(held),
+      uniqueLow: own.readUInt32LE(8),
+      uniqueHigh: own.readUInt32LE(12),
+      kept,
+      isAgain: isAgain(request),
       verdict,
       goesOnMs: this.#options.nowMs() + verdict.delayMs,
     });
+    return typeof kept === "number" ? kept : undefined;
   }
 
   #hold(held: Omit<HeldRequest, "dueMs">): void {
     this.#held.add({ ...held, dueMs: Math.min(held.goesOnMs, ...latenciesOf(held.verdict).map(({ endMs }) => endMs)) });
   }
 
-  #letGo({ request, verdict, slot }: HeldRequest): void {
+  #letGo({ kept, isAgain: again, verdict }: HeldRequest): void {
+    const { requests } = this.#options;
+    const request = typeof kept === "number" ? requests.read(kept) : kept;
+    if (again) markAgain(request);
     this.#goOn(request, verdict);
-    if (slot !== undefined) this.#options.requests.release(slot);
+    if (typeof kept === "number") requests.release(kept);
   }
 
-  #judge(method: string, request: Buffer, code: number, length: number): Verdict | undefined {
+  #judge(request: Buffer, length: number): Verdict | undefined {
+    const { faults, onBug } = this.#options;
+    const code = request.readUInt32LE(4);
+    const method = operations.get(code)?.method;
+    if (method === undefined || faults.isIdle) return undefined;
+    faults.see(method);
     try {
-      return this.#options.faults.judge(method, this.#byFile.ofRequest(request, code, length));
+      return faults.judge(method, this.#byFile.ofRequest(request, code, length));
     } catch (error) {
-      if (!(error instanceof FileError)) this.#options.onBug(error);
+      if (!(error instanceof FileError)) onBug(error);
       return undefined; // what is wrong with the request is found once more when it is carried out
     }
   }
@@ -213,16 +227,38 @@ export class Session {
       if (!(error instanceof FileError)) this.#options.onBug(error);
       return this.#answerError(request, error instanceof FileError ? error.errno : errors.EIO);
     }
-    if (bytes !== NOTHING) this.#answer(request, bytes);
+    if (bytes !== NOTHING && !this.#answer(request, bytes) && isAgain(request)) this.#giveBack(request);
   }
 
-  #answer(request: Buffer, bytes: number): void {
+  /** Returns whether the kernel took it. It does not where nobody waits any more, or the mount is gone; the next read tells. */
+  #answer(request: Buffer, bytes: number): boolean {
     const out = this.#out;
     out.writeUInt32LE(OUT + bytes, 0);
     out.writeInt32LE(0, 4);
     copyUnique(request, out);
-    // Fails where nobody waits any more, or the mount is gone; the next read tells.
-    this.#options.libc.write(this.#options.fuse, this.#outAddress, OUT + bytes);
+    return this.#options.libc.write(this.#options.fuse, this.#outAddress, OUT + bytes) >= 0;
+  }
+
+  /** An earlier server had answered already: what was opened and looked up once more for that answer, the kernel will not give back. */
+  #giveBack(request: Buffer): void {
+    const { files } = this.#options;
+    const entry = readNode(this.#out, OUT);
+    switch (request.readUInt32LE(4)) {
+      case op.OPEN:
+        return this.#release(nodeOf(request), this.#out.readUInt32LE(OUT));
+      case op.OPENDIR:
+        return files.releasedir(this.#out.readUInt32LE(OUT));
+      case op.CREATE:
+      case op.TMPFILE:
+        this.#release(entry, this.#out.readUInt32LE(OUT + ENTRY_BYTES));
+        return this.#forget(entry, 1);
+      case op.LOOKUP:
+      case op.MKDIR:
+      case op.MKNOD:
+      case op.SYMLINK:
+      case op.LINK:
+        if (entry !== 0) this.#forget(entry, 1);
+    }
   }
 
   #answerError(request: Buffer, errno: number): void {
@@ -286,9 +322,9 @@ export class Session {
         return this.#made(b, node, name, () => files.link(readNode(b, BODY), node, name));
       }
       case op.UNLINK:
-        return this.#gone(b, () => files.unlink(node, readName(b, BODY, length)));
+        return this.#once(b, errors.ENOENT, () => files.unlink(node, readName(b, BODY, length)));
       case op.RMDIR:
-        return this.#gone(b, () => files.rmdir(node, readName(b, BODY, length)));
+        return this.#once(b, errors.ENOENT, () => files.rmdir(node, readName(b, BODY, length)));
       case op.RENAME:
         return this.#rename(b, node, BODY + 8, length, 0);
       case op.RENAME2:
@@ -340,16 +376,14 @@ export class Session {
         const start = BODY + 8 + name.length + 1;
         const size = b.readUInt32LE(BODY);
         if (start + size > length) throw FileError.of(errors.EINVAL);
-        files.setxattr(node, name, b.subarray(start, start + size), b.readUInt32LE(BODY + 4));
-        return 0;
+        return this.#once(b, errors.EEXIST, () => files.setxattr(node, name, b.subarray(start, start + size), b.readUInt32LE(BODY + 4)));
       }
       case op.GETXATTR:
         return this.#xattr(b.readUInt32LE(BODY), files.getxattr(node, readName(b, BODY + 8, length)));
       case op.LISTXATTR:
         return this.#xattr(b.readUInt32LE(BODY), files.listxattr(node));
       case op.REMOVEXATTR:
-        files.removexattr(node, readName(b, BODY, length));
-        return 0;
+        return this.#once(b, errors.ENODATA, () => files.removexattr(node, readName(b, BODY, length)));
       case op.FALLOCATE: {
         const handle = this.#handles.file(b, BODY, node, flags.O_RDWR);
         files.fallocate(handle, b.readUInt32LE(BODY + 24), readUint64(b, BODY + 8), readUint64(b, BODY + 16));
@@ -441,7 +475,7 @@ export class Session {
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);
     const written = this.#options.files.write(handle, b, BODY + 40, size, readUint64(b, BODY + 8));
     if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#killPrivileges(node, handle);
-    if (verdict !== undefined) this.#cache.noteAsked(node, handle);
+    this.#cache.noteAsked(node, handle);
     this.#cache.noteChange(node, handle);
     return writeCount(this.#out, OUT, written);
   }
@@ -489,11 +523,12 @@ export class Session {
     }
   }
 
-  #gone(b: Buffer, remove: () => void): number {
+  /** `done`: the error that says that an earlier server had done it already when it ended. */
+  #once(b: Buffer, done: number, act: () => void): number {
     try {
-      remove();
+      act();
     } catch (error) {
-      if (!isAgain(b) || !(error instanceof FileError) || error.errno !== errors.ENOENT) throw error;
+      if (!isAgain(b) || !(error instanceof FileError) || error.errno !== done) throw error;
     }
     return 0;
   }
@@ -501,7 +536,7 @@ export class Session {
   #rename(b: Buffer, parent: NodeId, start: number, length: number, how: number): number {
     const name = readName(b, start, length);
     const newName = readName(b, start + name.length + 1, length);
-    this.#gone(b, () => this.#options.files.rename(parent, name, readNode(b, BODY), newName, how));
+    this.#once(b, errors.ENOENT, () => this.#options.files.rename(parent, name, readNode(b, BODY), newName, how));
     this.#options.faults.epoch += 1; // paths have changed
     return 0;
   }
@@ -577,6 +612,7 @@ export class Session {
     const bytes = writeInit(this.#out, OUT, b, length, this.#options);
     const answer = this.#out.subarray(OUT, OUT + bytes);
     this.#cache.agree(readFlags2(answer));
+    this.#options.requests.agree(answer);
     this.#options.onInit(answer.toString("base64"));
     return bytes;
   }
@@ -614,6 +650,15 @@ export class Session {
 
 const latenciesOf = ({ faults }: Verdict): readonly CompiledFault[] => faults.filter(({ io }) => io.effect?.$case === "latency");
 
+/** Why a request of this length cannot be understood; undefined for one that can. */
+function errnoOf(request: Buffer, length: number): number | undefined {
+  if (length < REQUEST_HEADER || request.readUInt32LE(0) !== length) return errors.EIO;
+  const code = request.readUInt32LE(4);
+  const leastBytes = operations.get(code)?.bytes ?? quietOperations.get(code);
+  if (leastBytes === undefined) return errors.ENOSYS;
+  return length - REQUEST_HEADER < leastBytes ? errors.EINVAL : undefined;
+}
+
 const nodeOf = (b: Buffer): NodeId => readNode(b, NODE_AT);
 const callerOf = (b: Buffer): Caller => ({ uid: b.readUInt32LE(24), gid: b.readUInt32LE(28) });
 /** Whether an earlier server has read it, too, and ended before it answered, or before it noted that. */
@@ -626,5 +671,9 @@ function copyUnique(request: Buffer, answer: Buffer): void {
   answer.writeUInt32LE(uniqueHighOf(request), 12);
 }
 
-/** The kernel waits for no answer to these, or has another server's. */
-const neverAgain: ReadonlySet<number> = new Set([op.INIT, op.FORGET, op.BATCH_FORGET, op.INTERRUPT, op.NOTIFY_REPLY]);
+function markAgain(request: Buffer): void {
+  request.writeUInt32LE((request.readUInt32LE(12) | IS_AGAIN) >>> 0, 12);
+}
+
+/** Nobody waits for an answer to these. */
+const unanswered: ReadonlySet<number> = new Set([op.FORGET, op.BATCH_FORGET, op.INTERRUPT, op.NOTIFY_REPLY]);

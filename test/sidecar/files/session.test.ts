@@ -37,7 +37,7 @@ describe("Session", () => {
 
   function open({ isShared }: { readonly isShared: boolean }): Session {
     const libc = openLibc();
-    requests = new RequestsInFlight(libc, memory.number, { isFirst: true });
+    requests = new RequestsInFlight(libc, memory.number);
     return new Session({
       libc,
       fuse: fds[1],
@@ -104,7 +104,7 @@ describe("Session", () => {
     ask(op.READ, node, body);
   }
 
-  const watch = (method: string): readonly CompiledFault[] =>
+  const watch = (method: string, percent = 0): readonly CompiledFault[] =>
     faults.rule([
       {
         id: "watch",
@@ -115,7 +115,7 @@ describe("Session", () => {
           subPath: "",
           path: "",
           methods: [method],
-          percent: 0, // it never hits, and might
+          percent, // 0: it never hits, and might
           effect: { $case: "latency", value: { delayUs: 1 } },
         },
       },
@@ -142,21 +142,24 @@ describe("Session", () => {
     assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
   });
 
+  function makingFolder(unique: number, name: string): Buffer {
+    const body = Buffer.from(`\0\0\0\0\0\0\0\0${name}\0`);
+    body.writeUInt32LE(0o755, 0);
+    const request = Buffer.alloc(40 + body.length);
+    request.writeUInt32LE(request.length, 0);
+    request.writeUInt32LE(op.MKDIR, 4);
+    request.writeUInt32LE(unique, 8);
+    request.writeUInt32LE(1, 16);
+    body.copy(request, 40);
+    return request;
+  }
+
   it("carries out what an earlier server had read, done already or not, and answers it by its own number", () => {
     for (const [unique, name] of [
       [7, "made"],
       [9, "new"],
-    ] as const) {
-      const body = Buffer.from(`\0\0\0\0\0\0\0\0${name}\0`);
-      body.writeUInt32LE(0o755, 0);
-      const request = Buffer.alloc(40 + body.length);
-      request.writeUInt32LE(request.length, 0);
-      request.writeUInt32LE(op.MKDIR, 4);
-      request.writeUInt32LE(unique, 8);
-      request.writeUInt32LE(1, 16);
-      body.copy(request, 40);
-      requests.hold(request);
-    }
+    ] as const)
+      requests.hold(makingFolder(unique, name));
     mkdirSync(join(base, "made"));
     session.resume();
     assert.ok(statSync(join(base, "new")).isDirectory());
@@ -168,7 +171,34 @@ describe("Session", () => {
     ] as const)
       assert.deepEqual([answers.readInt32LE(at + 4), answers.readBigUInt64LE(at + 8)], [0, BigInt(unique)]);
     assert.equal(answers.length, 2 * bytes);
-    assert.deepEqual(requests.lost(), []);
+    assert.deepEqual([...requests.lost()], []);
+  });
+
+  it("keeps one place for each request that is delayed again, whenever it is killed", () => {
+    requests.hold(makingFolder(7, "held"));
+    makingFolder(9, "last").copy(requests.request);
+    watch("mkdir", 100);
+    const lostNow = (): readonly (readonly [number, number])[] =>
+      [...new RequestsInFlight(openLibc(), memory.number).lost()].map(({ request }) => [request.readUInt32LE(8), request.readUInt32LE(12)]);
+    session.resume();
+    assert.deepEqual(lostNow(), [
+      [7, 0],
+      [9, 0],
+    ]);
+    assert.throws(() => statSync(join(base, "held")), /ENOENT/);
+    session.onRulesChanged(faults.rule([]));
+    assert.ok(statSync(join(base, "held")).isDirectory() && statSync(join(base, "last")).isDirectory());
+    assert.deepEqual(lostNow(), []);
+  });
+
+  it("has data dropped of a file that is written to, where an older kernel would keep them from a fault of reads", () => {
+    const asOfLinux61 = Buffer.from(offered);
+    asOfLinux61.writeUInt32LE(1 << 3, 16);
+    ask(op.INIT, 0, asOfLinux61);
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    watch("read");
+    write(node, openFile(node).handle);
+    assert.deepEqual(notified, [invalidateNode(node)]);
   });
 
   it("tells of an open file which is read or written, until that is released", () => {
