@@ -17,24 +17,24 @@ export interface Naming {
 export const namelessOf = (volumes: readonly ServedVolume[]): readonly string[] =>
   volumes.flatMap(({ name, isOneOfSeveral }) => (isOneOfSeveral === true ? [name] : []));
 
-const remembered = z.record(z.string(), z.string());
+const remembered = z.record(z.string(), z.nullable(z.string()));
 
 /** What an earlier life of this sidecar was told; undefined where it was not told of all of these volumes. */
 export async function readPersistentVolumes(volumes: readonly string[], path: string): Promise<PersistentVolumes | undefined> {
-  let found: ReadonlyMap<string, string>;
+  let found: ReadonlyMap<string, string | null>;
   try {
     found = new Map(Object.entries(remembered.parse(JSON.parse(await readFile(path, "utf8")))));
   } catch {
     return undefined; // none, or one that was not written by us: it is asked for once more
   }
-  return volumes.every((name) => found.has(name)) ? found : undefined;
+  return volumes.every((name) => found.has(name)) ? new Map([...found].map(([name, of]) => [name, of ?? undefined])) : undefined;
 }
 
-/** Remembers those that are known for the next life, which asks once more where one is missing. The file is there as a whole, or the one before. */
+/** Remembers it for the next life. The file is there as a whole, or the one before. */
 export async function writePersistentVolumes(told: PersistentVolumes, path: string): Promise<void> {
   const file = await open(`${path}.new`, "w", 0o600);
   try {
-    await file.writeFile(JSON.stringify(Object.fromEntries([...told].filter(([, of]) => of !== undefined))));
+    await file.writeFile(JSON.stringify(Object.fromEntries([...told].map(([name, of]) => [name, of ?? null]))));
     await file.sync();
   } finally {
     await file.close();

@@ -293,7 +293,7 @@ describe("stress in a container's groups", function () {
   it("ends at once when the container's first process does", async () => {
     const stress = await running({ ...cpu(20, 2), ...{ memory: memory(20).memory } });
     target.end();
-    await untilNone(1000);
+    await untilNone(3000);
     assert.equal((await stress.ended).why, "target-gone");
   });
 
@@ -307,14 +307,14 @@ describe("stress in a container's groups", function () {
     assert.equal(said, "running");
     assert.ok((await listMarked()).length > 8);
     child.kill("SIGKILL");
-    console.log(`    all gone ${(await untilNone(1000)).toFixed(0)} ms after SIGKILL`);
+    console.log(`    all gone ${(await untilNone(3000)).toFixed(0)} ms after SIGKILL`);
   });
 
   it("ends with the container, and on time, while its daemon stands still", async () => {
     const frozen = await live("start", String(target.pid), "60000", JSON.stringify(cpu(20, 2)));
     frozen.child.kill("SIGSTOP");
     target.end();
-    await untilNone(1000);
+    await untilNone(3000);
     frozen.child.kill("SIGKILL");
     await target.close();
     target = await startTarget("target");
@@ -350,7 +350,7 @@ describe("stress in a container's groups", function () {
       assert.deepEqual(await cgroups.find(worker?.pid ?? 0), expected);
     } finally {
       for (const life of lives.splice(0)) life.kill("SIGKILL");
-      await untilNone(1000);
+      await untilNone(3000);
       await daemon.close();
     }
   });

@@ -88,12 +88,12 @@ describe("the keeper of a pod's volumes", () => {
 
   it("needs nobody in its next life", async () => {
     const before = await open(several);
-    await before.naming?.tell({ data: "pv-1", wal: "pv-2" });
+    await before.naming?.tell({ data: "pv-1" });
     await before.servers.close();
     const keeper = await open(several);
     assert.equal(keeper.naming, undefined);
     assert.ok(isListening());
-    assert.deepEqual([stateOf(keeper, "data")?.is, stateOf(keeper, "wal")?.is], ["waiting", "waiting"]);
+    assert.deepEqual([stateOf(keeper, "data")?.is, stateOf(keeper, "wal")?.is], ["waiting", "refused"]);
   });
 
   it("serves what it is told, also where that cannot be written down", async () => {
