@@ -22,7 +22,7 @@ export const servableSources: Readonly<Record<string, ServedVolume["source"]>> =
 };
 const SOURCES = `${listWords(Object.keys(servableSources))} can be served`;
 /** Each has a process and its memory. */
-const MOST_VOLUMES = 16;
+export const MOST_VOLUMES = 16;
 /** More of them help nobody, and the API server cuts what is longer than 4 KiB in all. */
 const MOST_WARNINGS = 8;
 

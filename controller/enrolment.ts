@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { type sendUnaryData, Server, type ServerUnaryCall, status } from "@grpc/grpc-js";
+import { MOST_VOLUMES } from "../api/injection-volumes.ts";
 import type { Credential } from "../certs/authority.ts";
 import { RenewableServerCredentials } from "../certs/grpc-server-credentials.ts";
 import { nodeUri, podUri } from "../certs/identity.ts";
@@ -58,8 +59,6 @@ const MAX_MESSAGE_BYTES = 64 * 1024;
 /** Calls at a time; each asks the API server twice, and for each claim of a pod with several. */
 const MAX_IN_FLIGHT = 64;
 const MAX_ADDRESSES = 16;
-/** As many as are served of a pod. */
-const MAX_VOLUMES = 16;
 const CALL_LIMIT_MS = 5_000;
 const DRAIN_MS = 2_000;
 
@@ -139,7 +138,7 @@ async function answer(
 async function enrol(request: EnrolRequest, options: EnrolmentOptions, signal: AbortSignal): Promise<EnrolReply> {
   const { kube, log, certificates } = options;
   const addresses = parseAddresses(request.addresses);
-  if (request.volumes.length > MAX_VOLUMES) throw new Refusal(status.INVALID_ARGUMENT, `volumes has more than ${MAX_VOLUMES} names.`);
+  if (request.volumes.length > MOST_VOLUMES) throw new Refusal(status.INVALID_ARGUMENT, `volumes has more than ${MOST_VOLUMES} names.`);
   if (request.token === "") throw new Refusal(status.UNAUTHENTICATED, "The token is missing.");
   if (parseAgentKey(request.publicKey) === undefined)
     throw new Refusal(status.INVALID_ARGUMENT, "public_key is not the SubjectPublicKeyInfo of a P-256 key.");
