@@ -118,14 +118,17 @@ export class RequestsInFlight {
       else if (last !== undefined && uniqueOf(request) === uniqueOf(last)) this.release(slot);
       else held.push(slot);
     }
-    for (const slot of held) yield { request: this.read(slot), slot, forget: () => this.release(slot) };
+    // All of them before any is carried out, which may begin new ones.
+    const syncs: LostRequest[] = [];
     for (let slot = 0; slot < MOST_SYNCS; slot += 1) {
       const at = SYNCS_AT + slot * SYNC_SLOT_BYTES;
       const request = wholeRequest(this.#mapped.subarray(at, at + SYNC_SLOT_BYTES));
       if (request === undefined) continue;
       if (last !== undefined && uniqueOf(request) === uniqueOf(last)) endSync(this.#fd, slot);
-      else yield { request, slot: undefined, forget: () => endSync(this.#fd, slot) };
+      else syncs.push({ request, slot: undefined, forget: () => endSync(this.#fd, slot) });
     }
+    for (const slot of held) yield { request: this.read(slot), slot, forget: () => this.release(slot) };
+    yield* syncs;
     if (last !== undefined) yield { request: last, slot: undefined, forget: () => this.done() };
   }
 

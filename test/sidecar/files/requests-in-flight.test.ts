@@ -91,6 +91,21 @@ describe("RequestsInFlight", () => {
     assert.deepEqual(lostBy(serve()), [requestOf(op.OPEN, 4)]);
   });
 
+  it("takes none for lost that is begun while others are carried out", () => {
+    const server = serve();
+    server.hold(requestOf(op.FSYNC, 1));
+    server.beginSync(requestOf(op.FSYNC, 2));
+    const second = serve();
+    const seen: number[] = [];
+    for (const { request, forget } of second.lost()) {
+      seen.push(request.readUInt32LE(8));
+      second.beginSync(request);
+      second.hold(request);
+      forget();
+    }
+    assert.deepEqual(seen, [1, 2]);
+  });
+
   it("takes the whole one where a server ended while it gave a request another place", () => {
     const server = serve();
     const whole = requestOf(op.WRITE, 1, 200_000);
