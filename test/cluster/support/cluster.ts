@@ -127,9 +127,10 @@ export async function scaleTo(replicas: number, part: "controller" | "webhook"):
   await kubectl(["scale", ...deployment, `--replicas=${replicas}`]);
   if (replicas > 0) {
     await kubectl(["rollout", "status", ...deployment, "--timeout=60s"], { timeoutMs: 70_000 });
+    if (part === "controller") await waitUntil("a controller that runs leads", isLed, { timeoutMs: 25_000 });
     return;
   }
-  const pods = ["pods", "-n", "squall-system", "-l", `app=squall-${part}`];
+  const pods = podsOf(part);
   await kubectl(["delete", ...pods, "--force", "--grace-period=0"]);
   // A pod that is gone from the API server goes on until its kubelet has ended it, and is called over connections of before.
   signalAll(processes, "SIGKILL");
@@ -140,10 +141,21 @@ export async function scaleTo(replicas: number, part: "controller" | "webhook"):
   await waitUntil(`no ${part} runs`, isNoneLeft, { timeoutMs: 20_000 });
 }
 
+const podsOf = (part: "controller" | "webhook"): readonly string[] => ["pods", "-n", "squall-system", "-l", `app=squall-${part}`];
+
+/** One that was killed is thought to lead for 15 s more. */
+async function isLed(): Promise<boolean | string> {
+  const { kubectl } = await storyCluster();
+  const lease = ["get", "lease", "squall-controller", "-n", "squall-system"];
+  const holder = await kubectl([...lease, "-o", "jsonpath={.spec.holderIdentity}"]);
+  const names = await kubectl(["get", ...podsOf("controller"), "-o", "jsonpath={.items[*].metadata.name}"]);
+  return names.split(" ").some((name) => name !== "" && holder.startsWith(`${name}_`)) || `${holder} holds the lease, there are ${names}`;
+}
+
 /** PIDs, as this machine counts them. */
 export async function processesOf(part: "controller" | "webhook"): Promise<readonly number[]> {
   const { kubectl } = await storyCluster();
-  const uids = await kubectl(["get", "pods", "-n", "squall-system", "-l", `app=squall-${part}`, "-o", "jsonpath={.items[*].metadata.uid}"]);
+  const uids = await kubectl(["get", ...podsOf(part), "-o", "jsonpath={.items[*].metadata.uid}"]);
   return uids
     .split(" ")
     .filter((uid) => uid !== "")
