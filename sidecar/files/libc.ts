@@ -44,7 +44,10 @@ export interface Libc {
   ioctl(fd: number, command: number, argument: bigint): number;
   eventfd(initial: number, flags: number): number;
   poll(descriptors: bigint, count: number, timeoutMs: number): number;
-  /** The first bytes of a file as memory of this process, shared with whoever maps or writes them. It stays mapped. Throws where it cannot be. */
+  /**
+   * The first bytes of a file as memory of this process, shared with whoever maps or writes them. All of it is there at once: the kernel, which puts requests
+   * there, fetches no page for a process that is being killed, and whoever asked would be told EIO. It stays mapped. Throws where it cannot be.
+   */
   mapShared(fd: number, bytes: number): Buffer;
   /** Reason of the last failure on this thread. */
   errno(): number;
@@ -52,6 +55,7 @@ export interface Libc {
 
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+const MAP_POPULATE = 0x8000;
 
 /** Binds the functions from the C library that this process already runs on. */
 export function openLibc(): Libc {
@@ -100,7 +104,7 @@ export function openLibc(): Libc {
     eventfd: library.func("int eventfd(uint32_t, int)"),
     poll: library.func("int poll(void*, uint64_t, int)"),
     mapShared(fd, bytes) {
-      const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+      const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
       if (BigInt.asIntN(64, address) === -1n) throw new Error(`mmap failed with error ${koffi.errno()}.`);
       return Buffer.from(koffi.view(address, bytes));
     },

@@ -30,7 +30,7 @@ describe("a volume behind FUSE whose server is killed again and again", function
         cwd: volume.path,
         stdio: ["pipe", "pipe", "pipe"],
       });
-      const said = Promise.all([text(child.stdout), text(child.stderr)]);
+      const ended = Promise.all([once(child, "close"), text(child.stdout), text(child.stderr)]);
       for (let kill = 0; kill < KILLS && child.exitCode === null; kill += 1) {
         await sleep(20 + Math.random() * 200);
         await volume.killServer();
@@ -38,8 +38,7 @@ describe("a volume behind FUSE whose server is killed again and again", function
       }
       child.stdin.on("error", () => undefined); // it has ended; its exit code tells
       child.stdin.end("\n");
-      const [code] = await once(child, "close");
-      const [output, complaint] = await said;
+      const [[code], output, complaint] = await ended;
       assert.equal(complaint, "");
       assert.equal(code, 0);
       assert.ok(Number(output) > 0, `${output} rounds`);

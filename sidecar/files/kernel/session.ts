@@ -239,7 +239,7 @@ export class Session {
     return this.#options.libc.write(this.#options.fuse, this.#outAddress, OUT + bytes) >= 0;
   }
 
-  /** An earlier server had answered already: what was opened and looked up once more for that answer, the kernel will not give back. */
+  /** An earlier server had answered already: what was opened once more, the kernel will not give back. Nodes it does know, by the earlier answer. */
   #giveBack(request: Buffer): void {
     const { files } = this.#options;
     const entry = readNode(this.#out, OUT);
@@ -249,15 +249,10 @@ export class Session {
       case op.OPENDIR:
         return files.releasedir(this.#out.readUInt32LE(OUT));
       case op.CREATE:
-      case op.TMPFILE:
+        return this.#release(entry, this.#out.readUInt32LE(OUT + ENTRY_BYTES));
+      case op.TMPFILE: // another file than that of the earlier answer
         this.#release(entry, this.#out.readUInt32LE(OUT + ENTRY_BYTES));
         return this.#forget(entry, 1);
-      case op.LOOKUP:
-      case op.MKDIR:
-      case op.MKNOD:
-      case op.SYMLINK:
-      case op.LINK:
-        if (entry !== 0) this.#forget(entry, 1);
     }
   }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -35,12 +35,12 @@ describe("Session", () => {
     session = open({ isShared: false });
   });
 
-  function open({ isShared }: { readonly isShared: boolean }): Session {
+  function open({ isShared, fuse = fds[1] }: { readonly isShared: boolean; readonly fuse?: number }): Session {
     const libc = openLibc();
     requests = new RequestsInFlight(libc, memory.number);
     return new Session({
       libc,
-      fuse: fds[1],
+      fuse,
       requests,
       files: openPassthrough({ libc, folder: fds[0], maxDescriptors: 256 }),
       faults,
@@ -142,16 +142,20 @@ describe("Session", () => {
     assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
   });
 
-  function makingFolder(unique: number, name: string): Buffer {
-    const body = Buffer.from(`\0\0\0\0\0\0\0\0${name}\0`);
-    body.writeUInt32LE(0o755, 0);
+  function requestOf(unique: number, code: number, node: number, body: Buffer): Buffer {
     const request = Buffer.alloc(40 + body.length);
     request.writeUInt32LE(request.length, 0);
-    request.writeUInt32LE(op.MKDIR, 4);
+    request.writeUInt32LE(code, 4);
     request.writeUInt32LE(unique, 8);
-    request.writeUInt32LE(1, 16);
+    request.writeUInt32LE(node, 16);
     body.copy(request, 40);
     return request;
+  }
+
+  function makingFolder(unique: number, name: string, parent = 1): Buffer {
+    const body = Buffer.from(`\0\0\0\0\0\0\0\0${name}\0`);
+    body.writeUInt32LE(0o755, 0);
+    return requestOf(unique, op.MKDIR, parent, body);
   }
 
   it("carries out what an earlier server had read, done already or not, and answers it by its own number", () => {
@@ -172,6 +176,24 @@ describe("Session", () => {
       assert.deepEqual([answers.readInt32LE(at + 4), answers.readBigUInt64LE(at + 8)], [0, BigInt(unique)]);
     assert.equal(answers.length, 2 * bytes);
     assert.deepEqual([...requests.lost()], []);
+  });
+
+  it("knows what an earlier server had told already, and keeps nothing open for an answer that is not taken any more", () => {
+    mkdirSync(join(base, "folder"));
+    const [folder, file] = [statSync(join(base, "folder")).ino, statSync(join(base, "f")).ino];
+    requests.hold(requestOf(7, op.OPEN, file, Buffer.alloc(8)));
+    requests.hold(requestOf(9, op.OPENDIR, folder, Buffer.alloc(8)));
+    requests.hold(requestOf(11, op.LOOKUP, 1, Buffer.from("folder\0")));
+    const full = openSync("/dev/full", "w"); // takes nothing, like a kernel that does not wait
+    session = open({ isShared: false, fuse: full });
+    const before = readdirSync("/proc/self/fd").length;
+    session.resume();
+    assert.equal(readdirSync("/proc/self/fd").length, before);
+    const request = makingFolder(13, "below", folder);
+    request.copy(requests.request);
+    session.serve(request.length);
+    closeSync(full);
+    assert.ok(statSync(join(base, "folder/below")).isDirectory());
   });
 
   it("keeps one place for each request that is delayed again, whenever it is killed", () => {
