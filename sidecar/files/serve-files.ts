@@ -1,6 +1,5 @@
 import { randomInt } from "node:crypto";
-import { fdatasync, fsync, write, writeSync } from "node:fs";
-import { promisify } from "node:util";
+import { fdatasync, fsync, writeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import type { Log } from "../../common/log.ts";
 import { readDescriptorLimit } from "./descriptor-limit.ts";
@@ -13,13 +12,12 @@ import type { FromThread, ThreadSettings, ToThread } from "./kernel/thread-messa
 import { type FromServer, serverDescriptors, type ToServer } from "./server-messages.ts";
 
 const { fuse, folder, requests } = serverDescriptors;
-const writeAsync = promisify(write);
 /** What is added to an eventfd(2). */
 const ONE = new BigUint64Array([1n]);
 
 /**
  * The server process of one volume: `sidecar.mjs serve-files`, started by the sidecar with the descriptors and the channel of server-messages.ts. One
- * thread answers the kernel; this one does what may take long or would wait for that thread. Ends with the channel or with the mount.
+ * thread answers the kernel; this one does what may take long. Ends with the channel or with the mount.
  */
 export function serveFiles({
   openLog,
@@ -66,16 +64,6 @@ export function serveFiles({
     }
   }
 
-  let notifying: Promise<void> = Promise.resolve();
-  /** In order, and not on this thread: the kernel may wait for what this thread has to answer. */
-  function notify(messages: readonly Uint8Array[], then: () => void = () => undefined): void {
-    notifying = notifying.then(async () => {
-      // A node or name that the kernel does not have any more needs no message.
-      for (const message of messages) await writeAsync(fuse, message).catch(() => undefined);
-      then();
-    });
-  }
-
   function hear(message: FromThread): void {
     switch (message.is) {
       case "listening":
@@ -83,19 +71,13 @@ export function serveFiles({
         wake();
         break;
       case "serving":
+      case "notify":
+      case "ruled":
+      case "counted":
         say(message);
         break;
       case "sync":
         answerSync(message);
-        break;
-      case "notify":
-        notify(message.messages);
-        break;
-      case "ruled":
-        notify(message.messages, () => say({ is: "ruled", version: message.version }));
-        break;
-      case "counted":
-        say(message);
         break;
       case "bug":
         void complain({ error: message.error }, "a file operation failed inside the server; it was answered with EIO");
@@ -130,7 +112,8 @@ export function serveFiles({
         post({ do: "rule", version: message.version, faults: message.faults });
         break;
       case "count":
-        post({ do: "count" });
+      case "note-sent":
+        post(message);
         break;
     }
   });

@@ -16,6 +16,8 @@ export type ToServer =
   | { readonly do: "serve"; readonly init: string | undefined; readonly isShared: boolean }
   /** The complete set, in the order of their ids. Answered with `ruled` once it is in force and nothing cached hides it. */
   | { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] }
+  /** The messages of the oldest `notify` that is awaited are sent. */
+  | { readonly do: "note-sent" }
   /** Answered with `counted`. */
   | { readonly do: "count" };
 
@@ -23,6 +25,11 @@ export type FromServer =
   /** Requests are answered. `init` as above, to be kept for a successor. */
   | { readonly is: "serving"; readonly init: string }
   | { readonly is: "ruled"; readonly version: number }
+  /**
+   * Messages to the kernel, one after the other: each begins with its length, as it does in the FUSE protocol. A server does not send them itself: the kernel
+   * may wait for its answers with them, and a process that has to be waited for like this cannot be killed. Where it is awaited, `note-sent` is to follow.
+   */
+  | { readonly is: "notify"; readonly messages: Uint8Array; readonly isAwaited: boolean }
   | { readonly is: "counted"; readonly faults: readonly Counts[] }
   /** The kernel has taken the mount away; the process ends. */
   | { readonly is: "unmounted" };

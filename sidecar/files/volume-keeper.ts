@@ -7,6 +7,7 @@ import type { Log } from "../../common/log.ts";
 import type { ServedVolume } from "../../common/sidecar-layout.ts";
 import { DaemonConversation } from "./daemon-conversation.ts";
 import { namelessOf, type PersistentVolumes } from "./persistent-volumes.ts";
+import { Notifier } from "./notifier.ts";
 import type { Counts, ServedFault } from "./server-messages.ts";
 import { type VolumeInHand, VolumeServer } from "./volume-server.ts";
 
@@ -53,6 +54,7 @@ interface Wanted {
 interface Kept {
   readonly volume: VolumeInHand;
   readonly server: VolumeServer;
+  readonly notifier: Notifier;
 }
 
 /** Takes the volumes of this pod over from the node's daemon, keeps their descriptors, and has each of them served by a process. */
@@ -201,8 +203,9 @@ export class VolumeKeeper {
     }
     const isShared = volumes.find(({ name }) => name === said.name)?.source === "claim";
     const volume: VolumeInHand = { name: said.name, descriptors: [fuse, folder, requests], init: said.init, isShared };
-    const server = this.#serve(volume);
-    this.#kept.set(said.name, { volume, server });
+    const notifier = new Notifier(fuse.number);
+    const server = this.#serve(volume, notifier);
+    this.#kept.set(said.name, { volume, server, notifier });
     const { faults, sinceMs } = this.#wanted.get(said.name) ?? { faults: [], sinceMs: 0 };
     const passedMs = clock.monotonicMs() - sinceMs;
     server
@@ -210,7 +213,7 @@ export class VolumeKeeper {
       .catch((error: unknown) => log.debug({ err: error, volume: said.name }, "the first faults of a volume are not in force yet"));
   }
 
-  #serve(volume: VolumeInHand): VolumeServer {
+  #serve(volume: VolumeInHand, notifier: Notifier): VolumeServer {
     const { name } = volume;
     const { command, environment, clock, log } = this.#options;
     return new VolumeServer(volume, {
@@ -218,6 +221,7 @@ export class VolumeKeeper {
       environment,
       clock,
       log,
+      notify: (messages) => notifier.send(messages),
       onServing: (init) => {
         log.info({ volume: name }, "a volume is served");
         this.#conversation?.say({ say: "serving", name, init });
@@ -240,6 +244,7 @@ export class VolumeKeeper {
     const kept = this.#kept.get(name);
     if (kept === undefined) return;
     this.#kept.delete(name);
+    await kept.notifier.close();
     await kept.server.close();
     closeAll(kept.volume.descriptors);
   }

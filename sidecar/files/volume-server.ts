@@ -21,6 +21,8 @@ export interface VolumeServerOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Log;
+  /** Sends messages to the kernel, as a `notify` of server-messages.ts has them. Resolves once that is done, and never rejects. */
+  readonly notify: (messages: Uint8Array) => Promise<void>;
   /** Requests are answered; after each start. */
   readonly onServing: (init: string) => void;
   /** A process ended that should not have; another one is started. */
@@ -147,7 +149,7 @@ export class VolumeServer {
     });
     this.#child = child;
     child.on("message", (message: FromServer) => {
-      if (this.#child === child && !this.#isClosed) this.#hear(message);
+      if (this.#child === child && !this.#isClosed) this.#hear(message, child);
     });
     child.once("error", (error) => this.#lose(child, error.message));
     child.once("exit", (code, signal) => this.#lose(child, signal ?? `exit code ${code}`));
@@ -155,7 +157,7 @@ export class VolumeServer {
     this.#sendRules(); // at once, so that nothing passes without the faults
   }
 
-  #hear(message: FromServer): void {
+  #hear(message: FromServer, child: ChildProcess): void {
     switch (message.is) {
       case "serving":
         this.#init = message.init;
@@ -164,6 +166,11 @@ export class VolumeServer {
         break;
       case "ruled":
         if (message.version === this.#rules?.version) this.#rules.done.resolve();
+        break;
+      case "notify":
+        void this.#options.notify(message.messages).then(() => {
+          if (message.isAwaited && this.#child === child) this.#send({ do: "note-sent" });
+        });
         break;
       case "counted":
         this.#latest = message.faults;

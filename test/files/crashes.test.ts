@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { statSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { IoFault } from "../../proto/gen/faults.ts";
+import { invalidateNode } from "../../sidecar/files/kernel/protocol.ts";
+import { Program, run } from "./support/program.ts";
 import { Volume } from "./support/volume.ts";
 
 const PROGRAM = join(import.meta.dirname, "support/busy-program.py");
@@ -14,7 +18,7 @@ const faults: Readonly<Record<string, Readonly<Record<string, Partial<IoFault>>>
   "some operations delayed": { slow: { percent: 20, effect: { $case: "latency", value: { delayUs: 5_000 } } } },
 };
 
-describe("a volume behind FUSE whose server is killed again and again", function () {
+describe("a volume behind FUSE whose server is killed", function () {
   this.timeout(90_000);
   let volume: Volume;
 
@@ -23,8 +27,44 @@ describe("a volume behind FUSE whose server is killed again and again", function
   });
   afterEach(() => volume.close());
 
+  /** A shell that has `f` open from before any fault, so that the kernel keeps its data, and reads it when it is told to. */
+  async function openReader(): Promise<Program> {
+    await writeFile(join(volume.plain, "f"), Buffer.alloc(100_000));
+    await mkdir(join(volume.plain, "folder"));
+    const reader = new Program(volume, "exec 5<f; echo open; read; head -c 4096 <&5 | wc -c");
+    assert.equal(await reader.hear(), "open");
+    return reader;
+  }
+
+  it("takes other faults on while it holds back what the kernel has locked, and is followed by another one", async () => {
+    const reader = await openReader();
+    const slow: Partial<IoFault> = { methods: ["read", "mkdir"], effect: { $case: "latency", value: { delayUs: 60_000_000 } } };
+    await volume.rule({ slow });
+    const held = [reader.goOn(), run(volume, "mkdir folder/new && echo made").then(({ text }) => text)];
+    await sleep(500);
+    const startMs = performance.now();
+    await volume.rule({ slow, other: { methods: ["write"], effect: { $case: "error", value: { errno: 28 } } } });
+    assert.ok(performance.now() - startMs < 5_000);
+    assert.equal((await run(volume, "echo x > g")).text.includes("No space left"), true);
+    await volume.killServer();
+    assert.deepEqual(await Promise.all(held), ["4096", "made"]);
+  });
+
+  it("can be killed and followed while somebody has the kernel drop what it waits for", async () => {
+    const reader = await openReader();
+    process.kill(volume.pid, "SIGSTOP");
+    const read = reader.goOn();
+    await sleep(300);
+    const dropped = volume.notifier.send(invalidateNode(statSync(join(volume.plain, "f")).ino));
+    const isDropped = await Promise.race([dropped.then(() => true), sleep(300, false)]);
+    assert.equal(isDropped, false, "nothing had to wait: this test shows nothing");
+    await volume.killServer();
+    assert.equal(await read, "4096");
+    await dropped;
+  });
+
   for (const [title, rules] of Object.entries(faults))
-    it(`loses nothing, refuses nothing and keeps nobody waiting, with ${title}`, async () => {
+    it(`again and again loses nothing, refuses nothing and keeps nobody waiting, with ${title}`, async () => {
       await volume.rule(rules);
       const child = spawn("timeout", ["-s", "KILL", "80", "python3", "-u", PROGRAM], {
         cwd: volume.path,

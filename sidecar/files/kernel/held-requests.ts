@@ -1,4 +1,5 @@
 import type { Verdict } from "../fault-layer.ts";
+import type { Locked } from "./locks.ts";
 
 /** A request that a latency holds back. */
 export interface HeldRequest {
@@ -8,6 +9,8 @@ export interface HeldRequest {
   readonly kept: number | Buffer;
   /** Whether an earlier server had read it. */
   readonly isAgain: boolean;
+  /** What the kernel keeps locked until it is answered. */
+  readonly locked: Locked;
   readonly verdict: Verdict;
   /** When its delay is over, as `performance.now()` counts. */
   readonly goesOnMs: number;
@@ -26,6 +29,10 @@ export class HeldRequests {
   /** When the next one is due; Infinity for none. */
   get nextMs(): number {
     return this.#held[0]?.dueMs ?? Infinity;
+  }
+
+  locked(): readonly Locked[] {
+    return this.#held.map(({ locked }) => locked);
   }
 
   add(held: HeldRequest): void {

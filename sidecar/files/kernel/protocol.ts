@@ -143,6 +143,12 @@ export const OPEN_KILL_SUIDGID = 1;
 export const fopen = { DIRECT_IO: 1, KEEP_CACHE: 2, PARALLEL_DIRECT_WRITES: 64 } as const;
 export const FSYNC_DATA_ONLY = 1;
 
+/** A range within a file: `end` is the first byte after it, Infinity for the end of the file. */
+export interface Bytes {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** Messages that the server sends by itself. */
 export const notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, RETRIEVE: 5 } as const;
 const EXPIRE_ONLY = 1;
@@ -154,10 +160,12 @@ function notification(code: number, body: number): Buffer {
   return message;
 }
 
-/** Drops what the kernel keeps of a node: data and attributes. */
-export function invalidateNode(node: number): Buffer {
+/** Drops what the kernel keeps of a node: attributes and data, those of this range of bytes alone where there is one. Waits for what is locked, see locks.ts. */
+export function invalidateNode(node: number, { start, end }: Bytes = { start: 0, end: Infinity }): Buffer {
   const message = notification(notify.INVAL_INODE, 24);
   message.writeBigUInt64LE(BigInt(node), 16);
+  message.writeBigInt64LE(BigInt(start), 24);
+  if (end !== Infinity) message.writeBigInt64LE(BigInt(end - start), 32); // 0: to the end of the file
   return message;
 }
 
@@ -168,7 +176,7 @@ export function invalidateAttributes(node: number): Buffer {
   return message;
 }
 
-/** Has the kernel ask for a name again when it is next used. */
+/** Has the kernel ask for a name again when it is next used. Waits for the lock of the folder, see locks.ts. */
 export function expireName(parent: number, name: string): Buffer {
   const message = notification(notify.INVAL_ENTRY, 16 + name.length + 1);
   message.writeBigUInt64LE(BigInt(parent), 16);

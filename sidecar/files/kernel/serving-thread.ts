@@ -1,5 +1,5 @@
 import { parentPort, receiveMessageOnPort, type MessagePort, workerData } from "node:worker_threads";
-import { FaultLayer } from "../fault-layer.ts";
+import { type CompiledFault, FaultLayer } from "../fault-layer.ts";
 import { addressOf, errors, openLibc } from "../libc.ts";
 import { openPassthrough } from "../passthrough.ts";
 import type { NodeId } from "../file-operations.ts";
@@ -49,7 +49,7 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     onInit: (agreed) => tell({ is: "serving", init: agreed }),
     isAnyWaiting: () => libc.poll(polled, 1, 0) > 0,
     onSync: (sync) => tell({ is: "sync", ...sync }),
-    onNotify: (messages) => tell({ is: "notify", messages }),
+    onNotify: (messages, how) => tell({ is: "notify", messages: Buffer.concat(messages), ...how }),
     onPin: (node) => {
       isRousable ??= canRouse(node);
       pinned = isRousable ? node : 0;
@@ -66,21 +66,33 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     return libc.write(fuse, addressOf(message), message.length) === message.length;
   }
 
-  function readMail(): void {
+  function readMail(onRules = announce): void {
     for (let mail = receiveMessageOnPort(port); mail !== undefined; mail = receiveMessageOnPort(port)) {
       const message: ToThread = mail.message;
-      if (message.do === "count") tell({ is: "counted", faults: faults.counts() });
-      else {
-        const messages = session.onRulesChanged(faults.rule(message.faults));
-        tell({ is: "ruled", version: message.version, messages });
+      switch (message.do) {
+        case "count":
+          tell({ is: "counted", faults: faults.counts() });
+          break;
+        case "note-sent":
+          session.onSent();
+          break;
+        case "rule":
+          onRules(message.version, faults.rule(message.faults));
       }
     }
   }
 
+  function announce(version: number, changed: readonly CompiledFault[]): void {
+    session.onRulesChanged(changed, () => tell({ is: "ruled", version }));
+  }
+
   if (init !== undefined) tell({ is: "serving", init });
   tell({ is: "listening", wake });
-  readMail(); // of a thread that follows another one: rules are in force before the first request
+  // Of a thread that follows another one: rules are in force before the first request, and what is held back is known before anything is dropped.
+  const ruled: Parameters<typeof announce>[] = [];
+  readMail((...rules) => void ruled.push(rules));
   session.resume();
+  for (const rules of ruled) announce(...rules);
   for (;;) {
     if (bell.hasRung()) readMail();
     if (pinned === 0 || session.nextMs !== Infinity) {

@@ -31,6 +31,7 @@ import { FaultsByFile } from "./faults-by-file.ts";
 import { Handles } from "./handles.ts";
 import { type HeldRequest, HeldRequests } from "./held-requests.ts";
 import { KEEP_SECONDS, KernelCache } from "./kernel-cache.ts";
+import { lockedBy } from "./locks.ts";
 import {
   ANSWER_HEADER,
   fattr,
@@ -67,8 +68,8 @@ export interface SessionOptions {
   readonly isAnyWaiting: () => boolean;
   /** Does what takes long on another thread and answers there. */
   readonly onSync: (sync: SlowSync) => void;
-  /** Sends messages to the kernel from another thread: the kernel may wait for an answer of this one. */
-  readonly onNotify: (messages: readonly Buffer[]) => void;
+  /** Has somebody else send messages to the kernel, which may wait for an answer of this process. Whether it is to say when they are sent: by `onSent`. */
+  readonly onNotify: (messages: readonly Buffer[], how: { readonly isAwaited: boolean }) => void;
   /** Until it is told otherwise the kernel has this node, which is a file that is open; 0: none is known. */
   readonly onPin: (node: NodeId) => void;
   readonly onBug: (error: unknown) => void;
@@ -109,7 +110,13 @@ export class Session {
     this.#options = options;
     this.#handles = new Handles(options);
     this.#byFile = new FaultsByFile(faults, files.nodes);
-    this.#cache = new KernelCache({ ...options, nodes: files.nodes, byFile: this.#byFile, isSuccessor: init !== undefined });
+    this.#cache = new KernelCache({
+      ...options,
+      nodes: files.nodes,
+      byFile: this.#byFile,
+      isSuccessor: init !== undefined,
+      held: () => this.#held.locked(),
+    });
     if (init !== undefined) this.#cache.agree(readFlags2(Buffer.from(init, "base64")));
   }
 
@@ -128,12 +135,17 @@ export class Session {
     }
   }
 
-  /** Answers what waits for a fault that is over, and returns what the kernel must drop so that the change is seen. */
-  onRulesChanged(changed: readonly CompiledFault[]): readonly Buffer[] {
+  /** Answers what waits for a fault that is over, and calls back once the kernel has dropped what hides the change. */
+  onRulesChanged(changed: readonly CompiledFault[], onSeen: () => void): void {
     const { faults } = this.#options;
     const isFree = ({ verdict }: HeldRequest): boolean => !latenciesOf(verdict).every((fault) => faults.isInForce(fault));
     for (const held of this.#held.takeWhere(isFree)) this.#letGo(held);
-    return this.#cache.invalidate(changed);
+    this.#cache.invalidate(changed, onSeen);
+  }
+
+  /** The oldest messages that are awaited are sent. */
+  onSent(): void {
+    this.#cache.onSent();
   }
 
   /** Serves what earlier servers of this mount had read and not answered. To be called once, before any other request is read. */
@@ -164,7 +176,8 @@ export class Session {
       return undefined;
     }
     const verdict = this.#judge(request, length);
-    if (verdict !== undefined && verdict.delayMs > 0) return this.#delay(request.subarray(0, length), verdict, slot);
+    if (verdict !== undefined && verdict.delayMs > 0 && !this.#cache.isWaitedFor(request))
+      return this.#delay(request.subarray(0, length), verdict, slot);
     if (verdict === undefined) this.#carryOut(request, length, undefined);
     else this.#goOn(request.subarray(0, length), verdict);
     return undefined;
@@ -179,6 +192,7 @@ export class Session {
       uniqueHigh: own.readUInt32LE(12),
       kept,
       isAgain: isAgain(request),
+      locked: lockedBy(own),
       verdict,
       goesOnMs: this.#options.nowMs() + verdict.delayMs,
     });
@@ -454,9 +468,10 @@ export class Session {
     const handle = this.#handles.file(b, BODY, node, b.readUInt32LE(BODY + 32));
     this.#pin(b, node, handle);
     const size = Math.min(b.readUInt32LE(BODY + 16), MAX_WRITE);
-    const read = this.#options.files.read(handle, this.#out, OUT, size, readUint64(b, BODY + 8));
+    const start = readUint64(b, BODY + 8);
+    const read = this.#options.files.read(handle, this.#out, OUT, size, start);
     if (verdict !== undefined) makeMistakes(this.#out.subarray(OUT, OUT + read), verdict, this.#options.random);
-    this.#cache.noteAsked(node, handle);
+    this.#cache.noteAsked(node, handle, { start, end: start + size });
     return read;
   }
 
@@ -468,10 +483,12 @@ export class Session {
     const size = b.readUInt32LE(BODY + 16);
     if (BODY + 40 + size > length) throw FileError.of(errors.EINVAL);
     if (verdict !== undefined) makeMistakes(b.subarray(BODY + 40, BODY + 40 + size), verdict, this.#options.random);
-    const written = this.#options.files.write(handle, b, BODY + 40, size, readUint64(b, BODY + 8));
+    const start = readUint64(b, BODY + 8);
+    const written = this.#options.files.write(handle, b, BODY + 40, size, start);
     if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#killPrivileges(node, handle);
-    this.#cache.noteAsked(node, handle);
-    this.#cache.noteChange(node, handle);
+    const bytes = { start, end: start + size };
+    this.#cache.noteAsked(node, handle, bytes);
+    this.#cache.noteChange(node, handle, bytes);
     return writeCount(this.#out, OUT, written);
   }
 

@@ -17,6 +17,7 @@ export interface ThreadSettings {
 
 export type ToThread =
   | { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] }
+  | { readonly do: "note-sent" }
   | { readonly do: "count" };
 
 export type FromThread =
@@ -24,9 +25,9 @@ export type FromThread =
   | { readonly is: "listening"; readonly wake: number }
   | { readonly is: "serving"; readonly init: string }
   | ({ readonly is: "sync" } & SlowSync)
-  /** To be written to the kernel, in this order. */
-  | { readonly is: "notify"; readonly messages: readonly Uint8Array[] }
-  | { readonly is: "ruled"; readonly version: number; readonly messages: readonly Uint8Array[] }
+  /** These and `counted`: see `FromServer`. */
+  | { readonly is: "notify"; readonly messages: Uint8Array; readonly isAwaited: boolean }
+  | { readonly is: "ruled"; readonly version: number }
   | { readonly is: "counted"; readonly faults: readonly Counts[] }
   | { readonly is: "bug"; readonly error: string }
   | { readonly is: "unmounted" };

@@ -111,6 +111,8 @@ export function serveLibfuse({ volume, log, exit }: ServeLibfuseOptions): void {
       case "count":
         say({ is: "counted", faults: faults.counts() });
         break;
+      case "note-sent": // it sends its messages itself
+        break;
     }
   });
   process.on("disconnect", () => exit(0));

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createSharedMemory } from "../../../agent/shared-memory.ts";
 import type { IoFault } from "../../../proto/gen/faults.ts";
+import { Notifier } from "../../../sidecar/files/notifier.ts";
 import type { Counts, FromServer, ToServer } from "../../../sidecar/files/server-messages.ts";
 import { servedFaults } from "./served-faults.ts";
 
@@ -14,6 +15,7 @@ const MAIN = join(import.meta.dirname, "../../../sidecar/main.ts");
 export class Volume {
   readonly path: string;
   readonly plain: string;
+  readonly notifier: Notifier;
   readonly #fuse: number;
   readonly #folder: number;
   readonly #requests = createSharedMemory("squall-requests");
@@ -30,6 +32,7 @@ export class Volume {
     this.plain = plain;
     this.#fuse = fuse;
     this.#folder = folder;
+    this.notifier = new Notifier(fuse);
     this.#server = this.#start();
   }
 
@@ -61,13 +64,21 @@ export class Volume {
   #start(): ChildProcess {
     const server = spawn(process.execPath, ["--max-semi-space-size=1", "--no-node-snapshot", this.#main, "serve-files"], {
       stdio: ["ignore", "inherit", "inherit", this.#fuse, this.#folder, this.#requests.number, "ipc"],
+      serialization: "advanced",
     });
     server.on("message", (message: FromServer) => {
       if (message.is === "serving") this.#init = message.init;
+      if (message.is === "notify") void this.#notify(message, server);
       for (const hear of this.#hearers) hear(message);
     });
     this.#say({ do: "serve", init: this.#init, isShared: false }, server);
     return server;
+  }
+
+  /** As the sidecar does. */
+  async #notify({ messages, isAwaited }: Extract<FromServer, { is: "notify" }>, server: ChildProcess): Promise<void> {
+    await this.notifier.send(messages);
+    if (isAwaited && server.connected) server.send({ do: "note-sent" }, () => undefined);
   }
 
   /** SIGKILL, and another one in its place. */
@@ -98,6 +109,7 @@ export class Volume {
     const ended = this.#server.exitCode === null ? new Promise((resolve) => this.#server.once("exit", resolve)) : undefined;
     this.#server.kill("SIGKILL");
     await ended;
+    await this.notifier.close();
     closeSync(this.#fuse);
     closeSync(this.#folder);
     this.#requests.close();

@@ -12,6 +12,9 @@ import { Session } from "../../../sidecar/files/kernel/session.ts";
 import { openLibc } from "../../../sidecar/files/libc.ts";
 import { openPassthrough } from "../../../sidecar/files/passthrough.ts";
 
+/** What `read` and `write` below ask for. */
+const FIRST_BYTE = { start: 0, end: 1 };
+
 describe("Session", () => {
   let base: string;
   let fds: readonly [folder: number, sink: number];
@@ -121,6 +124,13 @@ describe("Session", () => {
       },
     ]);
 
+  /** What the kernel is to drop. */
+  function dropFor(changed: readonly CompiledFault[], onSeen: () => void = () => undefined): readonly Buffer[] {
+    notified = [];
+    session.onRulesChanged(changed, onSeen);
+    return notified;
+  }
+
   /** All that a kernel can offer. */
   const offered = Buffer.from([7, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
 
@@ -134,7 +144,7 @@ describe("Session", () => {
     ask(op.INIT, 0, offered);
     const answer = ask(op.LOOKUP, 1, Buffer.from("none\0"));
     assert.deepEqual([answer.readUInt32LE(0), answer.readUInt32LE(16)], [0, 1]);
-    assert.deepEqual(session.onRulesChanged(watch("lookup")).at(-1), expireName(1, "none"));
+    assert.deepEqual(dropFor(watch("lookup")).at(-1), expireName(1, "none"));
     assert.throws(() => ask(op.LOOKUP, 1, Buffer.from("none\0")), /-2/);
     faults.rule([]);
     session = open({ isShared: true });
@@ -208,7 +218,7 @@ describe("Session", () => {
       [9, 0],
     ]);
     assert.throws(() => statSync(join(base, "held")), /ENOENT/);
-    session.onRulesChanged(faults.rule([]));
+    dropFor(faults.rule([]));
     assert.ok(statSync(join(base, "held")).isDirectory() && statSync(join(base, "last")).isDirectory());
     assert.deepEqual(lostNow(), []);
   });
@@ -220,7 +230,60 @@ describe("Session", () => {
     const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
     watch("read");
     write(node, openFile(node).handle);
-    assert.deepEqual(notified, [invalidateNode(node)]);
+    assert.deepEqual(notified, [invalidateNode(node, FIRST_BYTE)]);
+  });
+
+  const reading = (unique: number, node: number, start: number, bytes: number): Buffer => {
+    const body = Buffer.alloc(40);
+    body.writeUInt32LE(start, 8);
+    body.writeUInt32LE(bytes, 16);
+    return requestOf(unique, op.READ, node, body);
+  };
+
+  function serve(request: Buffer): void {
+    request.copy(requests.request);
+    session.serve(request.length);
+  }
+
+  const answers = (): number => statSync(`/proc/self/fd/${fds[1]}`).size;
+
+  it("has nothing dropped that the kernel keeps locked for a request which is held back", () => {
+    ask(op.INIT, 0, offered);
+    mkdirSync(join(base, "folder"));
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    const folder = ask(op.LOOKUP, 1, Buffer.from("folder\0")).readUInt32LE(0);
+    writeFileSync(join(base, "folder/g"), "");
+    const below = ask(op.LOOKUP, folder, Buffer.from("g\0")).readUInt32LE(0);
+    const pages = watch("read", 100);
+    dropFor(pages);
+    session.onSent();
+    serve(reading(7, node, 5_000, 1));
+    const files = [expireName(1, "f"), invalidateNode(folder), expireName(1, "folder"), invalidateNode(below)];
+    const around = [invalidateNode(node, { start: 0, end: 4_096 }), invalidateNode(node, { start: 8_192, end: Infinity })];
+    assert.deepEqual(dropFor(pages), [invalidateNode(1), ...around, ...files, expireName(folder, "g")]);
+    session.onSent();
+    const names = watch("mkdir", 100);
+    dropFor(names);
+    session.onSent();
+    serve(makingFolder(9, "new", folder));
+    assert.deepEqual(dropFor(names), [invalidateNode(1), invalidateNode(node), ...files]);
+  });
+
+  it("holds nothing back that has a message wait which is under way", () => {
+    ask(op.INIT, 0, offered);
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    let isSeen = false;
+    const messages = dropFor(watch("read", 100), () => {
+      isSeen = true;
+    });
+    assert.deepEqual([messages.at(-1), isSeen], [expireName(1, "f"), false]);
+    const before = answers();
+    serve(reading(7, node, 0, 1));
+    assert.ok(answers() > before);
+    session.onSent();
+    assert.equal(isSeen, true);
+    serve(reading(9, node, 0, 1));
+    assert.notEqual(session.nextMs, Infinity);
   });
 
   it("tells of an open file which is read or written, until that is released", () => {
@@ -246,7 +309,7 @@ describe("Session", () => {
     assert.equal(direct.flags & fopen.DIRECT_IO, fopen.DIRECT_IO);
     faults.rule([]);
     write(node, direct.handle);
-    assert.deepEqual(notified, [invalidateNode(node)]);
+    assert.deepEqual(notified, [invalidateNode(node, FIRST_BYTE)]);
   });
 
   it("never opens a file so that it could not be mapped: an older kernel keeps its data, and is told to forget them", () => {
@@ -258,7 +321,7 @@ describe("Session", () => {
     const opened = openFile(node);
     assert.equal(opened.flags, 0);
     read(node, opened.handle);
-    assert.deepEqual(notified, [invalidateNode(node)]);
+    assert.deepEqual(notified, [invalidateNode(node, FIRST_BYTE)]);
   });
 
   // SETATTR, WRITE and the like on a descriptor that a random handle names would hit descriptors of the test itself.

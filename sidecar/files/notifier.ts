@@ -1,0 +1,37 @@
+import { write } from "node:fs";
+import { promisify } from "node:util";
+
+const writeAsync = promisify(write);
+
+/**
+ * Sends to the kernel what the server of a volume wants it to drop, from another process: the kernel waits for answers of that server meanwhile, and were it
+ * killed then, nobody could follow it.
+ */
+export class Notifier {
+  readonly #fuse: number;
+  #sending: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  /** `fuse`: descriptor of /dev/fuse. It stays the caller's, and open until this one is closed. */
+  constructor(fuse: number) {
+    this.#fuse = fuse;
+  }
+
+  /** Resolves once these and all before them are sent. Never rejects. They are as in a `notify` of server-messages.ts. */
+  send(messages: Uint8Array): Promise<void> {
+    this.#sending = this.#sending.then(() => this.#write(messages));
+    return this.#sending;
+  }
+
+  /** Resolves once nothing is sent any more. To be called while the volume is served: the kernel may wait for its server. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#sending;
+  }
+
+  async #write(messages: Uint8Array): Promise<void> {
+    const all = Buffer.from(messages.buffer, messages.byteOffset, messages.byteLength);
+    for (let at = 0; at < all.length && !this.#isClosed; at += all.readUInt32LE(at))
+      await writeAsync(this.#fuse, all, at, all.readUInt32LE(at)).catch(() => undefined); // the kernel does not have that node or name any more
+  }
+}
