@@ -4,7 +4,9 @@ import { readdirSync, readFileSync } from "node:fs";
 export interface PodMembers {
   /** Whether a process is one of this pod. */
   isMember(pid: number, podUid: string): boolean;
-  /** Whether a pod has a process that goes on, but for that which holds its namespaces. One that was killed counts no more, though it waits for a file and cannot end before. */
+  /** Whether a process has not ended, and was not killed. One that was may wait for a file, and cannot end before. */
+  goesOn(pid: number): boolean;
+  /** Whether a pod has a process that goes on, but for that which holds its namespaces. */
   hasProcesses(podUid: string): boolean;
   /** The same of its containers but that of one process. */
   hasProcessesBeside(pid: number, podUid: string): boolean;
@@ -24,6 +26,7 @@ export function createPodMembers(): PodMembers {
     });
   return {
     isMember: (pid, podUid) => isOf(groupsOf(pid), podUid),
+    goesOn,
     hasProcesses: (podUid) => hasOutside(undefined, podUid),
     hasProcessesBeside: (pid, podUid) => hasOutside(groupsOf(pid), podUid),
   };

@@ -37,6 +37,8 @@ const CONNECT = { firstMs: 5, mostMs: 250, givesUpAfterMs: 1500 } as const;
 const GOES_ON_WITHIN_MS = 20;
 /** How often it is looked whether a pod without its sidecar still has processes: soon after the sidecar went, later less often. */
 const LOOK = { firstMs: 20, mostMs: 1000 } as const;
+/** How often it is looked whether a sidecar that is connected goes on. */
+const LOOK_AT_SIDECAR_MS = 5_000;
 /** What went wrong may have been put right by then. */
 const RETRY_MS = 30_000;
 const TOO_LATE =
@@ -63,6 +65,7 @@ export class PodVolumes {
   #isClosed = false;
   #cancelLook = (): void => undefined;
   #cancelRetry = (): void => undefined;
+  #cancelLookAtSidecar = (): void => undefined;
 
   constructor(podUid: string, orphans: readonly string[], options: PodVolumesOptions) {
     this.#podUid = podUid;
@@ -108,6 +111,7 @@ export class PodVolumes {
     this.#isClosed = true;
     this.#cancelLook();
     this.#cancelRetry();
+    this.#cancelLookAtSidecar();
     await this.#work;
     this.#link?.close();
     this.#link = undefined;
@@ -181,6 +185,7 @@ export class PodVolumes {
       },
       onEnd: (error) => this.#lose(error),
     });
+    this.#watchSidecar(link);
     const tookMs = Math.round(this.#options.clock.monotonicMs() - startMs);
     this.#log.info({ volumes: [...this.#mounted.keys()], refused: [...this.#refused], tookMs }, "a sidecar has its volumes");
   }
@@ -277,6 +282,17 @@ export class PodVolumes {
   async #refuse(link: SidecarLink, refusal: { readonly name: string; readonly reason: string; readonly message: string }): Promise<void> {
     this.#refused.add(refusal.name);
     await link.say({ say: "refuse", ...refusal, message: refusal.message.slice(0, 1000) }, []);
+  }
+
+  /** One that is killed with all its servers, while it has the kernel drop what they have locked, cannot end, and its connection stays. */
+  #watchSidecar(link: SidecarLink): void {
+    this.#cancelLookAtSidecar();
+    this.#cancelLookAtSidecar = this.#options.clock.after(LOOK_AT_SIDECAR_MS, () => {
+      if (this.#link !== link) return;
+      if (this.#options.members.goesOn(link.pid)) return this.#watchSidecar(link);
+      link.close();
+      this.#lose(new Error("It was killed and cannot end."));
+    });
   }
 
   /** The sidecar ended, or said something wrong. */

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
-import { mkdir, readFile, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { IoFault } from "../../proto/gen/faults.ts";
 import { type Pod, until, VolumeNode } from "./support/volume-node.ts";
@@ -313,6 +314,11 @@ describe("volumes that are served through FUSE", function () {
     for (const server of servers) server.close();
   });
 
+  async function hasOpen({ pid }: ChildProcess, name: string): Promise<boolean> {
+    const paths = await Promise.all(["3", "4"].map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => "")));
+    return paths.some((path) => path.endsWith(name));
+  }
+
   it("are taken away where a process that was killed waits for a server that is gone, too", async () => {
     const pod = await servedPod();
     const slow: IoFault = { ...failing, effect: { $case: "latency", value: { delayUs: 60_000_000 } } };
@@ -332,11 +338,7 @@ describe("volumes that are served through FUSE", function () {
     const file = `${pod.volume("data")}/before`;
     const holder = pod.run("perl", "-MPOSIX", "-e", 'open F, "<", $ARGV[0] or die; $SIG{TERM} = sub { POSIX::_exit(0) }; sleep 600', file);
     const flags = async (): Promise<number> => Number((await readFile(`/proc/${holder.pid}/stat`, "latin1")).split(") ")[1]?.split(" ")[6]);
-    const hasItOpen = async (): Promise<boolean> => {
-      const paths = await Promise.all(["3", "4"].map((fd) => readlink(`/proc/${holder.pid}/fd/${fd}`).catch(() => "")));
-      return paths.some((path) => path.endsWith("/before"));
-    };
-    await until("the file is open", hasItOpen);
+    await until("the file is open", () => hasOpen(holder, "/before"));
     const [server = 0] = await pod.servers();
     process.kill(server, "SIGSTOP");
     holder.kill("SIGTERM");
@@ -347,6 +349,29 @@ describe("volumes that are served through FUSE", function () {
     await pod.killSidecar();
     await until("it is unmounted", async () => (await node.mounts()).length === 0);
     await until("it has ended", () => holder.exitCode !== null || holder.signalCode !== null);
+  });
+
+  it("are taken away where the sidecar was killed, too, and cannot end", async () => {
+    const pod = await servedPod();
+    const file = `${pod.volume("data")}/before`;
+    const { ino } = await stat(file);
+    const reader = pod.run("perl", "-e", 'open F, "<", $ARGV[0] or die; $SIG{USR1} = sub { sysread F, my $x, 5; exit }; sleep 600', file);
+    await until("the file is open", () => hasOpen(reader, "/before"));
+    const slow: IoFault = { ...failing, methods: ["read"], effect: { $case: "latency", value: { delayUs: 60_000_000 } } };
+    await pod.rule("data", [{ id: "one", io: slow, remainingMs: 60_000 }]);
+    reader.kill("SIGUSR1");
+    await until("the server has its request", async () => ((await pod.count("data"))[0]?.methods ?? []).some(({ delayed }) => delayed > 0));
+    pod.drop(ino).catch(() => undefined); // waits for that request
+    await sleep(300);
+    const { sidecar } = pod;
+    const servers = await pod.servers();
+    sidecar?.kill("SIGKILL");
+    for (const pid of servers) process.kill(pid, "SIGKILL");
+    for (const child of [reader, pod.application]) child.kill("SIGKILL"); // a server would let it go
+    await sleep(500);
+    assert.equal(sidecar?.signalCode, null);
+    await until("it is unmounted", async () => (await node.mounts()).length === 0);
+    await until("they have ended", () => [sidecar, reader].every((child) => child?.signalCode === "SIGKILL"));
   });
 
   it("are taken off the node for good, while containers that run keep them and faults are in force there", async () => {

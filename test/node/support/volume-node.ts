@@ -236,6 +236,10 @@ export class Pod {
     return this.#ask({ ask: "count", volume });
   }
 
+  drop(inode: number): Promise<void> {
+    return this.#ask({ ask: "drop", node: inode });
+  }
+
   untilServed(volume = "data"): Promise<void> {
     return until(`volume ${volume} is served`, async () => (await this.stateOf(volume))?.is === "serving");
   }
