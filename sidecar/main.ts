@@ -83,6 +83,8 @@ async function main(): Promise<void> {
     process.stderr.write(`${error.message}\n`);
     process.exit(2);
   }
+  // Two threads of each volume may have to wait for its server, see files/notifier.ts. libuv reads this when it needs the first one.
+  process.env["UV_THREADPOOL_SIZE"] = String(4 + 2 * config.volumes.length);
   const log = createLog({ process: "sidecar", level: config.logLevel });
   // The clock's timers keep no process alive: without this one, the sidecar would end while it waits to try enrolment again.
   setInterval(() => undefined, 2 ** 30);

@@ -45,16 +45,20 @@ export interface Libc {
   eventfd(initial: number, flags: number): number;
   poll(descriptors: bigint, count: number, timeoutMs: number): number;
   /**
-   * The first bytes of a file as memory of this process, shared with whoever maps or writes them. All of it is there at once: the kernel, which puts requests
-   * there, fetches no page for a process that is being killed, and whoever asked would be told EIO. It stays mapped. Throws where it cannot be.
+   * The first bytes of a file as memory of this process, shared with whoever maps or writes them. All of it is there at once, and stays where the limit of
+   * locked memory allows it (some nodes swap): the kernel, which puts requests there, fetches no page for a process that is being killed, and whoever asked
+   * would be told EIO. It stays mapped. Throws where it cannot be.
    */
   mapShared(fd: number, bytes: number): Buffer;
+  /** Of a page of memory; arm64 has kernels with 65,536. */
+  readonly pageBytes: number;
   /** Reason of the last failure on this thread. */
   errno(): number;
 }
 
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+const MAP_LOCKED = 0x2000;
 const MAP_POPULATE = 0x8000;
 
 /** Binds the functions from the C library that this process already runs on. */
@@ -104,10 +108,13 @@ export function openLibc(): Libc {
     eventfd: library.func("int eventfd(uint32_t, int)"),
     poll: library.func("int poll(void*, uint64_t, int)"),
     mapShared(fd, bytes) {
-      const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-      if (BigInt.asIntN(64, address) === -1n) throw new Error(`mmap failed with error ${koffi.errno()}.`);
-      return Buffer.from(koffi.view(address, bytes));
+      for (const also of [MAP_LOCKED, MAP_POPULATE]) {
+        const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED | also, fd, 0);
+        if (BigInt.asIntN(64, address) !== -1n) return Buffer.from(koffi.view(address, bytes));
+      }
+      throw new Error(`mmap failed with error ${koffi.errno()}.`);
     },
+    pageBytes: library.func("int getpagesize()")(),
     errno: () => koffi.errno(),
   };
 }

@@ -9,7 +9,8 @@ const writeAsync = promisify(write);
  */
 export class Notifier {
   readonly #fuse: number;
-  #sending: Promise<void> = Promise.resolve();
+  #soon: Promise<void> = Promise.resolve();
+  #now: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   /** `fuse`: descriptor of /dev/fuse. It stays the caller's, and open until this one is closed. */
@@ -17,16 +18,17 @@ export class Notifier {
     this.#fuse = fuse;
   }
 
-  /** Resolves once these and all before them are sent. Never rejects. They are as in a `notify` of server-messages.ts. */
-  send(messages: Uint8Array): Promise<void> {
-    this.#sending = this.#sending.then(() => this.#write(messages));
-    return this.#sending;
+  /** Resolves once these are sent, and all before them that were awaited as these are. Never rejects. They are as in a `notify` of server-messages.ts. */
+  send(messages: Uint8Array, { isAwaited }: { readonly isAwaited: boolean }): Promise<void> {
+    // Two queues: what nobody awaits may wait for a request that is held back.
+    if (isAwaited) return (this.#now = this.#now.then(() => this.#write(messages)));
+    return (this.#soon = this.#soon.then(() => this.#write(messages)));
   }
 
   /** Resolves once nothing is sent any more. To be called while the volume is served: the kernel may wait for its server. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await this.#sending;
+    await Promise.all([this.#now, this.#soon]);
   }
 
   async #write(messages: Uint8Array): Promise<void> {

@@ -14,7 +14,7 @@ export interface ServedFault {
 export type ToServer =
   /** First of all. `init` is base64 of what an earlier life and the kernel agreed on; undefined where the kernel has not asked yet. `isShared`: others than this pod may change files. */
   | { readonly do: "serve"; readonly init: string | undefined; readonly isShared: boolean }
-  /** The complete set, in the order of their ids. Answered with `ruled` once it is in force and nothing cached hides it. */
+  /** The complete set, in the order of their ids. Answered with `ruled` once it is in force and nothing cached hides it, but for a second where requests are held back. */
   | { readonly do: "rule"; readonly version: number; readonly faults: readonly ServedFault[] }
   /** The messages of the oldest `notify` that is awaited are sent. */
   | { readonly do: "note-sent" }

@@ -10,6 +10,7 @@ import { namelessOf, type PersistentVolumes } from "./persistent-volumes.ts";
 import { Notifier } from "./notifier.ts";
 import type { Counts, ServedFault } from "./server-messages.ts";
 import { type VolumeInHand, VolumeServer } from "./volume-server.ts";
+import { within } from "./within.ts";
 
 export type VolumeState =
   /** The daemon has not handed it over, or its server has not answered yet. */
@@ -26,6 +27,9 @@ const NAMELESS: Extract<VolumeState, { is: "refused" }> = {
 };
 const WITHOUT_NAMES =
   "The controller has not told the name of its persistent volume, which the daemon needs in a pod with several claims. Does squall-controller run?";
+
+/** What the kernel still has to drop by then waits for a server that does not answer. */
+const NOTIFIED_WITHIN_MS = 3_000;
 
 export interface VolumeKeeperOptions {
   readonly podUid: string;
@@ -125,7 +129,7 @@ export class VolumeKeeper {
   async close(): Promise<void> {
     this.#conversation?.close();
     this.#listening?.close();
-    for (const name of this.#kept.keys()) await this.#drop(name);
+    await Promise.all([...this.#kept.keys()].map((name) => this.#drop(name)));
   }
 
   #stateOf(name: string): VolumeState {
@@ -221,7 +225,7 @@ export class VolumeKeeper {
       environment,
       clock,
       log,
-      notify: (messages) => notifier.send(messages),
+      notify: (messages, how) => notifier.send(messages, how),
       onServing: (init) => {
         log.info({ volume: name }, "a volume is served");
         this.#conversation?.say({ say: "serving", name, init });
@@ -244,7 +248,7 @@ export class VolumeKeeper {
     const kept = this.#kept.get(name);
     if (kept === undefined) return;
     this.#kept.delete(name);
-    await kept.notifier.close();
+    await within(NOTIFIED_WITHIN_MS, kept.notifier.close(), this.#options.clock).catch(() => undefined);
     await kept.server.close();
     closeAll(kept.volume.descriptors);
   }

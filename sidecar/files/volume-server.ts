@@ -3,6 +3,7 @@ import type { Descriptor } from "../../agent/descriptors.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Log } from "../../common/log.ts";
 import { addCounts } from "./counts.ts";
+import type { Notifier } from "./notifier.ts";
 import type { Counts, FromServer, ServedFault, ToServer } from "./server-messages.ts";
 
 /** A volume that its owner has in hand. */
@@ -21,8 +22,8 @@ export interface VolumeServerOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Log;
-  /** Sends messages to the kernel, as a `notify` of server-messages.ts has them. Resolves once that is done, and never rejects. */
-  readonly notify: (messages: Uint8Array) => Promise<void>;
+  /** See `Notifier`. */
+  readonly notify: Notifier["send"];
   /** Requests are answered; after each start. */
   readonly onServing: (init: string) => void;
   /** A process ended that should not have; another one is started. */
@@ -41,6 +42,8 @@ const STABLE_AFTER_MS = 1000;
 const PAUSE_MS = { first: 50, most: 5000 } as const;
 const RULE_TIMEOUT_MS = 15_000;
 const COUNT_TIMEOUT_MS = 3000;
+/** No longer than the teller waits for all of it. */
+const SENT_WITHIN_MS = 1000;
 
 /** A fault and when it ends at the latest, in monotonic milliseconds: it may be told to several processes one after the other. */
 interface LastingFault extends Omit<ServedFault, "remainingMs"> {
@@ -168,9 +171,7 @@ export class VolumeServer {
         if (message.version === this.#rules?.version) this.#rules.done.resolve();
         break;
       case "notify":
-        void this.#options.notify(message.messages).then(() => {
-          if (message.isAwaited && this.#child === child) this.#send({ do: "note-sent" });
-        });
+        void this.#notify(message, child);
         break;
       case "counted":
         this.#latest = message.faults;
@@ -182,6 +183,19 @@ export class VolumeServer {
         this.#options.onUnmounted();
         break;
     }
+  }
+
+  async #notify({ messages, isAwaited }: Extract<FromServer, { is: "notify" }>, child: ChildProcess): Promise<void> {
+    const { notify, clock } = this.#options;
+    const sent = notify(messages, { isAwaited });
+    if (!isAwaited) return;
+    // What the kernel has still locked then is asked for under the new rules already.
+    let cancel = (): void => undefined;
+    const isLate = new Promise<void>((resolve) => {
+      cancel = clock.after(SENT_WITHIN_MS, resolve);
+    });
+    await Promise.race([sent, isLate]).finally(() => cancel());
+    if (this.#child === child) this.#send({ do: "note-sent" });
   }
 
   /** It ended, whatever of. */

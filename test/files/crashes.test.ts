@@ -30,7 +30,7 @@ describe("a volume behind FUSE whose server is killed", function () {
   /** A shell that has `f` open from before any fault, so that the kernel keeps its data, and reads it when it is told to. */
   async function openReader(): Promise<Program> {
     await writeFile(join(volume.plain, "f"), Buffer.alloc(100_000));
-    await mkdir(join(volume.plain, "folder"));
+    for (const name of ["folder", "other"]) await mkdir(join(volume.plain, name));
     const reader = new Program(volume, "exec 5<f; echo open; read; head -c 4096 <&5 | wc -c");
     assert.equal(await reader.hear(), "open");
     return reader;
@@ -38,16 +38,31 @@ describe("a volume behind FUSE whose server is killed", function () {
 
   it("takes other faults on while it holds back what the kernel has locked, and is followed by another one", async () => {
     const reader = await openReader();
-    const slow: Partial<IoFault> = { methods: ["read", "mkdir"], effect: { $case: "latency", value: { delayUs: 60_000_000 } } };
+    const slow: Partial<IoFault> = { methods: ["read", "mkdir", "setattr"], effect: { $case: "latency", value: { delayUs: 60_000_000 } } };
     await volume.rule({ slow });
-    const held = [reader.goOn(), run(volume, "mkdir folder/new && echo made").then(({ text }) => text)];
+    const making = ["mkdir folder/new && echo made", "chmod 700 other && echo made"].map(async (line) => (await run(volume, line)).text);
+    const held = [reader.goOn(), ...making];
     await sleep(500);
     const startMs = performance.now();
     await volume.rule({ slow, other: { methods: ["write"], effect: { $case: "error", value: { errno: 28 } } } });
     assert.ok(performance.now() - startMs < 5_000);
     assert.equal((await run(volume, "echo x > g")).text.includes("No space left"), true);
-    await volume.killServer();
-    assert.deepEqual(await Promise.all(held), ["4096", "made"]);
+    await volume.rule({});
+    assert.deepEqual(await Promise.all(held), ["4096", "made", "made"]);
+  });
+
+  it("takes other faults on while a program goes on to append to a file that was open before", async () => {
+    const writer = new Program(volume, "exec 6>>log; echo open; read; for i in {1..1000}; do printf %50s . >&6; done");
+    assert.equal(await writer.hear(), "open");
+    const slow: Partial<IoFault> = { effect: { $case: "latency", value: { delayUs: 3_000_000 } } };
+    await volume.rule({ slow });
+    void writer.goOn();
+    await sleep(4_000); // one write is answered, another one held back
+    const startMs = performance.now();
+    await volume.rule({ slow, other: { methods: ["mkdir"], effect: { $case: "error", value: { errno: 28 } } } });
+    const tookMs = performance.now() - startMs;
+    writer.end();
+    assert.ok(tookMs < 1_000, `took ${tookMs} ms`);
   });
 
   it("can be killed and followed while somebody has the kernel drop what it waits for", async () => {
@@ -55,7 +70,7 @@ describe("a volume behind FUSE whose server is killed", function () {
     process.kill(volume.pid, "SIGSTOP");
     const read = reader.goOn();
     await sleep(300);
-    const dropped = volume.notifier.send(invalidateNode(statSync(join(volume.plain, "f")).ino));
+    const dropped = volume.notifier.send(invalidateNode(statSync(join(volume.plain, "f")).ino), { isAwaited: false });
     const isDropped = await Promise.race([dropped.then(() => true), sleep(300, false)]);
     assert.equal(isDropped, false, "nothing had to wait: this test shows nothing");
     await volume.killServer();

@@ -103,8 +103,15 @@ export function writeSpace(out: Buffer, at: number, space: VolumeSpace): number 
   return 80;
 }
 
+export interface InitOptions {
+  /** Whether others than those who use this mount may change files. */
+  readonly isShared: boolean;
+  /** Of a page of the kernel's cache. */
+  readonly pageBytes: number;
+}
+
 /** What is agreed on, to a request of INIT of this length. */
-export function writeInit(out: Buffer, at: number, request: Buffer, length: number, { isShared }: { readonly isShared: boolean }): number {
+export function writeInit(out: Buffer, at: number, request: Buffer, length: number, { isShared, pageBytes }: InitOptions): number {
   const body = REQUEST_HEADER;
   const flags = wanted.flags | (isShared ? AUTO_INVAL_DATA : 0);
   out.fill(0, at, at + 64);
@@ -112,11 +119,12 @@ export function writeInit(out: Buffer, at: number, request: Buffer, length: numb
   out.writeUInt32LE(Math.min(request.readUInt32LE(body + 4), 41), at + 4);
   out.writeUInt32LE(request.readUInt32LE(body + 8), at + 8);
   out.writeUInt32LE((request.readUInt32LE(body + 12) & flags) >>> 0, at + 12);
-  out.writeUInt16LE(64, at + 16);
-  out.writeUInt16LE(48, at + 18);
+  // As many as the kernel lets us: those that it keeps back have pages locked of which this server does not know.
+  out.writeUInt16LE(0xffff, at + 16);
+  out.writeUInt16LE(0xffff, at + 18);
   out.writeUInt32LE(MAX_WRITE, at + 20);
   out.writeUInt32LE(1, at + 24);
-  out.writeUInt16LE(MAX_WRITE / 4_096, at + 28);
+  out.writeUInt16LE(MAX_WRITE / pageBytes, at + 28);
   out.writeUInt32LE(length >= body + 20 ? (request.readUInt32LE(body + 16) & wanted.flags2) >>> 0 : 0, at + FLAGS2_AT);
   return 64;
 }

@@ -9,8 +9,10 @@ export interface HeldRequest {
   readonly kept: number | Buffer;
   /** Whether an earlier server had read it. */
   readonly isAgain: boolean;
-  /** What the kernel keeps locked until it is answered. */
-  readonly locked: Locked;
+  /** What the kernel keeps locked until it is answered; undefined for nothing. */
+  readonly locked: Locked | undefined;
+  /** Whether what it locks was left out when the kernel was to drop it. */
+  readonly isLeftOut?: boolean;
   readonly verdict: Verdict;
   /** When its delay is over, as `performance.now()` counts. */
   readonly goesOnMs: number;
@@ -32,7 +34,12 @@ export class HeldRequests {
   }
 
   locked(): readonly Locked[] {
-    return this.#held.map(({ locked }) => locked);
+    return this.#held.flatMap(({ locked }) => locked ?? []);
+  }
+
+  /** What they lock was left out. */
+  leaveOut(): void {
+    this.#held = this.#held.map((held) => ({ ...held, isLeftOut: true }));
   }
 
   add(held: HeldRequest): void {

@@ -4,7 +4,7 @@ import type { NodeTable } from "../node-table.ts";
 import { AbsentNames } from "./absent-names.ts";
 import type { FaultsByFile } from "./faults-by-file.ts";
 import { KeptData } from "./kept-data.ts";
-import { type Locked, lockedBy, without } from "./locks.ts";
+import { ALL, type Locked, pagesWithin, without } from "./locks.ts";
 import { type Bytes, canMapDirect, expireName, fopen, hasExpireOnly, invalidateNode } from "./protocol.ts";
 
 export interface KernelCacheOptions {
@@ -19,15 +19,16 @@ export interface KernelCacheOptions {
   readonly onNotify: (messages: readonly Buffer[], how: { readonly isAwaited: boolean }) => void;
   /** What requests lock that are held back. */
   readonly held: () => Iterable<Locked>;
+  /** Of a page of the kernel's cache. */
+  readonly pageBytes: number;
   readonly nowMs: () => number;
 }
 
-/** What messages have the kernel drop: names in folders, and this much of the data of nodes. */
+/** Messages that have the kernel drop data of nodes, and perhaps names. */
 interface UnderWay {
-  readonly folders: ReadonlySet<NodeId>;
   readonly nodes: ReadonlySet<NodeId>;
-  readonly bytes: Bytes;
-  readonly onSent: () => void;
+  readonly hasNames: boolean;
+  readonly onSent: (() => void)[];
 }
 
 /** How long the kernel may keep names and attributes, seconds. What changes goes through this server, but for other pods on a shared volume. */
@@ -86,11 +87,31 @@ export class KernelCache {
     this.#kept.forget(node);
   }
 
-  /** A file that was opened before a fault came, or that could not be mapped otherwise, is kept by the kernel: each time it has asked for data, it is told to forget them. */
-  noteAsked(node: NodeId, handle: Handle, bytes: Bytes): void {
-    const { faults, byFile, onNotify } = this.#options;
-    if (bytes.start === bytes.end || faults.isIdle || this.#direct.has(handle) || byFile.cacheRules(node).keepsData) return;
-    onNotify([invalidateNode(node, bytes)], { isAwaited: false });
+  /** Whether the kernel neither keeps nor locks data for a handle of this server. */
+  isDirect(handle: Handle): boolean {
+    return this.#direct.has(handle);
+  }
+
+  /** A file that was opened before a fault came, or that could not be mapped otherwise, is kept by the kernel: each time it has read data, it is told to forget them. */
+  noteRead(node: NodeId, handle: Handle, bytes: Bytes): void {
+    if (!this.#isKeptFromFaults(node, handle) || bytes.start === bytes.end) return;
+    this.drop(node, bytes);
+  }
+
+  /** The same of what is written to such a file: of a page that is written in part the kernel keeps nothing that it did not have, and locks it for the next write. */
+  noteWrite(node: NodeId, handle: Handle, bytes: Bytes): void {
+    const whole = pagesWithin(bytes, this.#options.pageBytes);
+    if (this.#isKeptFromFaults(node, handle) && whole.start !== whole.end) this.drop(node, whole);
+    this.noteChange(node, handle, bytes);
+  }
+
+  #isKeptFromFaults(node: NodeId, handle: Handle): boolean {
+    return !this.#options.faults.isIdle && !this.#direct.has(handle) && !this.#options.byFile.cacheRules(node).keepsData;
+  }
+
+  /** Has the kernel drop data, some time soon. */
+  drop(node: NodeId, bytes: Bytes): void {
+    this.#options.onNotify([invalidateNode(node, bytes)], { isAwaited: false });
   }
 
   /**
@@ -98,74 +119,77 @@ export class KernelCache {
    * before the write, not after it. Which files were kept for an earlier server, nobody knows.
    */
   noteChange(node: NodeId, handle: Handle | undefined, bytes: Bytes = ALL): void {
-    const { isSuccessor, held, onNotify } = this.#options;
     this.#kept.write(node);
     if (handle === undefined || !this.#direct.has(handle)) return;
-    if (!this.#kept.isOpen(node) && !isSuccessor) {
+    if (!this.#kept.isOpen(node) && !this.#options.isSuccessor) {
       this.#kept.forget(node); // before Linux 6.6 the kernel drops nothing by itself
       return;
     }
-    const messages = without(bytes, pagesByNode(held()).get(node)).map((free) => invalidateNode(node, free));
-    if (messages.length === 0) return;
-    this.#underWay.push({ folders: new Set(), nodes: new Set([node]), bytes, onSent: () => undefined });
-    onNotify(messages, { isAwaited: true });
+    // What is held back reads and writes after this change.
+    for (const free of without(bytes, pagesByNode(this.#options.held(), node).get(node))) this.drop(node, free);
   }
 
   /** The oldest messages that are awaited are sent. */
   onSent(): void {
-    this.#underWay.shift()?.onSent();
+    for (const call of this.#underWay.shift()?.onSent ?? []) call();
   }
 
-  /** Whether messages that are under way would wait for the answer to a request: it must not be held back. */
-  isWaitedFor(request: Buffer): boolean {
-    if (this.#underWay.length === 0) return false;
-    const { pages, folders } = lockedBy(request);
-    return this.#underWay.some(
-      (dropped) =>
-        folders.some((folder) => dropped.folders.has(folder)) ||
-        (pages !== undefined && dropped.nodes.has(pages.node) && pages.start < dropped.bytes.end && dropped.bytes.start < pages.end),
-    );
+  /** Whether messages that are under way would wait for the answer to a request that locks this: it must not be held back. */
+  isWaitedFor(locked: Locked): boolean {
+    return this.#underWay.some(({ nodes, hasNames }) => (locked.are === "pages" ? nodes.has(locked.node) : hasNames));
   }
 
   /**
-   * Has the kernel drop what hides these faults, or that they are over, and calls back then. Not what is locked by requests that are held back: their answers
-   * see to data, and names are kept for a second at most.
+   * Has the kernel drop what hides these faults, or that they are over, and calls back then. Not what is locked by requests that are held back: data are to be
+   * dropped after their answers, and names are kept for a second at most. Returns whether there is anything to drop.
    */
-  invalidate(changed: readonly CompiledFault[], onSent: () => void): void {
-    const { nodes, byFile, isSuccessor, held, onNotify } = this.#options;
-    if (isSuccessor && changed.length > 0) nodes.scanOnce();
+  invalidate(changed: readonly CompiledFault[], onSent: () => void): boolean {
+    const messages = changed.length === 0 ? [] : this.#messagesFor(changed);
+    if (messages.length === 0) {
+      const last = this.#underWay.at(-1);
+      if (last === undefined) onSent();
+      else last.onSent.push(onSent);
+      return false;
+    }
+    const nodes = new Set(messages.flatMap(({ node }) => (node === undefined ? [] : [node])));
+    this.#underWay.push({ nodes, hasNames: messages.some(({ node }) => node === undefined), onSent: [onSent] });
+    this.#options.onNotify(
+      messages.map(({ message }) => message),
+      { isAwaited: true },
+    );
+    return true;
+  }
+
+  /** `node`: whose data are dropped; undefined for a name. */
+  #messagesFor(changed: readonly CompiledFault[]): readonly { readonly node?: NodeId; readonly message: Buffer }[] {
+    const { nodes, byFile, isSuccessor, held } = this.#options;
+    if (isSuccessor) nodes.scanOnce();
     const isHit = (path: Name): boolean => changed.some(({ matchesPath }) => matchesPath(path));
     const locked = [...held()];
     const lockedPages = pagesByNode(locked);
-    const lockedFolders = new Set(locked.flatMap(({ folders }) => folders));
-    const dropped = { folders: new Set<NodeId>(), nodes: new Set<NodeId>(), bytes: ALL, onSent };
-    const messages: Buffer[] = [];
-    const expire = (parent: NodeId, name: Name): void => {
-      if (!this.#canExpire || lockedFolders.has(parent)) return;
-      messages.push(expireName(parent, name));
-      dropped.folders.add(parent);
-    };
-    for (const node of changed.length === 0 ? [] : nodes.all()) {
+    const expires = this.#canExpire && !locked.some(({ are }) => are === "folders");
+    const messages: { readonly node?: NodeId; readonly message: Buffer }[] = [];
+    for (const node of nodes.all()) {
       if (!isHit(nodes.volumePath(node))) continue;
-      messages.push(...without(ALL, lockedPages.get(node.id)).map((free) => invalidateNode(node.id, free)));
-      dropped.nodes.add(node.id);
-      if (node.parent !== undefined && !node.isDetached) expire(node.parent.id, node.name);
+      for (const free of without(ALL, lockedPages.get(node.id))) messages.push({ node: node.id, message: invalidateNode(node.id, free) });
+      if (expires && node.parent !== undefined && !node.isDetached) messages.push({ message: expireName(node.parent.id, node.name) });
     }
-    for (const { parent, name } of this.#absent.all()) {
+    for (const { parent, name } of expires ? this.#absent.all() : []) {
       const folder = nodes.known(parent);
-      if (folder !== undefined && isHit(byFile.pathOf(folder, name))) expire(parent, name);
+      if (folder !== undefined && isHit(byFile.pathOf(folder, name))) messages.push({ message: expireName(parent, name) });
     }
-    if (messages.length === 0) return onSent();
-    this.#underWay.push(dropped);
-    onNotify(messages, { isAwaited: true });
+    return messages;
   }
 }
 
-/** A file from its start to its end. */
-const ALL: Bytes = { start: 0, end: Infinity };
-
-function pagesByNode(locked: Iterable<Locked>): ReadonlyMap<NodeId, readonly Bytes[]> {
+/** `of`: of this node alone. */
+function pagesByNode(all: Iterable<Locked>, of?: NodeId): ReadonlyMap<NodeId, readonly Bytes[]> {
   const found = new Map<NodeId, Bytes[]>();
-  for (const { pages } of locked) if (pages !== undefined) found.set(pages.node, [...(found.get(pages.node) ?? []), pages]);
+  for (const locked of all) {
+    if (locked.are !== "pages" || (of !== undefined && locked.node !== of)) continue;
+    const pages = found.get(locked.node);
+    if (pages === undefined) found.set(locked.node, [locked.bytes]);
+    else pages.push(locked.bytes);
+  }
   return found;
 }

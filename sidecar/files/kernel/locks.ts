@@ -1,50 +1,48 @@
 import type { NodeId } from "../file-operations.ts";
-import { type Bytes, op, REQUEST_HEADER } from "./protocol.ts";
+import { type Bytes, fattr, op, REQUEST_HEADER } from "./protocol.ts";
 import { NODE_AT, readNode, readUint64 } from "./wire.ts";
 
 /**
- * What the kernel keeps locked until a request is answered: pages that it reads or writes, or folders. A message that has it drop any of that waits for the
- * answer, and who sent it cannot even be killed meanwhile (see invalidate_inode_pages2_range and fuse_reverse_inval_entry in Linux).
+ * What the kernel may keep locked until a request is answered. A message that has it drop any of that waits for the answer, and who sent it cannot even be
+ * killed meanwhile (see invalidate_inode_pages2_range and fuse_reverse_inval_entry in Linux).
  */
-export interface Locked {
-  readonly pages?: Bytes & { readonly node: NodeId };
-  readonly folders: readonly NodeId[];
-}
+export type Locked =
+  /** Data of a file. */
+  | { readonly are: "pages"; readonly node: NodeId; readonly bytes: Bytes }
+  /** Some folder, it is not said which: there may be several, and the names in them are kept for a second only. */
+  | { readonly are: "folders" };
 
 const BODY = REQUEST_HEADER;
-const PAGE_BYTES = 4_096;
-const NOTHING: Locked = { folders: [] };
 
 /** Of a request that is whole. */
-export function lockedBy(request: Buffer): Locked {
+export function lockedBy(request: Buffer, pageBytes: number): Locked {
   const node = readNode(request, NODE_AT);
   switch (request.readUInt32LE(4)) {
     case op.READ:
-    case op.WRITE:
-      return { pages: { node, ...pagesOf(readUint64(request, BODY + 8), request.readUInt32LE(BODY + 16)) }, folders: [] };
-    case op.LOOKUP:
-    case op.CREATE:
-    case op.MKNOD:
-    case op.MKDIR:
-    case op.SYMLINK:
-    case op.LINK:
-    case op.UNLINK:
-    case op.RMDIR:
-    case op.READDIR:
-    case op.READDIRPLUS:
-      return { folders: [node] };
-    case op.RENAME:
-    case op.RENAME2:
-      return { folders: [node, readNode(request, BODY)] };
-    default:
-      return NOTHING;
+    case op.WRITE: {
+      const start = readUint64(request, BODY + 8);
+      return { are: "pages", node, bytes: pagesAround({ start, end: start + request.readUInt32LE(BODY + 16) }, pageBytes) };
+    }
+    case op.SETATTR:
+      if ((request.readUInt32LE(BODY) & fattr.SIZE) !== 0) return { are: "pages", node, bytes: ALL };
   }
+  return { are: "folders" };
 }
 
-const pagesOf = (start: number, bytes: number): Bytes => ({
-  start: start - (start % PAGE_BYTES),
-  end: Math.ceil((start + bytes) / PAGE_BYTES) * PAGE_BYTES,
+/** A file from its start to its end. */
+export const ALL: Bytes = { start: 0, end: Infinity };
+
+/** The pages that have some of these bytes. */
+const pagesAround = ({ start, end }: Bytes, pageBytes: number): Bytes => ({
+  start: Math.floor(start / pageBytes) * pageBytes,
+  end: Math.ceil(end / pageBytes) * pageBytes,
 });
+
+/** The pages of which these bytes are all. */
+export function pagesWithin({ start, end }: Bytes, pageBytes: number): Bytes {
+  const from = Math.ceil(start / pageBytes) * pageBytes;
+  return { start: from, end: Math.max(from, Math.floor(end / pageBytes) * pageBytes) };
+}
 
 /** What is left of a range without these. */
 export function without({ start, end }: Bytes, taken: readonly Bytes[] = []): readonly Bytes[] {

@@ -160,7 +160,7 @@ function notification(code: number, body: number): Buffer {
   return message;
 }
 
-/** Drops what the kernel keeps of a node: attributes and data, those of this range of bytes alone where there is one. Waits for what is locked, see locks.ts. */
+/** Drops what the kernel keeps of a node: its attributes, and its data within this range. Waits for pages that are locked, see locks.ts. */
 export function invalidateNode(node: number, { start, end }: Bytes = { start: 0, end: Infinity }): Buffer {
   const message = notification(notify.INVAL_INODE, 24);
   message.writeBigUInt64LE(BigInt(node), 16);

@@ -31,7 +31,7 @@ import { FaultsByFile } from "./faults-by-file.ts";
 import { Handles } from "./handles.ts";
 import { type HeldRequest, HeldRequests } from "./held-requests.ts";
 import { KEEP_SECONDS, KernelCache } from "./kernel-cache.ts";
-import { lockedBy } from "./locks.ts";
+import { type Locked, lockedBy } from "./locks.ts";
 import {
   ANSWER_HEADER,
   fattr,
@@ -115,6 +115,7 @@ export class Session {
       nodes: files.nodes,
       byFile: this.#byFile,
       isSuccessor: init !== undefined,
+      pageBytes: options.libc.pageBytes,
       held: () => this.#held.locked(),
     });
     if (init !== undefined) this.#cache.agree(readFlags2(Buffer.from(init, "base64")));
@@ -140,7 +141,7 @@ export class Session {
     const { faults } = this.#options;
     const isFree = ({ verdict }: HeldRequest): boolean => !latenciesOf(verdict).every((fault) => faults.isInForce(fault));
     for (const held of this.#held.takeWhere(isFree)) this.#letGo(held);
-    this.#cache.invalidate(changed, onSeen);
+    if (this.#cache.invalidate(changed, onSeen)) this.#held.leaveOut();
   }
 
   /** The oldest messages that are awaited are sent. */
@@ -176,14 +177,27 @@ export class Session {
       return undefined;
     }
     const verdict = this.#judge(request, length);
-    if (verdict !== undefined && verdict.delayMs > 0 && !this.#cache.isWaitedFor(request))
-      return this.#delay(request.subarray(0, length), verdict, slot);
+    if (verdict !== undefined && verdict.delayMs > 0) {
+      const locked = this.#lockedBy(request);
+      if (locked === undefined || !this.#cache.isWaitedFor(locked))
+        return this.#delay(request.subarray(0, length), { verdict, slot, locked });
+    }
     if (verdict === undefined) this.#carryOut(request, length, undefined);
     else this.#goOn(request.subarray(0, length), verdict);
     return undefined;
   }
 
-  #delay(request: Buffer, verdict: Verdict, slot: number | undefined): number | undefined {
+  #lockedBy(request: Buffer): Locked | undefined {
+    const locked = lockedBy(request, this.#options.libc.pageBytes);
+    const isOfHandle = locked.are === "pages" && request.readUInt32LE(4) !== op.SETATTR;
+    const isDirect = isOfHandle && this.#handles.isOwn(request, BODY) && this.#cache.isDirect(request.readUInt32LE(BODY));
+    return isDirect ? undefined : locked;
+  }
+
+  #delay(
+    request: Buffer,
+    { verdict, slot, locked }: { readonly verdict: Verdict; readonly slot: number | undefined; readonly locked: Locked | undefined },
+  ): number | undefined {
     const own = Buffer.from(request);
     own.writeUInt32LE(uniqueHighOf(request), 12);
     const kept = slot ?? this.#options.requests.hold(own) ?? own;
@@ -192,7 +206,7 @@ export class Session {
       uniqueHigh: own.readUInt32LE(12),
       kept,
       isAgain: isAgain(request),
-      locked: lockedBy(own),
+      locked,
       verdict,
       goesOnMs: this.#options.nowMs() + verdict.delayMs,
     });
@@ -203,12 +217,13 @@ export class Session {
     this.#held.add({ ...held, dueMs: Math.min(held.goesOnMs, ...latenciesOf(held.verdict).map(({ endMs }) => endMs)) });
   }
 
-  #letGo({ kept, isAgain: again, verdict }: HeldRequest): void {
+  #letGo({ kept, isAgain: again, verdict, locked, isLeftOut }: HeldRequest): void {
     const { requests } = this.#options;
     const request = typeof kept === "number" ? requests.read(kept) : kept;
     if (again) markAgain(request);
     this.#goOn(request, verdict);
     if (typeof kept === "number") requests.release(kept);
+    if (isLeftOut === true && locked?.are === "pages") this.#cache.drop(locked.node, locked.bytes);
   }
 
   #judge(request: Buffer, length: number): Verdict | undefined {
@@ -471,7 +486,7 @@ export class Session {
     const start = readUint64(b, BODY + 8);
     const read = this.#options.files.read(handle, this.#out, OUT, size, start);
     if (verdict !== undefined) makeMistakes(this.#out.subarray(OUT, OUT + read), verdict, this.#options.random);
-    this.#cache.noteAsked(node, handle, { start, end: start + size });
+    this.#cache.noteRead(node, handle, { start, end: start + size });
     return read;
   }
 
@@ -486,9 +501,7 @@ export class Session {
     const start = readUint64(b, BODY + 8);
     const written = this.#options.files.write(handle, b, BODY + 40, size, start);
     if ((b.readUInt32LE(BODY + 20) & WRITE_KILL_SUIDGID) !== 0 && this.#hasPrivileges(node)) this.#killPrivileges(node, handle);
-    const bytes = { start, end: start + size };
-    this.#cache.noteAsked(node, handle, bytes);
-    this.#cache.noteChange(node, handle, bytes);
+    this.#cache.noteWrite(node, handle, { start, end: start + size });
     return writeCount(this.#out, OUT, written);
   }
 
@@ -621,11 +634,12 @@ export class Session {
   }
 
   #init(b: Buffer, length: number): number {
-    const bytes = writeInit(this.#out, OUT, b, length, this.#options);
+    const { isShared, libc, requests, onInit } = this.#options;
+    const bytes = writeInit(this.#out, OUT, b, length, { isShared, pageBytes: libc.pageBytes });
     const answer = this.#out.subarray(OUT, OUT + bytes);
     this.#cache.agree(readFlags2(answer));
-    this.#options.requests.agree(answer);
-    this.#options.onInit(answer.toString("base64"));
+    requests.agree(answer);
+    onInit(answer.toString("base64"));
     return bytes;
   }
 

@@ -25,7 +25,7 @@ export type FromThread =
   | { readonly is: "listening"; readonly wake: number }
   | { readonly is: "serving"; readonly init: string }
   | ({ readonly is: "sync" } & SlowSync)
-  /** These and `counted`: see `FromServer`. */
+  /** This, `ruled` and `counted` are as in `FromServer`. */
   | { readonly is: "notify"; readonly messages: Uint8Array; readonly isAwaited: boolean }
   | { readonly is: "ruled"; readonly version: number }
   | { readonly is: "counted"; readonly faults: readonly Counts[] }

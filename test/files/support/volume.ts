@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createSharedMemory } from "../../../agent/shared-memory.ts";
 import type { IoFault } from "../../../proto/gen/faults.ts";
 import { Notifier } from "../../../sidecar/files/notifier.ts";
-import type { Counts, FromServer, ToServer } from "../../../sidecar/files/server-messages.ts";
+import type { Counts, FromServer, ServedFault, ToServer } from "../../../sidecar/files/server-messages.ts";
 import { servedFaults } from "./served-faults.ts";
 
 const MAIN = join(import.meta.dirname, "../../../sidecar/main.ts");
@@ -22,6 +22,7 @@ export class Volume {
   #server: ChildProcess;
   #version = 0;
   #init: string | undefined;
+  #faults: readonly ServedFault[] = [];
   readonly #hearers = new Set<(message: FromServer) => void>();
 
   readonly #main: string;
@@ -72,12 +73,13 @@ export class Volume {
       for (const hear of this.#hearers) hear(message);
     });
     this.#say({ do: "serve", init: this.#init, isShared: false }, server);
+    if (this.#faults.length > 0) this.#say({ do: "rule", version: this.#version, faults: this.#faults }, server);
     return server;
   }
 
   /** As the sidecar does. */
   async #notify({ messages, isAwaited }: Extract<FromServer, { is: "notify" }>, server: ChildProcess): Promise<void> {
-    await this.notifier.send(messages);
+    await this.notifier.send(messages, { isAwaited });
     if (isAwaited && server.connected) server.send({ do: "note-sent" }, () => undefined);
   }
 
@@ -93,8 +95,9 @@ export class Volume {
 
   async rule(faults: Readonly<Record<string, Partial<IoFault>>>, remainingMs = 600_000): Promise<void> {
     this.#version += 1;
-    const ruled = this.#next("ruled");
-    this.#say({ do: "rule", version: this.#version, faults: servedFaults(faults, remainingMs) });
+    this.#faults = servedFaults(faults, remainingMs);
+    const ruled = this.#next("ruled", ({ version }) => version === this.#version);
+    this.#say({ do: "rule", version: this.#version, faults: this.#faults });
     await ruled;
   }
 
@@ -120,11 +123,14 @@ export class Volume {
     server.send(message);
   }
 
-  #next<Is extends FromServer["is"]>(is: Is): Promise<Extract<FromServer, { is: Is }>> {
+  #next<Is extends FromServer["is"]>(
+    is: Is,
+    isMeant: (message: Extract<FromServer, { is: Is }>) => boolean = () => true,
+  ): Promise<Extract<FromServer, { is: Is }>> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`The server did not say ${is} within 20 s.`)), 20_000);
       const hear = (message: FromServer): void => {
-        if (!isMessage(message, is)) return;
+        if (!isMessage(message, is) || !isMeant(message)) return;
         clearTimeout(timer);
         this.#hearers.delete(hear);
         resolve(message);

@@ -50,7 +50,7 @@ process.on("message", ({ number, ask, volume = "", faults = [], node = 0 }: ToSi
       case "count":
         return keeper.count(volume);
       case "drop":
-        return new Notifier(fuse()).send(invalidateNode(node));
+        return new Notifier(fuse()).send(invalidateNode(node), { isAwaited: false });
     }
   };
   answer().then(

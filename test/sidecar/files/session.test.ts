@@ -92,12 +92,16 @@ describe("Session", () => {
     return { handle: answer.subarray(0, 8), flags: answer.readUInt32LE(8) };
   }
 
-  function write(node: number, handle: Buffer): void {
-    const body = Buffer.alloc(41);
+  function writing(handle: Buffer, bytes: number): Buffer {
+    const body = Buffer.alloc(40 + bytes);
     handle.copy(body, 0);
-    body.writeUInt32LE(1, 16);
+    body.writeUInt32LE(bytes, 16);
     body.writeUInt32LE(2, 32);
-    assert.equal(ask(op.WRITE, node, body).readUInt32LE(0), 1);
+    return body;
+  }
+
+  function write(node: number, handle: Buffer, bytes = 1): void {
+    assert.equal(ask(op.WRITE, node, writing(handle, bytes)).readUInt32LE(0), bytes);
   }
 
   function read(node: number, handle: Buffer): void {
@@ -229,8 +233,11 @@ describe("Session", () => {
     ask(op.INIT, 0, asOfLinux61);
     const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
     watch("read");
-    write(node, openFile(node).handle);
-    assert.deepEqual(notified, [invalidateNode(node, FIRST_BYTE)]);
+    const { handle } = openFile(node);
+    write(node, handle); // of a page that it does not have
+    assert.deepEqual(notified, []);
+    write(node, handle, 5_000);
+    assert.deepEqual(notified, [invalidateNode(node, { start: 0, end: 4_096 })]);
   });
 
   const reading = (unique: number, node: number, start: number, bytes: number): Buffer => {
@@ -262,11 +269,41 @@ describe("Session", () => {
     const around = [invalidateNode(node, { start: 0, end: 4_096 }), invalidateNode(node, { start: 8_192, end: Infinity })];
     assert.deepEqual(dropFor(pages), [invalidateNode(1), ...around, ...files, expireName(folder, "g")]);
     session.onSent();
-    const names = watch("mkdir", 100);
-    dropFor(names);
     session.onSent();
-    serve(makingFolder(9, "new", folder));
-    assert.deepEqual(dropFor(names), [invalidateNode(1), invalidateNode(node), ...files]);
+    faults.rule([]);
+    assert.deepEqual(dropFor([]), [invalidateNode(node, { start: 4_096, end: 8_192 })]);
+    const names = watch("setattr", 100);
+    serve(requestOf(9, op.SETATTR, folder, Buffer.alloc(88)));
+    assert.deepEqual(
+      dropFor(names),
+      [1, node, folder, below].map((id) => invalidateNode(id)),
+    );
+  });
+
+  it("holds back each write past the kernel's cache, also where that is told of them", () => {
+    ask(op.INIT, 0, offered);
+    const node = ask(op.LOOKUP, 1, Buffer.from("f\0")).readUInt32LE(0);
+    openFile(node); // the kernel keeps its data
+    watch("write", 100);
+    const { handle } = openFile(node);
+    for (const unique of [7, 9]) {
+      serve(requestOf(unique, op.WRITE, node, writing(handle, 1)));
+      assert.notEqual(session.nextMs, Infinity);
+      faults.rule([]);
+      assert.deepEqual(dropFor([]), [invalidateNode(node, FIRST_BYTE)]); // it is let go
+      watch("write", 100);
+    }
+  });
+
+  it("says that rules are seen once those before are", () => {
+    ask(op.INIT, 0, offered);
+    const seen: string[] = [];
+    dropFor(watch("read"), () => seen.push("one"));
+    dropFor([], () => seen.push("the same"));
+    assert.equal(seen.length, 0);
+    session.onSent();
+    dropFor([], () => seen.push("once more"));
+    assert.deepEqual(seen, ["one", "the same", "once more"]);
   });
 
   it("holds nothing back that has a message wait which is under way", () => {
