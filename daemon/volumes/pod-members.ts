@@ -57,8 +57,9 @@ const read = (path: string): string | undefined => attempt(() => readFileSync(pa
 function attempt<R>(look: () => R): R | undefined {
   try {
     return look();
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH")) return undefined;
+    throw error;
   }
 }
 

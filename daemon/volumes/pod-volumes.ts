@@ -289,10 +289,19 @@ export class PodVolumes {
     this.#cancelLookAtSidecar();
     this.#cancelLookAtSidecar = this.#options.clock.after(LOOK_AT_SIDECAR_MS, () => {
       if (this.#link !== link) return;
-      if (this.#options.members.goesOn(link.pid)) return this.#watchSidecar(link);
+      if (this.#goesOn(link)) return this.#watchSidecar(link);
       link.close();
       this.#lose(new Error("It was killed and cannot end."));
     });
+  }
+
+  #goesOn({ pid }: SidecarLink): boolean {
+    try {
+      return this.#options.members.goesOn(pid);
+    } catch (error) {
+      this.#log.warn({ err: error, pid }, "a sidecar could not be looked at");
+      return true;
+    }
   }
 
   /** The sidecar ended, or said something wrong. */

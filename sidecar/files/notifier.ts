@@ -12,10 +12,21 @@ export class Notifier {
   #soon: Promise<void> = Promise.resolve();
   #now: Promise<void> = Promise.resolve();
   #isClosed = false;
+  #written = 0;
 
   /** `fuse`: descriptor of /dev/fuse. It stays the caller's, and open until this one is closed. */
   constructor(fuse: number) {
     this.#fuse = fuse;
+  }
+
+  /** How many messages were sent so far. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** The server ended: what still waits for it keeps nothing of the next one waiting. */
+  startOver(): void {
+    this.#now = Promise.resolve();
   }
 
   /** Resolves once these are sent, and all before them that were awaited as these are. Never rejects. They are as in a `notify` of server-messages.ts. */
@@ -33,7 +44,9 @@ export class Notifier {
 
   async #write(messages: Uint8Array): Promise<void> {
     const all = Buffer.from(messages.buffer, messages.byteOffset, messages.byteLength);
-    for (let at = 0; at < all.length && !this.#isClosed; at += all.readUInt32LE(at))
+    for (let at = 0; at < all.length && !this.#isClosed; at += all.readUInt32LE(at)) {
       await writeAsync(this.#fuse, all, at, all.readUInt32LE(at)).catch(() => undefined); // the kernel does not have that node or name any more
+      this.#written += 1;
+    }
   }
 }

@@ -225,7 +225,7 @@ export class VolumeKeeper {
       environment,
       clock,
       log,
-      notify: (messages, how) => notifier.send(messages, how),
+      notifier,
       onServing: (init) => {
         log.info({ volume: name }, "a volume is served");
         this.#conversation?.say({ say: "serving", name, init });

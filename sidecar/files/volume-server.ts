@@ -5,6 +5,7 @@ import type { Log } from "../../common/log.ts";
 import { addCounts } from "./counts.ts";
 import type { Notifier } from "./notifier.ts";
 import type { Counts, FromServer, ServedFault, ToServer } from "./server-messages.ts";
+import { within } from "./within.ts";
 
 /** A volume that its owner has in hand. */
 export interface VolumeInHand {
@@ -22,8 +23,8 @@ export interface VolumeServerOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Log;
-  /** See `Notifier`. */
-  readonly notify: Notifier["send"];
+  /** Undefined where servers send to the kernel by themselves. */
+  readonly notifier: Pick<Notifier, "send" | "startOver" | "written"> | undefined;
   /** Requests are answered; after each start. */
   readonly onServing: (init: string) => void;
   /** A process ended that should not have; another one is started. */
@@ -42,8 +43,8 @@ const STABLE_AFTER_MS = 1000;
 const PAUSE_MS = { first: 50, most: 5000 } as const;
 const RULE_TIMEOUT_MS = 15_000;
 const COUNT_TIMEOUT_MS = 3000;
-/** No longer than the teller waits for all of it. */
-const SENT_WITHIN_MS = 1000;
+/** When not one more message is sent to the kernel; less than the teller waits. */
+const STUCK_AFTER_MS = 1000;
 
 /** A fault and when it ends at the latest, in monotonic milliseconds: it may be told to several processes one after the other. */
 interface LastingFault extends Omit<ServedFault, "remainingMs"> {
@@ -186,15 +187,15 @@ export class VolumeServer {
   }
 
   async #notify({ messages, isAwaited }: Extract<FromServer, { is: "notify" }>, child: ChildProcess): Promise<void> {
-    const { notify, clock } = this.#options;
-    const sent = notify(messages, { isAwaited });
+    const { notifier, clock } = this.#options;
+    if (notifier === undefined) return;
+    const sent = notifier.send(messages, { isAwaited }).then(() => "sent");
     if (!isAwaited) return;
-    // What the kernel has still locked then is asked for under the new rules already.
-    let cancel = (): void => undefined;
-    const isLate = new Promise<void>((resolve) => {
-      cancel = clock.after(SENT_WITHIN_MS, resolve);
-    });
-    await Promise.race([sent, isLate]).finally(() => cancel());
+    // What the kernel has still locked after that is something of which the server does not know: nobody can wait for that.
+    for (let before = -1, is = ""; is !== "sent" && before !== notifier.written; ) {
+      before = notifier.written;
+      is = await within(STUCK_AFTER_MS, sent, clock).catch(() => "under way");
+    }
     if (this.#child === child) this.#send({ do: "note-sent" });
   }
 
@@ -208,7 +209,8 @@ export class VolumeServer {
     this.#counting?.resolve();
     this.#counting = undefined;
     if (this.#isClosed) return;
-    const { clock, log } = this.#options;
+    const { clock, log, notifier } = this.#options;
+    notifier?.startOver();
     const livedMs = Math.round(clock.monotonicMs() - this.#startedMs);
     this.#earlyDeaths = livedMs < STABLE_AFTER_MS ? this.#earlyDeaths + 1 : 0;
     const pauseMs = this.#earlyDeaths < 2 ? 0 : Math.min(PAUSE_MS.first * 2 ** (this.#earlyDeaths - 2), PAUSE_MS.most);

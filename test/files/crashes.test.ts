@@ -65,6 +65,29 @@ describe("a volume behind FUSE whose server is killed", function () {
     assert.ok(tookMs < 1_000, `took ${tookMs} ms`);
   });
 
+  it("delays each call, also when it was followed by another one, of files that were open before a fault and of those that were not", async () => {
+    const append = "exec 6>>log; echo open; read; for i in {1..10}; do printf . >&6; done; echo done";
+    const [early, killed] = [new Program(volume, append), new Program(volume, append)];
+    for (const writer of [early, killed]) assert.equal(await writer.hear(), "open");
+    await volume.rule({ slow: { methods: ["write"], effect: { $case: "latency", value: { delayUs: 100_000 } } } });
+    const tookMs = async (writer: Program): Promise<number> => {
+      const startMs = performance.now();
+      assert.equal(await writer.goOn(), "done");
+      return performance.now() - startMs;
+    };
+    const late = new Program(volume, append);
+    assert.equal(await late.hear(), "open");
+    const took = [await tookMs(early), await tookMs(late)];
+    await volume.killServer();
+    const next = new Program(volume, append);
+    assert.equal(await next.hear(), "open");
+    took.push(await tookMs(killed), await tookMs(next));
+    assert.ok(
+      took.every((ms) => ms >= 1_000),
+      took.join(", "),
+    );
+  });
+
   it("can be killed and followed while somebody has the kernel drop what it waits for", async () => {
     const reader = await openReader();
     process.kill(volume.pid, "SIGSTOP");

@@ -103,6 +103,8 @@ export function writeSpace(out: Buffer, at: number, space: VolumeSpace): number 
   return 80;
 }
 
+const MOST_IN_BACKGROUND = 512;
+
 export interface InitOptions {
   /** Whether others than those who use this mount may change files. */
   readonly isShared: boolean;
@@ -119,9 +121,9 @@ export function writeInit(out: Buffer, at: number, request: Buffer, length: numb
   out.writeUInt32LE(Math.min(request.readUInt32LE(body + 4), 41), at + 4);
   out.writeUInt32LE(request.readUInt32LE(body + 8), at + 8);
   out.writeUInt32LE((request.readUInt32LE(body + 12) & flags) >>> 0, at + 12);
-  // As many as the kernel lets us: those that it keeps back have pages locked of which this server does not know.
-  out.writeUInt16LE(0xffff, at + 16);
-  out.writeUInt16LE(0xffff, at + 18);
+  // Those that it keeps back have pages locked of which this server does not know; those that are held back, up to 1 MiB each, lie in memory.
+  out.writeUInt16LE(MOST_IN_BACKGROUND, at + 16);
+  out.writeUInt16LE(MOST_IN_BACKGROUND, at + 18);
   out.writeUInt32LE(MAX_WRITE, at + 20);
   out.writeUInt32LE(1, at + 24);
   out.writeUInt16LE(MAX_WRITE / pageBytes, at + 28);

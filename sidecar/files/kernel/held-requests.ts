@@ -1,4 +1,5 @@
 import type { Verdict } from "../fault-layer.ts";
+import type { NodeId } from "../file-operations.ts";
 import type { Locked } from "./locks.ts";
 
 /** A request that a latency holds back. */
@@ -37,9 +38,10 @@ export class HeldRequests {
     return this.#held.flatMap(({ locked }) => locked ?? []);
   }
 
-  /** What they lock was left out. */
-  leaveOut(): void {
-    this.#held = this.#held.map((held) => ({ ...held, isLeftOut: true }));
+  /** What they lock was left out; of this node's data alone, where there is one. */
+  leaveOut(node?: NodeId): void {
+    const isMeant = ({ locked }: HeldRequest): boolean => node === undefined || (locked?.are === "pages" && locked.node === node);
+    this.#held = this.#held.map((held) => (isMeant(held) ? { ...held, isLeftOut: true } : held));
   }
 
   add(held: HeldRequest): void {

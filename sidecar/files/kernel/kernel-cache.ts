@@ -87,21 +87,16 @@ export class KernelCache {
     this.#kept.forget(node);
   }
 
-  /** Whether the kernel neither keeps nor locks data for a handle of this server. */
-  isDirect(handle: Handle): boolean {
-    return this.#direct.has(handle);
-  }
-
   /** A file that was opened before a fault came, or that could not be mapped otherwise, is kept by the kernel: each time it has read data, it is told to forget them. */
   noteRead(node: NodeId, handle: Handle, bytes: Bytes): void {
     if (!this.#isKeptFromFaults(node, handle) || bytes.start === bytes.end) return;
-    this.drop(node, bytes);
+    this.#drop(node, bytes);
   }
 
   /** The same of what is written to such a file: of a page that is written in part the kernel keeps nothing that it did not have, and locks it for the next write. */
   noteWrite(node: NodeId, handle: Handle, bytes: Bytes): void {
     const whole = pagesWithin(bytes, this.#options.pageBytes);
-    if (this.#isKeptFromFaults(node, handle) && whole.start !== whole.end) this.drop(node, whole);
+    if (this.#isKeptFromFaults(node, handle) && whole.start !== whole.end) this.#drop(node, whole);
     this.noteChange(node, handle, bytes);
   }
 
@@ -110,8 +105,19 @@ export class KernelCache {
   }
 
   /** Has the kernel drop data, some time soon. */
-  drop(node: NodeId, bytes: Bytes): void {
+  #drop(node: NodeId, bytes: Bytes): void {
     this.#options.onNotify([invalidateNode(node, bytes)], { isAwaited: false });
+  }
+
+  /** The same of what was left out when rules changed; what is held back now is left out once more. Awaited, as the next request will soon lock the same. */
+  dropLeftOut(node: NodeId, bytes: Bytes): void {
+    const free = without(bytes, pagesByNode(this.#options.held(), node).get(node));
+    if (free.length === 0) return;
+    this.#underWay.push({ nodes: new Set([node]), hasNames: false, onSent: [] });
+    this.#options.onNotify(
+      free.map((left) => invalidateNode(node, left)),
+      { isAwaited: true },
+    );
   }
 
   /**
@@ -126,7 +132,7 @@ export class KernelCache {
       return;
     }
     // What is held back reads and writes after this change.
-    for (const free of without(bytes, pagesByNode(this.#options.held(), node).get(node))) this.drop(node, free);
+    for (const free of without(bytes, pagesByNode(this.#options.held(), node).get(node))) this.#drop(node, free);
   }
 
   /** The oldest messages that are awaited are sent. */
@@ -141,23 +147,26 @@ export class KernelCache {
 
   /**
    * Has the kernel drop what hides these faults, or that they are over, and calls back then. Not what is locked by requests that are held back: data are to be
-   * dropped after their answers, and names are kept for a second at most. Returns whether there is anything to drop.
+   * dropped after their answers, and names are kept for a second at most. `isNew`: until then no request is held back that locks any of it.
    */
-  invalidate(changed: readonly CompiledFault[], onSent: () => void): boolean {
+  invalidate(changed: readonly CompiledFault[], { isNew, onSent }: { readonly isNew: boolean; readonly onSent: () => void }): void {
     const messages = changed.length === 0 ? [] : this.#messagesFor(changed);
     if (messages.length === 0) {
       const last = this.#underWay.at(-1);
       if (last === undefined) onSent();
       else last.onSent.push(onSent);
-      return false;
+      return;
     }
-    const nodes = new Set(messages.flatMap(({ node }) => (node === undefined ? [] : [node])));
-    this.#underWay.push({ nodes, hasNames: messages.some(({ node }) => node === undefined), onSent: [onSent] });
+    const nodes = isNew ? messages.flatMap(({ node }) => node ?? []) : [];
+    this.#underWay.push({
+      nodes: new Set(nodes),
+      hasNames: isNew && messages.some(({ node }) => node === undefined),
+      onSent: [onSent],
+    });
     this.#options.onNotify(
       messages.map(({ message }) => message),
       { isAwaited: true },
     );
-    return true;
   }
 
   /** `node`: whose data are dropped; undefined for a name. */

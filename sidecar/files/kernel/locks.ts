@@ -9,17 +9,20 @@ import { NODE_AT, readNode, readUint64 } from "./wire.ts";
 export type Locked =
   /** Data of a file. */
   | { readonly are: "pages"; readonly node: NodeId; readonly bytes: Bytes }
-  /** Some folder, it is not said which: there may be several, and the names in them are kept for a second only. */
+  /** Folders, perhaps; it is not said which: there may be several, and the names in them are kept for a second only. */
   | { readonly are: "folders" };
 
 const BODY = REQUEST_HEADER;
+/** Of READ and WRITE: the kernel goes past its cache, see fuse_send_read in Linux. A memory map of a file that is open direct has it go through it. */
+const HAS_LOCK_OWNER = 2;
 
-/** Of a request that is whole. */
-export function lockedBy(request: Buffer, pageBytes: number): Locked {
+/** Of a request that is whole; undefined for nothing. */
+export function lockedBy(request: Buffer, pageBytes: number): Locked | undefined {
   const node = readNode(request, NODE_AT);
   switch (request.readUInt32LE(4)) {
     case op.READ:
     case op.WRITE: {
+      if ((request.readUInt32LE(BODY + 20) & HAS_LOCK_OWNER) !== 0) return undefined;
       const start = readUint64(request, BODY + 8);
       return { are: "pages", node, bytes: pagesAround({ start, end: start + request.readUInt32LE(BODY + 16) }, pageBytes) };
     }

@@ -66,7 +66,9 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     return libc.write(fuse, addressOf(message), message.length) === message.length;
   }
 
-  function readMail(onRules = announce): void {
+  function readMail(
+    onRules = (version: number, changed: readonly CompiledFault[]): void => announce(version, changed, { isNew: true }),
+  ): void {
     for (let mail = receiveMessageOnPort(port); mail !== undefined; mail = receiveMessageOnPort(port)) {
       const message: ToThread = mail.message;
       switch (message.do) {
@@ -82,17 +84,17 @@ function main(port: MessagePort, settings: ThreadSettings): void {
     }
   }
 
-  function announce(version: number, changed: readonly CompiledFault[]): void {
-    session.onRulesChanged(changed, () => tell({ is: "ruled", version }));
+  function announce(version: number, changed: readonly CompiledFault[], how: { readonly isNew: boolean }): void {
+    session.onRulesChanged(changed, { ...how, onSeen: () => tell({ is: "ruled", version }) });
   }
 
   if (init !== undefined) tell({ is: "serving", init });
   tell({ is: "listening", wake });
   // Of a thread that follows another one: rules are in force before the first request, and what is held back is known before anything is dropped.
-  const ruled: Parameters<typeof announce>[] = [];
+  const ruled: (readonly [version: number, changed: readonly CompiledFault[]])[] = [];
   readMail((...rules) => void ruled.push(rules));
   session.resume();
-  for (const rules of ruled) announce(...rules);
+  for (const rules of ruled) announce(...rules, { isNew: false });
   for (;;) {
     if (bell.hasRung()) readMail();
     if (pinned === 0 || session.nextMs !== Infinity) {

@@ -136,12 +136,16 @@ export class Session {
     }
   }
 
-  /** Answers what waits for a fault that is over, and calls back once the kernel has dropped what hides the change. */
-  onRulesChanged(changed: readonly CompiledFault[], onSeen: () => void): void {
+  /**
+   * Answers what waits for a fault that is over, and calls back once the kernel has dropped what hides the change. `isNew`: no earlier server had these
+   * faults, so that much may have to be dropped.
+   */
+  onRulesChanged(changed: readonly CompiledFault[], { isNew, onSeen }: { readonly isNew: boolean; readonly onSeen: () => void }): void {
     const { faults } = this.#options;
     const isFree = ({ verdict }: HeldRequest): boolean => !latenciesOf(verdict).every((fault) => faults.isInForce(fault));
     for (const held of this.#held.takeWhere(isFree)) this.#letGo(held);
-    if (this.#cache.invalidate(changed, onSeen)) this.#held.leaveOut();
+    this.#cache.invalidate(changed, { isNew, onSent: onSeen });
+    if (changed.length > 0) this.#held.leaveOut();
   }
 
   /** The oldest messages that are awaited are sent. */
@@ -178,20 +182,13 @@ export class Session {
     }
     const verdict = this.#judge(request, length);
     if (verdict !== undefined && verdict.delayMs > 0) {
-      const locked = this.#lockedBy(request);
+      const locked = lockedBy(request, this.#options.libc.pageBytes);
       if (locked === undefined || !this.#cache.isWaitedFor(locked))
         return this.#delay(request.subarray(0, length), { verdict, slot, locked });
     }
     if (verdict === undefined) this.#carryOut(request, length, undefined);
     else this.#goOn(request.subarray(0, length), verdict);
     return undefined;
-  }
-
-  #lockedBy(request: Buffer): Locked | undefined {
-    const locked = lockedBy(request, this.#options.libc.pageBytes);
-    const isOfHandle = locked.are === "pages" && request.readUInt32LE(4) !== op.SETATTR;
-    const isDirect = isOfHandle && this.#handles.isOwn(request, BODY) && this.#cache.isDirect(request.readUInt32LE(BODY));
-    return isDirect ? undefined : locked;
   }
 
   #delay(
@@ -223,7 +220,10 @@ export class Session {
     if (again) markAgain(request);
     this.#goOn(request, verdict);
     if (typeof kept === "number") requests.release(kept);
-    if (isLeftOut === true && locked?.are === "pages") this.#cache.drop(locked.node, locked.bytes);
+    // What was read is to be dropped by now.
+    if (isLeftOut !== true || locked?.are !== "pages" || request.readUInt32LE(4) === op.READ) return;
+    this.#cache.dropLeftOut(locked.node, locked.bytes);
+    this.#held.leaveOut(locked.node);
   }
 
   #judge(request: Buffer, length: number): Verdict | undefined {

@@ -58,7 +58,7 @@ export function openLibfuseKeeper(
           environment,
           clock,
           log,
-          notify: () => Promise.resolve(), // its servers do it themselves
+          notifier: undefined,
           onServing() {
             log.info({ volume: name }, "a volume is served through libfuse");
             tell();

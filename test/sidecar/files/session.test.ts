@@ -92,10 +92,12 @@ describe("Session", () => {
     return { handle: answer.subarray(0, 8), flags: answer.readUInt32LE(8) };
   }
 
-  function writing(handle: Buffer, bytes: number): Buffer {
+  function writing(handle: Buffer, bytes: number, { start = 0, isPastCache = false } = {}): Buffer {
     const body = Buffer.alloc(40 + bytes);
     handle.copy(body, 0);
+    body.writeUInt32LE(start, 8);
     body.writeUInt32LE(bytes, 16);
+    if (isPastCache) body.writeUInt32LE(2, 20);
     body.writeUInt32LE(2, 32);
     return body;
   }
@@ -131,7 +133,7 @@ describe("Session", () => {
   /** What the kernel is to drop. */
   function dropFor(changed: readonly CompiledFault[], onSeen: () => void = () => undefined): readonly Buffer[] {
     notified = [];
-    session.onRulesChanged(changed, onSeen);
+    session.onRulesChanged(changed, { isNew: true, onSeen });
     return notified;
   }
 
@@ -261,10 +263,11 @@ describe("Session", () => {
     const folder = ask(op.LOOKUP, 1, Buffer.from("folder\0")).readUInt32LE(0);
     writeFileSync(join(base, "folder/g"), "");
     const below = ask(op.LOOKUP, folder, Buffer.from("g\0")).readUInt32LE(0);
-    const pages = watch("read", 100);
+    const { handle } = openFile(node);
+    const pages = watch("write", 100);
     dropFor(pages);
     session.onSent();
-    serve(reading(7, node, 5_000, 1));
+    serve(requestOf(7, op.WRITE, node, writing(handle, 1, { start: 5_000 })));
     const files = [expireName(1, "f"), invalidateNode(folder), expireName(1, "folder"), invalidateNode(below)];
     const around = [invalidateNode(node, { start: 0, end: 4_096 }), invalidateNode(node, { start: 8_192, end: Infinity })];
     assert.deepEqual(dropFor(pages), [invalidateNode(1), ...around, ...files, expireName(folder, "g")]);
@@ -287,7 +290,7 @@ describe("Session", () => {
     watch("write", 100);
     const { handle } = openFile(node);
     for (const unique of [7, 9]) {
-      serve(requestOf(unique, op.WRITE, node, writing(handle, 1)));
+      serve(requestOf(unique, op.WRITE, node, writing(handle, 1, { isPastCache: true })));
       assert.notEqual(session.nextMs, Infinity);
       faults.rule([]);
       assert.deepEqual(dropFor([]), [invalidateNode(node, FIRST_BYTE)]); // it is let go
