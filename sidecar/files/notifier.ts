@@ -19,7 +19,7 @@ export class Notifier {
     this.#fuse = fuse;
   }
 
-  /** How many messages were sent so far. */
+  /** How many messages that are awaited were sent so far. */
   get written(): number {
     return this.#written;
   }
@@ -32,8 +32,9 @@ export class Notifier {
   /** Resolves once these are sent, and all before them that were awaited as these are. Never rejects. They are as in a `notify` of server-messages.ts. */
   send(messages: Uint8Array, { isAwaited }: { readonly isAwaited: boolean }): Promise<void> {
     // Two queues: what nobody awaits may wait for a request that is held back.
-    if (isAwaited) return (this.#now = this.#now.then(() => this.#write(messages)));
-    return (this.#soon = this.#soon.then(() => this.#write(messages)));
+    if (!isAwaited) return (this.#soon = this.#soon.then(() => this.#write(messages)));
+    const onWritten = (): void => void (this.#written += 1);
+    return (this.#now = this.#now.then(() => this.#write(messages, onWritten)));
   }
 
   /** Resolves once nothing is sent any more. To be called while the volume is served: the kernel may wait for its server. */
@@ -42,11 +43,11 @@ export class Notifier {
     await Promise.all([this.#now, this.#soon]);
   }
 
-  async #write(messages: Uint8Array): Promise<void> {
+  async #write(messages: Uint8Array, onWritten = (): void => undefined): Promise<void> {
     const all = Buffer.from(messages.buffer, messages.byteOffset, messages.byteLength);
     for (let at = 0; at < all.length && !this.#isClosed; at += all.readUInt32LE(at)) {
       await writeAsync(this.#fuse, all, at, all.readUInt32LE(at)).catch(() => undefined); // the kernel does not have that node or name any more
-      this.#written += 1;
+      onWritten();
     }
   }
 }
