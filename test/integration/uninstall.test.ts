@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
 import { renderAuthor } from "../../api/author.ts";
 import { systemClock } from "../../common/clock.ts";
 import { silentLog } from "../../common/log.ts";
-import { FINALIZER } from "../../common/names.ts";
+import { FINALIZER, ports } from "../../common/names.ts";
 import type { ControllerConfig } from "../../controller/config.ts";
 import { runController, type Controller } from "../../controller/run.ts";
 import { connectKube, type KubeConnection } from "../../kube/client.ts";
@@ -27,6 +29,7 @@ import { adminKubectl, controllerKubeconfig, freePort, installManifests } from "
 const SHOP = "uninstall-shop";
 const author = renderAuthor({ username: "admin", groups: ["system:masters"], extra: {} });
 const networkChaos = experimentResource("NetworkChaos");
+const SILENT = "127.3.0.1";
 const own = { namespace: "squall-system", name: "squall-controller" };
 
 /** What throws meanwhile is not there yet. */
@@ -39,7 +42,14 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
   let kubectl: Kubectl;
   const running: { readonly controller: Controller; readonly kube: KubeConnection }[] = [];
 
+  const connections = new Set<Socket>();
+  const silent = createServer((socket) => {
+    connections.add(socket);
+    socket.on("error", () => undefined).once("close", () => connections.delete(socket));
+  });
+
   before(async () => {
+    await once(silent.listen(ports.sidecar, SILENT), "listening");
     api = await startTestApiServer();
     kube = connectKube({ process: "test", version: "0", kubeconfig: api.kubeconfig });
     kubectl = await adminKubectl(api);
@@ -49,6 +59,8 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
     await stopControllers();
   });
   after(async () => {
+    silent.close();
+    for (const socket of connections) socket.destroy();
     await kube.close();
     await api.close();
   });
@@ -96,7 +108,7 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
     });
   }
 
-  /** It runs, as far as the API server knows, with a sidecar at an address of documentation (RFC 5737). */
+  /** It runs, as far as the API server knows, with a sidecar at an address where connections are taken and nothing is said. */
   async function makePodThatNobodyReaches(name: string): Promise<void> {
     const image = { image: "none" };
     await kube.create(pods, {
@@ -107,7 +119,7 @@ describe("uninstalling by kubectl delete -k, at a real API server", function () 
         containers: [{ ...image, name: "app" }],
       },
     });
-    const status = { phase: "Running", podIP: "192.0.2.1", podIPs: [{ ip: "192.0.2.1" }] };
+    const status = { phase: "Running", podIP: SILENT, podIPs: [{ ip: SILENT }] };
     await kube.patch(pods, { namespace: SHOP, name }, { status }, { type: "merge", subresource: "status" });
   }
 
